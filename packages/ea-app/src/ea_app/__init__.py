@@ -1,0 +1,1 @@
+"""Generate videos from the command line or Python, with a small model in the box."""

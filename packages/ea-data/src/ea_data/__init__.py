@@ -1,0 +1,1 @@
+"""Video and image files, manifests and the procedural shape dataset for training video generators."""

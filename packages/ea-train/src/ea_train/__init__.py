@@ -1,0 +1,1 @@
+"""One trainer for video autoencoders and diffusion transformers."""
