@@ -1,0 +1,1 @@
+"""Autoencoder families; a folder each, none imports another."""

@@ -1,0 +1,206 @@
+"""The MAGVIT-style causal video autoencoder of V5 and V5.1.
+
+Shape letters: B batch, C channels, K latent channels, T frames, H height, W width. Pixels lie in [-1, 1].
+Module names are ours; `keymap.py` knows the released ones.
+"""
+
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ea_vae.families.magvit.config import DOWN_BLOCKS, UP_BLOCKS, MagvitConfig
+from ea_vae.layers.attention import FrameAttention
+from ea_vae.layers.causal_conv import CausalConv3d
+from ea_vae.layers.norm import ClipGroupNorm
+from ea_vae.layers.resample import Downsampler, Upsampler
+from ea_vae.layers.resnet import ResidualLayer
+from ea_vae.layers.streaming import TemporalCache, TemporalStream
+from ea_vae.posterior import Posterior
+
+
+class Stage(nn.Module):
+    """Residual layers at one resolution, then a resampler (except in the last stage)."""
+
+    def __init__(self, layers: list[ResidualLayer], resample: Downsampler | Upsampler | None) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(layers)
+        self.resample = resample
+
+    def forward(self, x_BCTHW: Tensor, stream: TemporalStream | None) -> Tensor:
+        """[B, C, T, H, W] -> the next stage's resolution."""
+        for layer in self.layers:
+            x_BCTHW = layer(x_BCTHW, stream)
+        return x_BCTHW if self.resample is None else self.resample(x_BCTHW, stream)
+
+
+class MidBlock(nn.Module):
+    """Residual layers at the coarsest resolution with optional attention between them."""
+
+    def __init__(self, config: MagvitConfig) -> None:
+        super().__init__()
+        channels = config.block_out_channels[-1]
+        self.layers = nn.ModuleList(
+            _residual(config, channels, channels) for _ in range(config.layers_per_block)
+        )
+        count = config.layers_per_block - 1 if config.mid_attention != "none" else 0
+        self.attentions = nn.ModuleList(
+            FrameAttention(
+                channels, num_heads=config.mid_attention_heads, num_groups=config.norm_num_groups
+            )
+            for _ in range(count)
+        )
+
+    def forward(self, x_BCTHW: Tensor, stream: TemporalStream | None) -> Tensor:
+        """The shape stays."""
+        x_BCTHW = self.layers[0](x_BCTHW, stream)
+        for index, layer in enumerate(self.layers[1:]):
+            if self.attentions:
+                x_BCTHW = self.attentions[index](x_BCTHW)
+            x_BCTHW = layer(x_BCTHW, stream)
+        return x_BCTHW
+
+
+class Encoder(nn.Module):
+    """Pixels to the input of the quantisation convolution."""
+
+    def __init__(self, config: MagvitConfig) -> None:
+        super().__init__()
+        channels = config.block_out_channels
+        self.conv_in = CausalConv3d(config.in_channels, channels[0])
+        self.stages = nn.ModuleList(
+            _down_stage(config, channel_in, channel_out, kind, is_last=index == len(channels) - 1)
+            for index, ((channel_in, channel_out), kind) in enumerate(
+                zip(pairwise((channels[0], *channels)), config.down_block_types, strict=True)
+            )
+        )
+        self.mid = MidBlock(config)
+        self.norm_out = ClipGroupNorm(config.norm_num_groups, channels[-1], per_frame=config.per_frame_norm)
+        self.conv_out = CausalConv3d(channels[-1], 2 * config.latent_channels)
+
+    def forward(
+        self, x_BCTHW: Tensor, cache: TemporalCache | None = None
+    ) -> tuple[Tensor, TemporalCache | None]:
+        """Encode a whole clip (`cache` None) or its next slice.
+
+        Args:
+            x_BCTHW: Pixels.
+            cache: None for a whole clip; else an empty cache for the first slice (one frame) and the cache that
+                came out with the slice before for every later one.
+
+        Returns:
+            [B, 2K, t, H/8, W/8] and the cache for the next slice (None for a whole clip).
+        """
+        stream = None if cache is None else TemporalStream(cache)
+        x_BCTHW = self.conv_in(x_BCTHW, stream)
+        for stage in self.stages:
+            x_BCTHW = stage(x_BCTHW, stream)
+        x_BCTHW = self.mid(x_BCTHW, stream)
+        x_BCTHW = self.conv_out(F.silu(self.norm_out(x_BCTHW)), stream)
+        return x_BCTHW, None if stream is None else stream.finish()
+
+
+class Decoder(nn.Module):
+    """Latents (after the post-quantisation convolution) to pixels."""
+
+    def __init__(self, config: MagvitConfig) -> None:
+        super().__init__()
+        channels = config.block_out_channels[::-1]
+        self.conv_in = CausalConv3d(config.latent_channels, channels[0])
+        self.mid = MidBlock(config)
+        self.stages = nn.ModuleList(
+            _up_stage(config, channel_in, channel_out, kind, is_last=index == len(channels) - 1)
+            for index, ((channel_in, channel_out), kind) in enumerate(
+                zip(pairwise((channels[0], *channels)), config.up_block_types, strict=True)
+            )
+        )
+        self.norm_out = ClipGroupNorm(config.norm_num_groups, channels[-1], per_frame=config.per_frame_norm)
+        self.conv_out = CausalConv3d(channels[-1], config.out_channels)
+
+    def forward(
+        self, x_BKTHW: Tensor, cache: TemporalCache | None = None
+    ) -> tuple[Tensor, TemporalCache | None]:
+        """Decode all latents (`cache` None) or the next slice; the arguments are as in `Encoder.forward`."""
+        stream = None if cache is None else TemporalStream(cache)
+        x_BCTHW = self.mid(self.conv_in(x_BKTHW, stream), stream)
+        for stage in self.stages:
+            x_BCTHW = stage(x_BCTHW, stream)
+        x_BCTHW = self.conv_out(F.silu(self.norm_out(x_BCTHW)), stream)
+        return x_BCTHW, None if stream is None else stream.finish()
+
+
+class MagvitVae(nn.Module):
+    """Causal video autoencoder: 4n + 1 frames to n + 1 latent frames, 8 x 8 pixels to one position.
+
+    Args:
+        config: Sizes and execution settings.
+    """
+
+    def __init__(self, config: MagvitConfig) -> None:
+        super().__init__()
+        self.config = config
+        moments = 2 * config.latent_channels
+        self.encoder = Encoder(config)
+        self.quant_conv = nn.Conv3d(moments, moments, 1)
+        self.post_quant_conv = nn.Conv3d(config.latent_channels, config.latent_channels, 1)
+        self.decoder = Decoder(config)
+
+    def encode_clip(self, video_BCTHW: Tensor) -> Posterior:
+        """Encode in one differentiable pass without slices or tiles; for training.
+
+        Args:
+            video_BCTHW: [B, 3, T, H, W] in [-1, 1]; T = 4n + 1, H and W multiples of 8.
+        """
+        return Posterior.from_moments(self.quant_conv(self.encoder(video_BCTHW)[0]))
+
+    def decode_clip(self, latents_BKTHW: Tensor) -> Tensor:
+        """Decode in one differentiable pass; [B, K, t, h, w] -> [B, 3, 4(t - 1) + 1, 8h, 8w]."""
+        return self.decoder(self.post_quant_conv(latents_BKTHW))[0]
+
+    def encode(self, video_BCTHW: Tensor) -> Posterior:
+        """Encode; see `encode_clip`."""
+        return self.encode_clip(video_BCTHW)
+
+    def decode(self, latents_BKTHW: Tensor) -> Tensor:
+        """Decode; see `decode_clip`."""
+        return self.decode_clip(latents_BKTHW)
+
+    def forward(self, video_BCTHW: Tensor, generator: torch.Generator | None = None) -> tuple[Tensor, Posterior]:
+        """Reconstruct through a sample of the posterior in one pass; for training.
+
+        Returns:
+            The reconstruction, shaped like the video, and the posterior.
+        """
+        posterior = self.encode_clip(video_BCTHW)
+        return self.decode_clip(posterior.sample(generator)), posterior
+
+
+def _residual(config: MagvitConfig, channels_in: int, channels_out: int) -> ResidualLayer:
+    return ResidualLayer(
+        channels_in, channels_out, num_groups=config.norm_num_groups, per_frame_norm=config.per_frame_norm
+    )
+
+
+def _down_stage(
+    config: MagvitConfig, channels_in: int, channels_out: int, kind: str, *, is_last: bool
+) -> Stage:
+    layers = [
+        _residual(config, channels_in if index == 0 else channels_out, channels_out)
+        for index in range(config.layers_per_block)
+    ]
+    resample = None if is_last else Downsampler(channels_out, halve_time=kind == DOWN_BLOCKS[1])
+    return Stage(layers, resample)
+
+
+def _up_stage(config: MagvitConfig, channels_in: int, channels_out: int, kind: str, *, is_last: bool) -> Stage:
+    layers = [
+        _residual(config, channels_in if index == 0 else channels_out, channels_out)
+        for index in range(config.layers_per_block + 1)
+    ]
+    if is_last:
+        return Stage(layers, None)
+    upsampler = Upsampler(
+        channels_out, double_time=kind == UP_BLOCKS[1], linear_time=not config.per_frame_norm
+    )
+    return Stage(layers, upsampler)

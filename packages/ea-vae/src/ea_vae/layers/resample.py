@@ -1,0 +1,58 @@
+"""Halving and doubling of resolution and frame count."""
+
+import torch
+from einops import rearrange, repeat
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ea_vae.layers.causal_conv import CausalConv3d
+from ea_vae.layers.streaming import TemporalStream
+
+
+class Downsampler(nn.Module):
+    """Halve H and W, and with `halve_time` also T (a clip of 2n + 1 frames becomes n + 1).
+
+    One zero row and column are added at the bottom and on the right only.
+    """
+
+    def __init__(self, channels: int, *, halve_time: bool) -> None:
+        super().__init__()
+        self.conv = CausalConv3d(channels, channels, stride=(2 if halve_time else 1, 2, 2), pad_space=False)
+
+    def forward(self, x_BCTHW: Tensor, stream: TemporalStream | None = None) -> Tensor:
+        """[B, C, T, H, W] -> [B, C, T', H/2, W/2]."""
+        return self.conv(F.pad(x_BCTHW, (0, 1, 0, 1)), stream)
+
+
+class Upsampler(nn.Module):
+    """Double H and W, convolve, then with `double_time` double the frames except the first of the clip.
+
+    Args:
+        channels: Channels.
+        double_time: Whether frames are doubled.
+        linear_time: Interpolate between frames instead of repeating them.
+    """
+
+    def __init__(self, channels: int, *, double_time: bool, linear_time: bool) -> None:
+        super().__init__()
+        self.conv = CausalConv3d(channels, channels)
+        self.double_time = double_time
+        self.linear_time = linear_time
+
+    def forward(self, x_BCTHW: Tensor, stream: TemporalStream | None = None) -> Tensor:
+        """[B, C, T, H, W] -> [B, C, T', 2H, 2W]; T' is 2T - 1 at the start of a clip, else 2T."""
+        # Not F.interpolate: automatic mixed precision would send it through float32.
+        x_BTHWC = repeat(x_BCTHW, "b c t h w -> b t (h 2) (w 2) c")
+        x_BCTHW = self.conv(rearrange(x_BTHWC, "b t h w c -> b c t h w"), stream)
+        if not self.double_time:
+            return x_BCTHW
+        if stream is not None and not stream.at_start:
+            return self._double(x_BCTHW)
+        if x_BCTHW.shape[2] == 1:
+            return x_BCTHW
+        return torch.cat((x_BCTHW[:, :, :1], self._double(x_BCTHW[:, :, 1:])), dim=2)
+
+    def _double(self, x_BCTHW: Tensor) -> Tensor:
+        if self.linear_time:
+            return F.interpolate(x_BCTHW, scale_factor=(2.0, 1.0, 1.0), mode="trilinear", align_corners=False)
+        return x_BCTHW.repeat_interleave(2, dim=2)
