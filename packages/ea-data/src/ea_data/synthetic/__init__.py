@@ -1,7 +1,7 @@
 """The procedural shape data set: scenes, pixels, captions, labels.
 
-Scenes of one or two coloured shapes, each with its own motion, on plain, gradient or striped backgrounds, with
-captions in English and Chinese. Everything is a pure function of (seed, index), at any size and length.
+Scenes of one or two coloured shapes, each with its own motion, on plain, gradient or striped backgrounds,
+with captions in English and Chinese. Everything is a pure function of (seed, index), at any size and length.
 """
 
 from ea_data.synthetic.captions import Mentioned, caption, mentioned

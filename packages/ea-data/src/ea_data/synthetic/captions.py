@@ -1,7 +1,7 @@
 """Captions in English and Chinese, and what exactly they state.
 
-Variant 0 is the canonical sentence of a scene; every other variant is a paraphrase chosen by that number alone,
-so a caption is a pure function of (scene, language, variant).
+Variant 0 is the canonical sentence of a scene; every other variant is a paraphrase chosen by that number
+alone, so a caption is a pure function of (scene, language, variant).
 """
 
 import random
@@ -122,10 +122,7 @@ def _english(spec: SceneSpec, rng: random.Random | None, *, motion: bool, backgr
     templates = (SINGLE_TEMPLATES_EN if len(spec.shapes) == 1 else PAIR_TEMPLATES_EN)[motion, background]
     template = _choose(rng, templates)
     words = {"bg": _background_en(spec.background, rng)}
-    shapes = list(spec.shapes)
-    if rng is not None and rng.random() < 0.5:
-        shapes.reverse()
-    for letter, shape in zip("ab", shapes, strict=False):
+    for letter, shape in zip("ab", spec.shapes, strict=False):
         phrase = _choose(rng, MOTION_PHRASES_EN[shape.motion])
         words[letter] = _object_en(shape, rng)
         words[f"{letter}_does"], words[f"{letter}_doing"] = phrase, _gerund(phrase)
@@ -154,10 +151,7 @@ def _chinese(spec: SceneSpec, rng: random.Random | None, *, motion: bool, backgr
     templates = (SINGLE_TEMPLATES_ZH if len(spec.shapes) == 1 else PAIR_TEMPLATES_ZH)[motion, background]
     template = _choose(rng, templates)
     words = {"bg": _background_zh(spec.background, rng)}
-    shapes = list(spec.shapes)
-    if rng is not None and rng.random() < 0.5:
-        shapes.reverse()
-    for letter, shape in zip("ab", shapes, strict=False):
+    for letter, shape in zip("ab", spec.shapes, strict=False):
         words[letter] = _object_zh(shape, rng)
         words[f"{letter}_does"] = _choose(rng, MOTION_PHRASES_ZH[shape.motion])
     sentence = template.format(**words)

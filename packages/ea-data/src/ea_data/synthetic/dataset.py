@@ -51,8 +51,8 @@ def labels(spec: SceneSpec) -> SceneLabels:
 class SyntheticDataset:
     """Clips and captions that are computed on access; a pure function of (seed, index).
 
-    Items are dictionaries with `video` (uint8 array of shape (T, H, W, 3)), `text` and `spec`. With one frame the
-    caption leaves the motion out.
+    Items are dictionaries with `video` (uint8 array of shape (T, H, W, 3)), `text` and `spec`. With one
+    frame the caption leaves the motion out.
 
     Attributes:
         seed: Seed of the data set, 0 or more.

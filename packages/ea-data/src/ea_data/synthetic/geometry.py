@@ -1,7 +1,7 @@
 """Signed distances of the ten silhouettes.
 
-A silhouette lives in its own unit frame: x to the right, y down, centred on its turning point, everything within
-radius `OUTER_RADIUS`. Distances are negative inside and exact close to the outline, which is all that
+A silhouette lives in its own unit frame: x to the right, y down, centred on its turning point, everything
+within radius `OUTER_RADIUS`. Distances are negative inside and exact close to the outline, which is all that
 anti-aliasing needs.
 """
 
@@ -46,7 +46,7 @@ def _pentagon(x: Array, y: Array) -> Array:
 
 
 def _star(x: Array, y: Array) -> Array:
-    # Fold the plane into one tenth of the star, where its outline is a single straight edge from tip to notch.
+    # Fold the plane into one tenth of the star, where its outline is one straight edge, tip to notch.
     outer, inner = 1.08, 0.46
     sector = 2 * math.pi / 5
     angle = np.arctan2(x, -y)

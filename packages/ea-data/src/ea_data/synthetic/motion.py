@@ -50,7 +50,8 @@ def pose(motion: str, travel: float, time: Array) -> Pose:
 
     Args:
         motion: One of `MOTIONS`.
-        travel: Distance along each moving axis (or hop height) in short sides; for `spin` the turn in radians.
+        travel: Distance along each moving axis (or hop height) in short sides; for `spin` the turn
+            in radians.
         time: Normalised times in 0..1.
 
     Raises:
@@ -71,13 +72,12 @@ def pose(motion: str, travel: float, time: Array) -> Pose:
         return Pose(zero, -travel * np.abs(np.sin(math.pi * _HOPS * time)), one, zero)
     if motion == "still":
         return Pose(zero, zero, one, zero)
-    raise ValueError(
-        f"motion is {motion!r}; allowed: {', '.join((*_DIRECTIONS, 'grow', 'shrink', 'spin', 'bounce', 'still'))}"
-    )
+    allowed = (*_DIRECTIONS, "grow", "shrink", "spin", "bounce", "still")
+    raise ValueError(f"motion is {motion!r}; allowed: {', '.join(allowed)}")
 
 
 def reach(motion: str, travel: float) -> tuple[float, float, float, float]:
-    """Extremes (left, right, up, down) of the offset over the whole clip, in short sides, all non-negative."""
+    """Extremes (left, right, up, down) of the offset over the clip, in short sides, non-negative."""
     if motion in _DIRECTIONS:
         right, down = _DIRECTIONS[motion]
         return (

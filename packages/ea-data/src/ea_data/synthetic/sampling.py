@@ -32,8 +32,8 @@ def sample_scene(seed: int, index: int, *, split: Split = "train", two_shapes: f
     Args:
         seed: Seed of the data set, 0 or more.
         index: Number of the scene, 0 or more.
-        split: "train" never shows a held-out triple; "heldout" shows one shape with a held-out triple, walking
-            through all of them, languages alternating; "all" draws from both.
+        split: "train" never shows a held-out triple; "heldout" shows one shape with a held-out triple,
+            walking through all of them, languages alternating; "all" draws from both.
         two_shapes: Share of scenes with two shapes (ignored for "heldout").
 
     Raises:

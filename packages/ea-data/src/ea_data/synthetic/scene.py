@@ -1,7 +1,7 @@
 """What a scene is: frozen descriptions, and where their shapes are.
 
-A scene says everything about a clip except its size and length, in numbers relative to the frame, so one scene
-can be rendered at any resolution, aspect ratio and number of frames.
+A scene says everything about a clip except its size and length, in numbers relative to the frame, so one
+scene can be rendered at any resolution, aspect ratio and number of frames.
 """
 
 from dataclasses import dataclass
