@@ -1,0 +1,1 @@
+"""One folder per family of transformers; families never import each other."""

@@ -1,0 +1,64 @@
+"""Adaptive layer norms. Shapes: B batch, L tokens, D width, C condition width.
+
+The condition that they take has its SiLU already applied: it is the same for all of them.
+"""
+
+from ea_kernels import ops
+from ea_kernels.nn import LayerNorm
+from torch import Tensor, nn
+
+
+class JointAdaNorm(nn.Module):
+    """One LayerNorm for the video and the text stream, each with its own shift, scale and gate.
+
+    Args:
+        condition_width: C.
+        width: D.
+        eps: Of the norm.
+        affine: Whether the norm has weight and bias.
+    """
+
+    def __init__(self, condition_width: int, width: int, *, eps: float, affine: bool) -> None:
+        super().__init__()
+        self.modulation = nn.Linear(condition_width, 6 * width)
+        self.norm = LayerNorm(width, eps=eps, affine=affine)
+
+    def forward(
+        self, video_BLD: Tensor, text_BLD: Tensor, condition_BC: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Returns the modulated video and text and the gates (B, D) of video and text."""
+        shift_v, scale_v, gate_v, shift_t, scale_t, gate_t = self.modulation(condition_BC).chunk(6, dim=-1)
+        weight, bias, eps = self.norm.weight, self.norm.bias, self.norm.eps
+        video = ops.modulated_layer_norm(video_BLD, scale_v, shift_v, weight, bias, eps=eps)
+        text = ops.modulated_layer_norm(text_BLD, scale_t, shift_t, weight, bias, eps=eps)
+        return video, text, gate_v, gate_t
+
+
+class OutputHead(nn.Module):
+    """LayerNorm, then an adaptive norm (shift first), then the projection to patches.
+
+    Args:
+        condition_width: C.
+        width: D.
+        out_features: Numbers per token.
+        eps: Of both norms.
+        affine: Whether the norms have weight and bias.
+    """
+
+    def __init__(
+        self, condition_width: int, width: int, out_features: int, *, eps: float, affine: bool
+    ) -> None:
+        super().__init__()
+        self.first_norm = LayerNorm(width, eps=eps)
+        self.modulation = nn.Linear(condition_width, 2 * width)
+        self.norm = LayerNorm(width, eps=eps, affine=affine)
+        self.projection = nn.Linear(width, out_features)
+
+    def forward(self, x_BLD: Tensor, condition_BC: Tensor) -> Tensor:
+        """Returns (B, L, out_features)."""
+        shift, scale = self.modulation(condition_BC).chunk(2, dim=-1)
+        norm = self.norm
+        x_BLD = ops.modulated_layer_norm(
+            self.first_norm(x_BLD), scale, shift, norm.weight, norm.bias, eps=norm.eps
+        )
+        return self.projection(x_BLD)

@@ -1,0 +1,22 @@
+"""The token-wise MLP."""
+
+from ea_kernels import ops
+from torch import Tensor, nn
+
+
+class FeedForward(nn.Module):
+    """Linear up, tanh-approximated GELU, Linear down.
+
+    Args:
+        width: Width of the tokens.
+        hidden: Width in between.
+    """
+
+    def __init__(self, width: int, hidden: int) -> None:
+        super().__init__()
+        self.up = nn.Linear(width, hidden)
+        self.down = nn.Linear(hidden, width)
+
+    def forward(self, x_BLD: Tensor) -> Tensor:
+        """Returns the update, same shape."""
+        return self.down(ops.gelu(self.up(x_BLD), tanh=True))

@@ -1,0 +1,52 @@
+"""Latent video to tokens and back. Tokens are ordered frame, then row, then column.
+
+Shapes: B batch, C channels, T frames, H and W latent size, L tokens, D width, P patch size.
+"""
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from torch import Tensor, nn
+
+
+class PatchEmbed(nn.Module):
+    """Cuts every frame into square patches and projects each to a token.
+
+    The weight has the shape of the equivalent convolution, (D, C, P, P), because released weights do; the
+    computation is one matrix product.
+
+    Args:
+        in_channels: C.
+        width: D.
+        patch_size: P.
+    """
+
+    def __init__(self, in_channels: int, width: int, patch_size: int) -> None:
+        super().__init__()
+        self.patch_size = patch_size
+        self.weight = nn.Parameter(torch.empty(width, in_channels, patch_size, patch_size))
+        self.bias = nn.Parameter(torch.zeros(width))
+        nn.init.xavier_uniform_(self.weight.view(width, -1))
+
+    def forward(self, x_BCTHW: Tensor) -> Tensor:
+        """Returns tokens (B, T * H / P * W / P, D)."""
+        p = self.patch_size
+        patches = rearrange(x_BCTHW, "b c t (h p) (w q) -> b (t h w) (c p q)", p=p, q=p)
+        return F.linear(patches, self.weight.flatten(1), self.bias)
+
+
+def unpatchify(tokens_BLK: Tensor, *, grid: tuple[int, int, int], patch_size: int) -> Tensor:
+    """Puts tokens of K = C P P numbers, channel first, back into a video.
+
+    Args:
+        tokens_BLK: Tokens.
+        grid: Tokens along time, rows, columns.
+        patch_size: P.
+
+    Returns:
+        (B, C, T, H, W).
+    """
+    t, h, w = grid
+    return rearrange(
+        tokens_BLK, "b (t h w) (c p q) -> b c t (h p) (w q)", t=t, h=h, w=w, p=patch_size, q=patch_size
+    )
