@@ -24,7 +24,9 @@ class ResidualLayer(nn.Module):
         self.conv1 = CausalConv3d(in_channels, out_channels)
         self.norm2 = ClipGroupNorm(num_groups, out_channels, per_frame=per_frame_norm)
         self.conv2 = CausalConv3d(out_channels, out_channels)
-        self.shortcut = nn.Conv3d(in_channels, out_channels, 1) if in_channels != out_channels else nn.Identity()
+        self.shortcut = (
+            nn.Conv3d(in_channels, out_channels, 1) if in_channels != out_channels else nn.Identity()
+        )
 
     def forward(self, x_BCTHW: Tensor, stream: TemporalStream | None = None) -> Tensor:
         """[B, in_channels, T, H, W] -> [B, out_channels, T, H, W]."""

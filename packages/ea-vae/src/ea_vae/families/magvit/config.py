@@ -50,7 +50,13 @@ DIFFUSERS_DEFAULTS: Mapping[str, Any] = {
 }
 # Keys that only the EasyAnimate spelling has; without any of them a config is in the diffusers spelling.
 _EASYANIMATE_KEYS = frozenset(
-    (*MODE_FLAGS, "mini_batch_encoder", "mini_batch_decoder", "mid_block_use_attention", "mid_block_attention_type")
+    (
+        *MODE_FLAGS,
+        "mini_batch_encoder",
+        "mini_batch_decoder",
+        "mid_block_use_attention",
+        "mid_block_attention_type",
+    )
 )
 _SAME_NAME = (
     "in_channels",

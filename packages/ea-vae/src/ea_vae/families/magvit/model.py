@@ -46,9 +46,7 @@ class MidBlock(nn.Module):
         )
         count = config.layers_per_block - 1 if config.mid_attention != "none" else 0
         self.attentions = nn.ModuleList(
-            FrameAttention(
-                channels, num_heads=config.mid_attention_heads, num_groups=config.norm_num_groups
-            )
+            FrameAttention(channels, num_heads=config.mid_attention_heads, num_groups=config.norm_num_groups)
             for _ in range(count)
         )
 
@@ -166,7 +164,9 @@ class MagvitVae(nn.Module):
         """Decode; see `decode_clip`."""
         return self.decode_clip(latents_BKTHW)
 
-    def forward(self, video_BCTHW: Tensor, generator: torch.Generator | None = None) -> tuple[Tensor, Posterior]:
+    def forward(
+        self, video_BCTHW: Tensor, generator: torch.Generator | None = None
+    ) -> tuple[Tensor, Posterior]:
         """Reconstruct through a sample of the posterior in one pass; for training.
 
         Returns:
@@ -193,7 +193,9 @@ def _down_stage(
     return Stage(layers, resample)
 
 
-def _up_stage(config: MagvitConfig, channels_in: int, channels_out: int, kind: str, *, is_last: bool) -> Stage:
+def _up_stage(
+    config: MagvitConfig, channels_in: int, channels_out: int, kind: str, *, is_last: bool
+) -> Stage:
     layers = [
         _residual(config, channels_in if index == 0 else channels_out, channels_out)
         for index in range(config.layers_per_block + 1)

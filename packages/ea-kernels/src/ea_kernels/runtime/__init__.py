@@ -1,0 +1,1 @@
+"""Loading and saving of weights, devices and number types, recomputation of activations."""

@@ -1,0 +1,150 @@
+"""Files of a checkpoint directory: finding, reading headers, writing without a half-written state."""
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+CONFIG_NAME = "config.json"
+WEIGHTS_NAME = "diffusion_pytorch_model.safetensors"
+_STEMS = ("diffusion_pytorch_model", "model", "pytorch_model")
+_PICKLE_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt")
+
+
+def is_pickle(path: Path) -> bool:
+    """Whether a file is in one of the pickle formats, judged by its name."""
+    return path.suffix in _PICKLE_SUFFIXES
+
+
+def read_json(path: str | Path) -> dict[str, Any]:
+    """Read a JSON object.
+
+    Raises:
+        ValueError: If the file is missing, unreadable or not a JSON object.
+    """
+    path = Path(path)
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ValueError(f"{path}: no such file") from None
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be read ({error.strerror})") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: not valid JSON ({error})") from None
+    if not isinstance(content, dict):
+        raise ValueError(f"{path}: must hold a JSON object, got {type(content).__name__}")
+    return content
+
+
+def read_config(directory: str | Path) -> dict[str, Any]:
+    """Read the config.json of a checkpoint directory; ValueError as in `read_json`."""
+    return read_json(Path(directory) / CONFIG_NAME)
+
+
+def weight_files(path: str | Path, *, allow_pickle: bool = False) -> list[Path]:
+    """The files that hold the weights of a checkpoint.
+
+    Args:
+        path: A weight file, or a directory with `diffusion_pytorch_model` or `model` as one safetensors file or
+            as shards with an index, or with a single other safetensors file.
+        allow_pickle: Also accept `.bin`, `.pt`, `.pth` and `.ckpt` files.
+
+    Returns:
+        One or more existing files.
+
+    Raises:
+        ValueError: If there is none, or only a pickle that is not allowed.
+    """
+    path = Path(path)
+    if path.is_file():
+        return [_allowed(path, allow_pickle=allow_pickle)]
+    if not path.is_dir():
+        raise ValueError(f"{path}: no such file or directory")
+    for stem in _STEMS:
+        if (single := path / f"{stem}.safetensors").is_file():
+            return [single]
+        if (index := path / f"{stem}.safetensors.index.json").is_file():
+            return _shards(index)
+    others = sorted(path.glob("*.safetensors"))
+    if len(others) == 1:
+        return others
+    if others:
+        raise ValueError(f"{path}: several safetensors files and no index; name one of them")
+    pickles = sorted(file for file in path.iterdir() if is_pickle(file))
+    if pickles:
+        return [_allowed(pickles[0], allow_pickle=allow_pickle)]
+    raise ValueError(f"{path}: no weights; expected {WEIGHTS_NAME}, model.safetensors or an index of shards")
+
+
+def _allowed(path: Path, *, allow_pickle: bool) -> Path:
+    if is_pickle(path) and not allow_pickle:
+        raise ValueError(
+            f"{path}: pickle checkpoints are refused because loading one can run code; "
+            "convert it to safetensors or pass allow_pickle=True"
+        )
+    return path
+
+
+def _shards(index: Path) -> list[Path]:
+    table = read_json(index).get("weight_map")
+    if not isinstance(table, dict) or not table:
+        raise ValueError(f"{index}: has no weight_map")
+    shards = [index.parent / str(name) for name in sorted(set(table.values()))]
+    for shard in shards:
+        # Only file names: an index must not point out of its directory.
+        if shard.parent != index.parent or not shard.is_file():
+            raise ValueError(f"{index}: shard {shard.name!r} is missing")
+    return shards
+
+
+@contextmanager
+def open_safetensors(path: Path) -> Iterator[Any]:
+    """Open a safetensors file for reading on the CPU; ValueError if it is broken."""
+    try:
+        with safe_open(path, framework="pt", device="cpu") as file:
+            yield file
+    except SafetensorError as error:
+        raise ValueError(f"{path}: not a readable safetensors file ({error})") from None
+
+
+def stored_shapes(path: str | Path) -> dict[str, tuple[int, ...]]:
+    """Released names and shapes of all tensors of a checkpoint, from the headers only."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    for weights in weight_files(path):
+        with open_safetensors(weights) as file:
+            shapes |= {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+    return shapes
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary path beside `path` that takes its place when the block ends without an error.
+
+    The temporary file is removed on an error, so a reader sees the old file or the new one, never half of one.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        yield temporary
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a JSON object atomically."""
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def write_safetensors(path: Path, state: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
+    """Write tensors atomically; they are brought to the CPU and made contiguous."""
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
+    with replacing(path) as temporary:
+        save_file(tensors, temporary, metadata={"format": "pt", **metadata})

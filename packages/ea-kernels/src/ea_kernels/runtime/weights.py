@@ -1,0 +1,242 @@
+"""Strict loading and saving of checkpoints in released layouts.
+
+A model is built without memory, its weights are streamed from safetensors into our names, and every name and
+shape is checked before the first tensor is read.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from ea_kernels.runtime.files import (
+    CONFIG_NAME,
+    WEIGHTS_NAME,
+    is_pickle,
+    open_safetensors,
+    read_config,
+    read_json,
+    stored_shapes,
+    weight_files,
+    write_json,
+    write_safetensors,
+)
+from ea_kernels.runtime.key_map import Drop, KeyMap, Rename, Shape, Split
+
+__all__ = [
+    "Drop",
+    "KeyMap",
+    "Rename",
+    "Split",
+    "check_shapes",
+    "load_into",
+    "load_weights",
+    "read_config",
+    "read_json",
+    "save_checkpoint",
+    "stored_shapes",
+    "weight_files",
+]
+
+M = TypeVar("M", bound=nn.Module)
+_IDENTITY = KeyMap()
+
+
+def load_weights(
+    path: str | Path,
+    *,
+    key_map: KeyMap = _IDENTITY,
+    dtype: torch.dtype | None = None,
+    device: str | torch.device = "cpu",
+    allow_pickle: bool = False,
+    keep_float32: tuple[str, ...] = (),
+) -> dict[str, Tensor]:
+    """Read all tensors of a checkpoint under our names.
+
+    Args:
+        path: A weight file or a checkpoint directory, see `weight_files`.
+        key_map: Released names to ours.
+        dtype: Type of floating-point tensors; None keeps the stored one.
+        device: Where the tensors go.
+        allow_pickle: Accept `.bin`, `.pt`, `.pth` and `.ckpt` files, read with `torch.load(weights_only=True)`.
+        keep_float32: Patterns (`*` matches anything) of our names that stay float32 whatever `dtype` says.
+
+    Returns:
+        Tensors by our name.
+
+    Raises:
+        ValueError: If a file is missing, broken or a pickle that is not allowed.
+    """
+    state: dict[str, Tensor] = {}
+    for file in weight_files(path, allow_pickle=allow_pickle):
+        for released, tensor in _tensors(file):
+            for name, part in key_map.parts(released, tensor).items():
+                state[name] = part.to(device=device, dtype=_target_dtype(name, part, dtype, keep_float32))
+    return state
+
+
+def load_into(
+    build: Callable[[], M],
+    path: str | Path,
+    *,
+    key_map: KeyMap = _IDENTITY,
+    dtype: torch.dtype | None = None,
+    device: str | torch.device = "cpu",
+    allow_pickle: bool = False,
+    keep_float32: tuple[str, ...] = (),
+) -> M:
+    """Build a model and fill it from a checkpoint.
+
+    The model is built on the meta device, so memory is used once, for the weights that are read. Buffers that
+    are not in checkpoints are not filled by this: a module that has some defines `reset_buffers()`, which is
+    called after loading.
+
+    Args:
+        build: Makes the model; called with meta as the default device.
+        path: See `load_weights`, as the arguments after it.
+        key_map: Released names to ours.
+        dtype: Type of floating-point tensors; None keeps the stored one.
+        device: Where the model goes.
+        allow_pickle: Accept pickle files.
+        keep_float32: Patterns of our names that stay float32.
+
+    Returns:
+        The model in evaluation mode with nothing left on meta.
+
+    Raises:
+        ValueError: If a tensor is missing, left over or has another shape; it names the tensor and the file.
+    """
+    with torch.device("meta"):
+        model = build()
+    expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    files = weight_files(path, allow_pickle=allow_pickle)
+    if not any(is_pickle(file) for file in files):
+        # From the headers, before gigabytes are read.
+        check_shapes(stored_shapes(path), expected, key_map=key_map, where=str(path))
+    state = load_weights(
+        path,
+        key_map=key_map,
+        dtype=dtype,
+        device=device,
+        allow_pickle=allow_pickle,
+        keep_float32=keep_float32,
+    )
+    if any(is_pickle(file) for file in files):
+        ours = {name: tuple(tensor.shape) for name, tensor in state.items()}
+        check_shapes(ours, expected, key_map=_IDENTITY, where=str(path))
+    model.load_state_dict(state, strict=True, assign=True)
+    for module in model.modules():
+        reset = getattr(module, "reset_buffers", None)
+        if callable(reset):
+            with torch.device(device):
+                reset()
+    _prove_materialised(model)
+    return model.eval()
+
+
+def check_shapes(
+    released: Mapping[str, Shape], expected: Mapping[str, Shape], *, key_map: KeyMap, where: str
+) -> None:
+    """Compare the tensors of a checkpoint with those of a model.
+
+    Args:
+        released: Shapes by released name.
+        expected: Shapes by our name.
+        key_map: Released names to ours.
+        where: File or directory, for the message.
+
+    Raises:
+        ValueError: On the first tensor that is left over, misshapen or missing.
+    """
+    seen: dict[str, str] = {}
+    unexpected: list[str] = []
+    for released_name, stored_shape in released.items():
+        try:
+            parts = key_map.shapes(released_name, stored_shape)
+        except ValueError as error:
+            raise ValueError(f"{where}: tensor {released_name!r}: {error}") from None
+        for name, shape in parts.items():
+            if name in seen:
+                raise ValueError(
+                    f"{where}: tensors {seen[name]!r} and {released_name!r} are the same ({name})"
+                )
+            seen[name] = released_name
+            if name not in expected:
+                unexpected.append(released_name)
+            elif shape != expected[name]:
+                raise ValueError(
+                    f"{where}: tensor {released_name!r} has shape {list(shape)}, expected {list(expected[name])}"
+                )
+    if unexpected:
+        raise ValueError(f"{where}: unexpected tensor {unexpected[0]!r}{_more(unexpected)}")
+    if missing := [key_map.to_released(name) for name in expected if name not in seen]:
+        raise ValueError(f"{where}: missing tensor {missing[0]!r}{_more(missing)}")
+
+
+def save_checkpoint(
+    directory: str | Path,
+    *,
+    config: Mapping[str, Any],
+    state_dict: Mapping[str, Tensor],
+    key_map: KeyMap = _IDENTITY,
+    dtype: torch.dtype | None = None,
+    metadata: Mapping[str, str] | None = None,
+    filename: str = WEIGHTS_NAME,
+) -> Path:
+    """Write config.json and a safetensors file in the released layout.
+
+    Each file is written under a temporary name and renamed, so an interruption leaves the old file.
+
+    Args:
+        directory: Made if it does not exist.
+        config: Content of config.json.
+        state_dict: Tensors by our name.
+        key_map: Released names to ours; applied backwards.
+        dtype: Type of floating-point tensors in the file; None keeps theirs.
+        metadata: Text that goes into the safetensors header.
+        filename: Name of the weight file.
+
+    Returns:
+        The weight file.
+    """
+    directory = Path(directory)
+    cast = {
+        name: tensor.to(dtype) if dtype is not None and tensor.is_floating_point() else tensor
+        for name, tensor in state_dict.items()
+    }
+    write_safetensors(directory / filename, key_map.export(cast), metadata or {})
+    write_json(directory / CONFIG_NAME, config)
+    return directory / filename
+
+
+def _tensors(file: Path) -> Iterator[tuple[str, Tensor]]:
+    if is_pickle(file):
+        content = torch.load(file, map_location="cpu", weights_only=True)
+        state = content.get("state_dict", content) if isinstance(content, dict) else content
+        if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+            raise ValueError(f"{file}: must hold a dictionary of tensors")
+        yield from state.items()
+        return
+    with open_safetensors(file) as handle:
+        for name in handle.keys():  # noqa: SIM118 - the handle is not a dictionary
+            yield name, handle.get_tensor(name)
+
+
+def _target_dtype(
+    name: str, tensor: Tensor, dtype: torch.dtype | None, keep_float32: tuple[str, ...]
+) -> torch.dtype:
+    if dtype is None or not tensor.is_floating_point():
+        return tensor.dtype
+    return torch.float32 if any(fnmatchcase(name, pattern) for pattern in keep_float32) else dtype
+
+
+def _more(names: list[str]) -> str:
+    return f" and {len(names) - 1} more" if len(names) > 1 else ""
+
+
+def _prove_materialised(model: nn.Module) -> None:
+    for name, tensor in (*model.named_parameters(), *model.named_buffers()):
+        assert not tensor.is_meta, f"{name} was not filled; give its module reset_buffers()"
