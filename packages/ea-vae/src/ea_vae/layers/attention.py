@@ -1,5 +1,7 @@
 """Self-attention inside the frames of a clip."""
 
+from ea_kernels import ops
+from ea_kernels.nn import GroupNorm
 from einops import rearrange
 from torch import Tensor, nn
 
@@ -18,7 +20,7 @@ class FrameAttention(nn.Module):
     def __init__(self, channels: int, *, num_heads: int, num_groups: int) -> None:
         super().__init__()
         self.num_heads = num_heads
-        self.norm = nn.GroupNorm(num_groups, channels, eps=NORM_EPSILON)
+        self.norm = GroupNorm(num_groups, channels, eps=NORM_EPSILON)
         self.query = nn.Linear(channels, channels)
         self.key = nn.Linear(channels, channels)
         self.value = nn.Linear(channels, channels)
@@ -29,9 +31,8 @@ class FrameAttention(nn.Module):
         batch, _, _, height, _ = x_BCTHW.shape
         x_NLC = rearrange(self.norm(rearrange(x_BCTHW, "b c t h w -> (b t) c (h w)")), "n c l -> n l c")
         q, k, v = (
-            rearrange(project(x_NLC), "n l (a d) -> n a l d", a=self.num_heads)
+            rearrange(project(x_NLC), "n l (a d) -> n l a d", a=self.num_heads)
             for project in (self.query, self.key, self.value)
         )
-        scores = q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5
-        y_NLC = self.out(rearrange(scores.softmax(dim=-1) @ v, "n a l d -> n l (a d)"))
+        y_NLC = self.out(rearrange(ops.attention(q, k, v), "n l a d -> n l (a d)"))
         return x_BCTHW + rearrange(y_NLC, "(b t) (h w) c -> b c t h w", b=batch, h=height)

@@ -1,12 +1,13 @@
 """Group normalisation of clips, over the whole slice or frame by frame."""
 
+from ea_kernels.nn import GroupNorm
 from einops import rearrange
-from torch import Tensor, nn
+from torch import Tensor
 
 NORM_EPSILON = 1e-6
 
 
-class ClipGroupNorm(nn.GroupNorm):
+class ClipGroupNorm(GroupNorm):
     """Group norm of [B, C, T, H, W].
 
     Args:

@@ -10,14 +10,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ea_vae.execution import ExecutionPlan, run_decode, run_encode
 from ea_vae.families.magvit.config import DOWN_BLOCKS, UP_BLOCKS, MagvitConfig
+from ea_vae.geometry import LatentGeometry
 from ea_vae.layers.attention import FrameAttention
 from ea_vae.layers.causal_conv import CausalConv3d
 from ea_vae.layers.norm import ClipGroupNorm
 from ea_vae.layers.resample import Downsampler, Upsampler
 from ea_vae.layers.resnet import ResidualLayer
 from ea_vae.layers.streaming import TemporalCache, TemporalStream
-from ea_vae.posterior import Posterior
+from ea_vae.latents import Posterior
 
 
 class Stage(nn.Module):
@@ -144,25 +146,84 @@ class MagvitVae(nn.Module):
         self.post_quant_conv = nn.Conv3d(config.latent_channels, config.latent_channels, 1)
         self.decoder = Decoder(config)
 
+    @property
+    def geometry(self) -> LatentGeometry:
+        """Compression in time and space."""
+        return self.config.geometry
+
+    @property
+    def default_plan(self) -> ExecutionPlan:
+        """How the config wants a pass to be cut."""
+        config = self.config
+        sliced = config.temporal_mode == "cached"
+        return ExecutionPlan(
+            encoder_slice_frames=config.encoder_slice_frames if sliced else None,
+            decoder_slice_latents=config.decoder_slice_latents if sliced else None,
+            tile_encoder=config.use_tiling or config.use_tiling_encoder,
+            tile_decoder=config.use_tiling or config.use_tiling_decoder,
+            tile_pixels=config.tile_sample_min_size,
+            tile_latents=int(config.tile_sample_min_size / 2 ** (config.tile_stages - 1)),
+            tile_overlap=config.tile_overlap_factor,
+        )
+
     def encode_clip(self, video_BCTHW: Tensor) -> Posterior:
         """Encode in one differentiable pass without slices or tiles; for training.
 
         Args:
             video_BCTHW: [B, 3, T, H, W] in [-1, 1]; T = 4n + 1, H and W multiples of 8.
         """
-        return Posterior.from_moments(self.quant_conv(self.encoder(video_BCTHW)[0]))
+        return Posterior.from_moments(self.encode_slice(video_BCTHW, None)[0])
 
     def decode_clip(self, latents_BKTHW: Tensor) -> Tensor:
         """Decode in one differentiable pass; [B, K, t, h, w] -> [B, 3, 4(t - 1) + 1, 8h, 8w]."""
-        return self.decoder(self.post_quant_conv(latents_BKTHW))[0]
+        return self.decode_slice(latents_BKTHW, None)[0]
 
-    def encode(self, video_BCTHW: Tensor) -> Posterior:
-        """Encode; see `encode_clip`."""
-        return self.encode_clip(video_BCTHW)
+    def encode_slice(
+        self, video_BCTHW: Tensor, cache: TemporalCache | None
+    ) -> tuple[Tensor, TemporalCache | None]:
+        """Moments [B, 2K, t, h, w] of the next slice of a clip; the cache is as in `Encoder.forward`."""
+        x_BCTHW, cache = self.encoder(video_BCTHW, cache)
+        return self.quant_conv(x_BCTHW), cache
 
-    def decode(self, latents_BKTHW: Tensor) -> Tensor:
-        """Decode; see `decode_clip`."""
-        return self.decode_clip(latents_BKTHW)
+    def decode_slice(
+        self, latents_BKTHW: Tensor, cache: TemporalCache | None
+    ) -> tuple[Tensor, TemporalCache | None]:
+        """Pixels of the next slice of latents; the cache is as in `Encoder.forward`."""
+        return self.decoder(self.post_quant_conv(latents_BKTHW), cache)
+
+    def encode(self, video_BCTHW: Tensor, *, plan: ExecutionPlan | None = None) -> Posterior:
+        """Encode clips of any length.
+
+        Args:
+            video_BCTHW: [B, 3, T, H, W] in [-1, 1], H and W multiples of 8. If T is not 4n + 1 the last frame
+                is repeated up to the next such length; `decode` with `num_frames` crops it away again.
+            plan: How the pass is cut; None follows the config.
+
+        Returns:
+            The posterior of the latents [B, K, (T - 1) / 4 + 1, H / 8, W / 8], the division rounding up.
+
+        Raises:
+            ValueError: If the shape does not fit.
+        """
+        return Posterior.from_moments(run_encode(self, video_BCTHW, plan or self.default_plan))
+
+    def decode(
+        self, latents_BKTHW: Tensor, *, num_frames: int | None = None, plan: ExecutionPlan | None = None
+    ) -> Tensor:
+        """Decode latents.
+
+        Args:
+            latents_BKTHW: [B, K, t, h, w], without the scaling factor.
+            num_frames: Keep this many frames only; None keeps all 4 (t - 1) + 1.
+            plan: How the pass is cut; None follows the config.
+
+        Returns:
+            Pixels [B, 3, T, 8h, 8w] around [-1, 1], not clamped.
+
+        Raises:
+            ValueError: If the shape or `num_frames` does not fit.
+        """
+        return run_decode(self, latents_BKTHW, plan or self.default_plan, num_frames=num_frames)
 
     def forward(
         self, video_BCTHW: Tensor, generator: torch.Generator | None = None

@@ -1,4 +1,4 @@
-"""What an encoder says about a clip: a normal distribution over latents.
+"""What an encoder says about a clip, and the scales of latents and pixels.
 
 Shape letters: B batch, K latent channels, T latent frames, H and W latent height and width.
 """
@@ -53,3 +53,18 @@ class Posterior:
         """Divergence from the unit normal, summed over all but the batch, [B]."""
         mean, logvar = self.mean.float(), self.logvar.float()
         return 0.5 * (mean.square() + logvar.exp() - 1.0 - logvar).sum(dim=(1, 2, 3, 4))
+
+
+def scale_latents(latents: Tensor, scaling_factor: float) -> Tensor:
+    """Latents as the autoencoder gives them to latents as a transformer sees them."""
+    return latents * scaling_factor
+
+
+def unscale_latents(latents: Tensor, scaling_factor: float) -> Tensor:
+    """The inverse of `scale_latents`."""
+    return latents / scaling_factor
+
+
+def to_unit_range(video: Tensor) -> Tensor:
+    """Decoded pixels around [-1, 1] to float32 pixels within [0, 1]."""
+    return (video.float().clamp(-1.0, 1.0) / 2 + 0.5).clamp(0.0, 1.0)
