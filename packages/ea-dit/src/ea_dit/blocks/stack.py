@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
+from ea_kernels.runtime.recompute import recompute as recompute_call
 from torch import Tensor, nn
 
 
@@ -33,8 +34,5 @@ class BlockStack(nn.ModuleList):
             The streams after the last block.
         """
         for block in self:
-            if recompute:
-                streams = recompute_call(block, *streams, context)
-            else:
-                streams = block(*streams, context)
+            streams = recompute_call(block, *streams, context, enabled=recompute)
         return streams

@@ -1,0 +1,134 @@
+"""Rectified flow: x(sigma) = (1 - sigma) clean + sigma noise, and the network predicts noise - clean.
+
+Source: Lipman et al. 2022 (arXiv 2210.02747), Esser et al. 2024 (arXiv 2403.03206); the numbers are those of the
+scheduler config that EasyAnimate V5.1 was released with. B batch.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+
+CLASS_NAME = "FlowMatchEulerDiscreteScheduler"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FlowMatching:
+    """The flow and its sampling schedule, in the vocabulary of the released scheduler config.
+
+    Attributes:
+        num_train_timesteps: The network's timestep is this times sigma.
+        shift: Static shift of the schedule towards high sigmas, used when `use_dynamic_shifting` is off.
+        use_dynamic_shifting: Shift by exp(mu) instead.
+        mu: Released pipelines use 1 for every size.
+    """
+
+    num_train_timesteps: int = 1000
+    shift: float = 3.0
+    use_dynamic_shifting: bool = True
+    mu: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Refuses impossible values."""
+        if self.num_train_timesteps < 1:
+            raise ValueError(f"num_train_timesteps must be at least 1, got {self.num_train_timesteps}")
+        if self.shift <= 0:
+            raise ValueError(f"shift must be positive, got {self.shift}")
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Reads a released scheduler config; keys that play no role in this schedule are ignored."""
+        name = values.get("_class_name", CLASS_NAME)
+        if name != CLASS_NAME:
+            raise ValueError(f"the scheduler config is for {name}; this version of EA knows {CLASS_NAME}")
+        known = {field.name for field in fields(cls)}
+        return cls(**{"use_dynamic_shifting": False, **{k: v for k, v in values.items() if k in known}})
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the config as a released `scheduler_config.json` would hold it."""
+        return {"_class_name": CLASS_NAME, **asdict(self)}
+
+    @property
+    def effective_shift(self) -> float:
+        """The factor s of sigma' = s sigma / (1 + (s - 1) sigma)."""
+        return math.exp(self.mu) if self.use_dynamic_shifting else self.shift
+
+    def sigmas(self, num_steps: int) -> Tensor:
+        """Returns the num_steps + 1 noise levels of a run, float32, falling from 1 to 0; computed in float64."""
+        if num_steps < 1:
+            raise ValueError(f"num_steps must be at least 1, got {num_steps}")
+        lowest = 1 / self.num_train_timesteps
+        linear = torch.linspace(1.0, lowest, num_steps, dtype=torch.float64)
+        shift = self.effective_shift
+        shifted = shift * linear / (1 + (shift - 1) * linear)
+        return torch.cat((shifted, shifted.new_zeros(1))).float()
+
+    def timesteps(self, sigmas: Tensor) -> Tensor:
+        """Returns what the network takes for noise levels."""
+        return sigmas * self.num_train_timesteps
+
+    def add_noise(self, clean: Tensor, noise: Tensor, sigma: Tensor | float) -> Tensor:
+        """Returns (1 - sigma) clean + sigma noise in the dtype of the clean latents.
+
+        Args:
+            clean: Latents (B, ...).
+            noise: Unit normal, same shape.
+            sigma: One level, or one per sample (B,).
+        """
+        if isinstance(sigma, Tensor) and sigma.ndim == 1:
+            sigma = sigma.view(-1, *([1] * (clean.ndim - 1))).to(clean.device)
+        return (sigma * noise + (1.0 - sigma) * clean).to(clean.dtype)
+
+    def target(self, clean: Tensor, noise: Tensor) -> Tensor:
+        """Returns what the network learns to predict."""
+        return noise - clean
+
+    def clean_from(self, noisy: Tensor, prediction: Tensor, sigma: Tensor | float) -> Tensor:
+        """Returns the clean latents that a prediction at a noise level amounts to."""
+        if isinstance(sigma, Tensor) and sigma.ndim == 1:
+            sigma = sigma.view(-1, *([1] * (noisy.ndim - 1))).to(noisy.device)
+        return noisy - sigma * prediction
+
+    def step(self, latents: Tensor, prediction: Tensor, sigma: Tensor, sigma_next: Tensor) -> Tensor:
+        """One Euler step, computed in float32 and cast to the dtype of the prediction."""
+        moved = latents.float() + (sigma_next - sigma) * prediction.float()
+        return moved.to(prediction.dtype)
+
+
+@dataclass(frozen=True)
+class EulerFlowSampler:
+    """The Euler sampler of one run: the schedule cut to the steps that are run.
+
+    Attributes:
+        flow: The schedule.
+        num_steps: Steps of the full schedule.
+        strength: Share of the steps, the last ones, that are run; at least one.
+    """
+
+    flow: FlowMatching
+    num_steps: int
+    strength: float = 1.0
+    sigmas: Tensor = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Makes the schedule."""
+        # As released, min(int(n strength), n) steps; a strength too small for even one step runs the last.
+        kept = max(min(int(self.num_steps * self.strength), self.num_steps), 1)
+        object.__setattr__(self, "sigmas", self.flow.sigmas(self.num_steps)[self.num_steps - kept :])
+
+    @property
+    def timesteps(self) -> Tensor:
+        """The network's timestep of every step that is run."""
+        return self.flow.timesteps(self.sigmas[:-1])
+
+    def start(self, noise: Tensor, clean: Tensor | None = None) -> Tensor:
+        """Returns the latents that the run starts from: noise, or a clean video noised to the first level."""
+        return noise if clean is None else self.flow.add_noise(clean, noise, float(self.sigmas[0]))
+
+    def step(self, index: int, latents: Tensor, prediction: Tensor) -> Tensor:
+        """Returns the latents after step `index`."""
+        sigma, sigma_next = self.sigmas[index], self.sigmas[index + 1]
+        return self.flow.step(latents, prediction, sigma, sigma_next)
