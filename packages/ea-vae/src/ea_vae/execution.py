@@ -1,13 +1,14 @@
 """How a pass through an autoencoder is cut: samples, spatial tiles, temporal slices.
 
-Cutting bounds memory. With per-frame norms temporal slices do not change the result (up to rounding); tiles do,
-slightly, because a tile does not see its neighbours. The blending follows the released programs exactly.
+Cutting bounds memory. With per-frame norms temporal slices do not change the result (up to rounding); tiles
+do, slightly, because a tile does not see its neighbours. The blending follows the released programs exactly.
 
 Shape letters: B batch, C channels, T frames, H height, W width, of pixels or latents.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Protocol, Self
 
 import torch
@@ -45,7 +46,7 @@ class ExecutionPlan:
     """How passes are cut; the default does not cut at all.
 
     Attributes:
-        encoder_slice_frames: Frames per slice after the first frame, which goes alone; None for the whole clip.
+        encoder_slice_frames: Frames per slice after the first frame, which goes alone; None does not cut.
         decoder_slice_latents: The same for latent frames when decoding.
         tile_encoder: Encode spatial tiles when a side exceeds `tile_pixels`.
         tile_decoder: Decode spatial tiles when a latent side exceeds `tile_latents`.
@@ -129,6 +130,14 @@ class TileGrid:
         """Whether the input is larger than one tile."""
         return max(x.shape[-2:]) > self.extent
 
+    def check_edges(self, x: Tensor, *, smallest: int) -> None:
+        """Refuse a grid whose last tiles would be too small to be encoded."""
+        for side in x.shape[-2:]:
+            if (rest := (side - 1) % self.step + 1) < smallest:
+                raise ValueError(
+                    f"a tile step of {self.step} pixels leaves a tile of {rest} pixels of {side}"
+                )
+
     def cut(self, x: Tensor) -> Iterator[list[Tensor]]:
         """Rows of input tiles; those at the right and the bottom may be smaller."""
         height, width = x.shape[-2:]
@@ -194,6 +203,10 @@ def run_encode(vae: SlicedAutoencoder, video_BCTHW: Tensor, plan: ExecutionPlan)
     if video_BCTHW.ndim != 5 or 0 in video_BCTHW.shape:
         raise ValueError(f"video must have the shape [B, C, T, H, W], got {list(video_BCTHW.shape)}")
     vae.geometry.latent_size(*video_BCTHW.shape[-2:])
+    if plan.encoder_slice_frames is not None and plan.encoder_slice_frames % vae.geometry.time:
+        raise ValueError(
+            f"encoder_slice_frames must be a multiple of {vae.geometry.time}, got {plan.encoder_slice_frames}"
+        )
     video_BCTHW = vae.geometry.pad_frames(video_BCTHW)
     grid = TileGrid.between(plan.tile_pixels, plan.tile_latents, plan.tile_overlap)
 
@@ -203,6 +216,7 @@ def run_encode(vae: SlicedAutoencoder, video_BCTHW: Tensor, plan: ExecutionPlan)
     def one_batch(x: Tensor) -> Tensor:
         if not (plan.tile_encoder and grid.needed(x)):
             return one_pass(x)
+        grid.check_edges(x, smallest=vae.geometry.space)
         return grid.join([[one_pass(tile) for tile in row] for row in grid.cut(x)])
 
     return _batches(one_batch, video_BCTHW, plan.batch_size)
@@ -239,7 +253,7 @@ def _slices(run: SlicePass, x_BCTHW: Tensor, slice_length: int | None) -> Tensor
     outputs: list[Tensor] = []
     num_frames = x_BCTHW.shape[2]
     edges = (0, *range(1, num_frames, slice_length), num_frames)
-    for start, end in zip(edges, edges[1:], strict=False):
+    for start, end in pairwise(edges):
         output, cache = run(x_BCTHW[:, :, start:end], cache)
         outputs.append(output)
     return torch.cat(outputs, dim=2)

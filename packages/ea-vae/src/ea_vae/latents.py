@@ -47,7 +47,11 @@ class Posterior:
         """
         device = generator.device if generator is not None else torch.device("cpu")
         noise = torch.randn(self.mean.shape, generator=generator, device=device)
-        return self.mean + torch.exp(0.5 * self.logvar) * noise.to(self.mean)
+        return self.at(noise.to(self.mean))
+
+    def at(self, noise: Tensor) -> Tensor:
+        """The latents that the given unit normal noise, shaped like `mean`, leads to."""
+        return self.mean + torch.exp(0.5 * self.logvar) * noise
 
     def kl(self) -> Tensor:
         """Divergence from the unit normal, summed over all but the batch, [B]."""

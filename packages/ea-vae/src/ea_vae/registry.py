@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+
 from ea_kernels.runtime.device import resolve_device, resolve_dtype
 from ea_kernels.runtime.files import CONFIG_NAME
 from ea_kernels.runtime.weights import KeyMap, load_into, read_config, save_checkpoint
-
 from ea_vae.families.magvit.config import DOWN_BLOCKS, MagvitConfig
 from ea_vae.families.magvit.keymap import KEY_MAP
 from ea_vae.families.magvit.model import MagvitVae
@@ -80,8 +80,8 @@ def load_vae(
 
     Args:
         path: Directory with config.json and safetensors weights.
-        dtype: Number type such as "float32" or `torch.bfloat16`, "auto" for what suits the device; None keeps the
-            stored one.
+        dtype: Number type such as "float32" or `torch.bfloat16`, "auto" for what suits the device; None keeps
+            the stored one.
         device: "auto", "cpu", "cuda" or "cuda:N".
         allow_pickle: Accept `.bin` weights, read without running code.
 

@@ -38,7 +38,7 @@ def read_json(path: str | Path) -> dict[str, Any]:
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: not valid JSON ({error})") from None
     if not isinstance(content, dict):
-        raise ValueError(f"{path}: must hold a JSON object, got {type(content).__name__}")
+        raise ValueError(f"{path}: must hold a JSON object, got {type(content).__name__}")  # noqa: TRY004
     return content
 
 
@@ -51,8 +51,8 @@ def weight_files(path: str | Path, *, allow_pickle: bool = False) -> list[Path]:
     """The files that hold the weights of a checkpoint.
 
     Args:
-        path: A weight file, or a directory with `diffusion_pytorch_model` or `model` as one safetensors file or
-            as shards with an index, or with a single other safetensors file.
+        path: A weight file, or a directory with `diffusion_pytorch_model` or `model` as one safetensors file
+            or as shards with an index, or with a single other safetensors file.
         allow_pickle: Also accept `.bin`, `.pt`, `.pth` and `.ckpt` files.
 
     Returns:
@@ -126,7 +126,7 @@ def stored_shapes(path: str | Path) -> dict[str, tuple[int, ...]]:
 def replacing(path: Path) -> Iterator[Path]:
     """A temporary path beside `path` that takes its place when the block ends without an error.
 
-    The temporary file is removed on an error, so a reader sees the old file or the new one, never half of one.
+    The temporary file is removed on an error: a reader sees the old file or the new one, never half of one.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")

@@ -8,7 +8,7 @@ from torch.utils.checkpoint import checkpoint
 R = TypeVar("R")
 
 
-def recompute(function: Callable[..., R], *args: Any, enabled: bool = True, **kwargs: Any) -> R:  # noqa: ANN401
+def recompute(function: Callable[..., R], *args: Any, enabled: bool = True, **kwargs: Any) -> R:
     """Call a function, keeping only its inputs for the backward pass.
 
     Args:

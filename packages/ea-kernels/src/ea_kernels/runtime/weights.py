@@ -61,7 +61,8 @@ def load_weights(
         key_map: Released names to ours.
         dtype: Type of floating-point tensors; None keeps the stored one.
         device: Where the tensors go.
-        allow_pickle: Accept `.bin`, `.pt`, `.pth` and `.ckpt` files, read with `torch.load(weights_only=True)`.
+        allow_pickle: Accept `.bin`, `.pt`, `.pth` and `.ckpt` files, read with
+            `torch.load(weights_only=True)`.
         keep_float32: Patterns (`*` matches anything) of our names that stay float32 whatever `dtype` says.
 
     Returns:
@@ -167,8 +168,9 @@ def check_shapes(
             if name not in expected:
                 unexpected.append(released_name)
             elif shape != expected[name]:
+                wanted = list(expected[name])
                 raise ValueError(
-                    f"{where}: tensor {released_name!r} has shape {list(shape)}, expected {list(expected[name])}"
+                    f"{where}: tensor {released_name!r} has shape {list(shape)}, expected {wanted}"
                 )
     if unexpected:
         raise ValueError(f"{where}: unexpected tensor {unexpected[0]!r}{_more(unexpected)}")

@@ -1,10 +1,10 @@
 """Self-attention inside the frames of a clip."""
 
-from ea_kernels import ops
-from ea_kernels.nn import GroupNorm
 from einops import rearrange
 from torch import Tensor, nn
 
+from ea_kernels import ops
+from ea_kernels.nn import GroupNorm
 from ea_vae.layers.norm import NORM_EPSILON
 
 

@@ -1,8 +1,9 @@
 """Group normalisation of clips, over the whole slice or frame by frame."""
 
-from ea_kernels.nn import GroupNorm
 from einops import rearrange
 from torch import Tensor
+
+from ea_kernels.nn import GroupNorm
 
 NORM_EPSILON = 1e-6
 

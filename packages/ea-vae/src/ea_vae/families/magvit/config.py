@@ -196,7 +196,7 @@ class MagvitConfig:
         """A copy with some keys of the released spelling replaced."""
         return type(self).from_dict({**self.to_dict(), **released})
 
-    def edited(self, **changes: Any) -> Self:  # noqa: ANN401 - field values of any type
+    def edited(self, **changes: Any) -> Self:
         """A copy with some fields replaced."""
         return replace(self, **changes)
 
@@ -223,7 +223,7 @@ def _mid_attention(values: dict[str, Any]) -> MidAttention:
     return "spatial"
 
 
-def _as_tuple(name: str, value: object) -> Any:  # noqa: ANN401 - checked by the dataclass afterwards
+def _as_tuple(name: str, value: object) -> Any:
     if isinstance(value, str):
         # V2-era configs hold the list as the text of a Python tuple.
         try:

@@ -13,13 +13,13 @@ from torch.nn import functional as F
 from ea_vae.execution import ExecutionPlan, run_decode, run_encode
 from ea_vae.families.magvit.config import DOWN_BLOCKS, UP_BLOCKS, MagvitConfig
 from ea_vae.geometry import LatentGeometry
+from ea_vae.latents import Posterior
 from ea_vae.layers.attention import FrameAttention
 from ea_vae.layers.causal_conv import CausalConv3d
 from ea_vae.layers.norm import ClipGroupNorm
 from ea_vae.layers.resample import Downsampler, Upsampler
 from ea_vae.layers.resnet import ResidualLayer
 from ea_vae.layers.streaming import TemporalCache, TemporalStream
-from ea_vae.latents import Posterior
 
 
 class Stage(nn.Module):
@@ -86,8 +86,8 @@ class Encoder(nn.Module):
 
         Args:
             x_BCTHW: Pixels.
-            cache: None for a whole clip; else an empty cache for the first slice (one frame) and the cache that
-                came out with the slice before for every later one.
+            cache: None for a whole clip; else an empty cache for the first slice (one frame) and the cache
+                that came out with the slice before for every later one.
 
         Returns:
             [B, 2K, t, H/8, W/8] and the cache for the next slice (None for a whole clip).
@@ -205,6 +205,7 @@ class MagvitVae(nn.Module):
         Raises:
             ValueError: If the shape does not fit.
         """
+        _check_channels("video", video_BCTHW, self.config.in_channels)
         return Posterior.from_moments(run_encode(self, video_BCTHW, plan or self.default_plan))
 
     def decode(
@@ -223,6 +224,7 @@ class MagvitVae(nn.Module):
         Raises:
             ValueError: If the shape or `num_frames` does not fit.
         """
+        _check_channels("latents", latents_BKTHW, self.config.latent_channels)
         return run_decode(self, latents_BKTHW, plan or self.default_plan, num_frames=num_frames)
 
     def forward(
@@ -235,6 +237,11 @@ class MagvitVae(nn.Module):
         """
         posterior = self.encode_clip(video_BCTHW)
         return self.decode_clip(posterior.sample(generator)), posterior
+
+
+def _check_channels(name: str, x: Tensor, channels: int) -> None:
+    if x.ndim != 5 or x.shape[1] != channels:
+        raise ValueError(f"{name} must have the shape [B, {channels}, T, H, W], got {list(x.shape)}")
 
 
 def _residual(config: MagvitConfig, channels_in: int, channels_out: int) -> ResidualLayer:
