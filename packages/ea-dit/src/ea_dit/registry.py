@@ -6,12 +6,13 @@ from types import MappingProxyType
 from typing import Any, Protocol
 
 import torch
-from ea_kernels.runtime.weights import KeyMap, load_into, read_config, save_checkpoint, stored_shapes
 
 from ea_dit.families.mmdit import keymap as mmdit_keymap
 from ea_dit.families.mmdit.config import CLASS_NAME as MMDIT
 from ea_dit.families.mmdit.config import MMDiTConfig
 from ea_dit.families.mmdit.model import MMDiT
+from ea_kernels.runtime.device import resolve_device, resolve_dtype
+from ea_kernels.runtime.weights import KeyMap, load_into, read_config, save_checkpoint, stored_shapes
 
 
 class Family(Protocol):
@@ -61,7 +62,7 @@ def family_of(values: Mapping[str, Any]) -> Family:
 def load_transformer(
     path: str | Path,
     *,
-    dtype: torch.dtype | None = None,
+    dtype: str | torch.dtype | None = None,
     device: str | torch.device = "cpu",
 ) -> MMDiT:
     """Loads a transformer from a directory with `config.json` and safetensors.
@@ -71,8 +72,9 @@ def load_transformer(
 
     Args:
         path: The directory.
-        dtype: Dtype of the weights; None keeps the stored one.
-        device: Where to put them.
+        dtype: Number type such as "float32" or `torch.bfloat16`, "auto" for what suits the device; None keeps the
+            stored one.
+        device: "auto", "cpu", "cuda" or "cuda:N".
 
     Returns:
         The model in evaluation mode.
@@ -81,12 +83,17 @@ def load_transformer(
         ValueError: Unknown class, unsupported value, or a key that is missing, left over or misshapen (named).
     """
     path = Path(path)
+    target = resolve_device(device)
+    number = None if dtype is None else resolve_dtype(dtype, target)
     values = read_config(path)
-    family = family_of(values)
-    config = family.read(values)
+    try:
+        family = family_of(values)
+        config = family.read(values)
+    except ValueError as error:
+        raise ValueError(f"{path}/config.json: {error}") from None
     diffusers = family.is_diffusers_layout(list(stored_shapes(path)))
     key_map = family.key_map(config, diffusers=diffusers)
-    return load_into(lambda: family.build(config), path, key_map=key_map, dtype=dtype, device=device)
+    return load_into(lambda: family.build(config), path, key_map=key_map, dtype=number, device=target)
 
 
 def save_transformer(

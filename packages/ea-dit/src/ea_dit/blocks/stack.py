@@ -3,8 +3,9 @@
 from collections.abc import Iterable
 from typing import Any
 
-from ea_kernels.runtime.recompute import recompute as recompute_call
 from torch import Tensor, nn
+
+from ea_kernels.runtime.recompute import recompute as recompute_call
 
 
 class BlockStack(nn.ModuleList):

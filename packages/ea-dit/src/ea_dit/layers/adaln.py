@@ -3,9 +3,10 @@
 The condition that they take has its SiLU already applied: it is the same for all of them.
 """
 
+from torch import Tensor, nn
+
 from ea_kernels import ops
 from ea_kernels.nn import LayerNorm
-from torch import Tensor, nn
 
 
 class JointAdaNorm(nn.Module):

@@ -4,9 +4,10 @@ Shapes: B batch, L video tokens, M text tokens, H heads, D width, K head width.
 """
 
 import torch
+from torch import Tensor, nn
+
 from ea_kernels import ops
 from ea_kernels.nn import LayerNorm
-from torch import Tensor, nn
 
 
 class AttentionStream(nn.Module):

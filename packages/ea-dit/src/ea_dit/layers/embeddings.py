@@ -4,8 +4,9 @@ import math
 
 import torch
 import torch.nn.functional as F
-from ea_kernels.nn import RMSNorm
 from torch import Tensor, nn
+
+from ea_kernels.nn import RMSNorm
 
 
 def timestep_sinusoid(

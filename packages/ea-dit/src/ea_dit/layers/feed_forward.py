@@ -1,7 +1,8 @@
 """The token-wise MLP."""
 
-from ea_kernels import ops
 from torch import Tensor, nn
+
+from ea_kernels import ops
 
 
 class FeedForward(nn.Module):

@@ -10,13 +10,17 @@ Shape letters: B batch, S bytes, L shortened length, K text tokens, D width, N h
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
+from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from ea_kernels import ops
 from einops import rearrange
 from torch import Tensor, nn
+
+from ea_dit.text.base import TextStates
+from ea_kernels import ops
+from ea_kernels.runtime.weights import load_into, read_config, save_checkpoint
 
 PAD_ID = 256
 """Byte ids are 0..255; one more id fills the rest of the sequence."""
@@ -61,6 +65,10 @@ class ByteEncoderConfig:
         return {"_class_name": "ByteTextEncoder", **asdict(self)}
 
 
+def _mlp(width: int, hidden: int) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(width, hidden), nn.GELU(approximate="tanh"), nn.Linear(hidden, width))
+
+
 class EncoderLayer(nn.Module):
     """Pre-norm self-attention and MLP."""
 
@@ -71,11 +79,12 @@ class EncoderLayer(nn.Module):
         self.to_qkv = nn.Linear(width, 3 * width)
         self.to_out = nn.Linear(width, width)
         self.mlp_norm = nn.LayerNorm(width)
-        self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(approximate="tanh"), nn.Linear(4 * width, width))
+        self.mlp = _mlp(width, 4 * width)
 
     def forward(self, x_BLD: Tensor) -> Tensor:
-        q, k, v = rearrange(self.to_qkv(self.attention_norm(x_BLD)), "b l (three n h) -> three b n l h", three=3, n=self.num_heads)
-        x_BLD = x_BLD + self.to_out(rearrange(ops.attention(q, k, v), "b n l h -> b l (n h)"))
+        qkv_BLD = self.to_qkv(self.attention_norm(x_BLD))
+        q, k, v = rearrange(qkv_BLD, "b l (three n h) -> three b l n h", three=3, n=self.num_heads)
+        x_BLD = x_BLD + self.to_out(ops.attention(q, k, v).flatten(2))
         return x_BLD + self.mlp(self.mlp_norm(x_BLD))
 
 
@@ -91,13 +100,13 @@ class QueryPool(nn.Module):
         self.to_kv = nn.Linear(width, 2 * width)
         self.to_out = nn.Linear(width, width)
         self.mlp_norm = nn.LayerNorm(width)
-        self.mlp = nn.Sequential(nn.Linear(width, 2 * width), nn.GELU(approximate="tanh"), nn.Linear(2 * width, width))
+        self.mlp = _mlp(width, 2 * width)
 
     def forward(self, x_BLD: Tensor) -> Tensor:
         q_BKD = self.queries_KD.expand(x_BLD.shape[0], -1, -1)
-        q = rearrange(self.to_q(q_BKD), "b k (n h) -> b n k h", n=self.num_heads)
-        k, v = rearrange(self.to_kv(self.norm(x_BLD)), "b l (two n h) -> two b n l h", two=2, n=self.num_heads)
-        x_BKD = q_BKD + self.to_out(rearrange(ops.attention(q, k, v), "b n k h -> b k (n h)"))
+        q = rearrange(self.to_q(q_BKD), "b k (n h) -> b k n h", n=self.num_heads)
+        k, v = rearrange(self.to_kv(self.norm(x_BLD)), "b l (two n h) -> two b l n h", two=2, n=self.num_heads)
+        x_BKD = q_BKD + self.to_out(ops.attention(q, k, v).flatten(2))
         return x_BKD + self.mlp(self.mlp_norm(x_BKD))
 
 
@@ -150,3 +159,38 @@ class ByteTextEncoder(nn.Module):
         for layer in self.layers:
             x_BLD = layer(x_BLD)
         return self.norm_out(self.pool(x_BLD))
+
+    @torch.inference_mode()
+    def encode(self, texts: Sequence[str]) -> TextStates:
+        """Text tokens of prompts; every token counts, so the mask is all true."""
+        weight = self.embedding.weight
+        states_BKD = self(self.tokenize(texts).to(weight.device))
+        return TextStates(states_BKD, torch.ones(states_BKD.shape[:2], dtype=torch.bool, device=weight.device))
+
+
+def load_byte_encoder(directory: Path, *, dtype: torch.dtype | None = None, device: str = "cpu") -> ByteTextEncoder:
+    """Load an encoder that `save_byte_encoder` wrote; strict about every key.
+
+    Raises:
+        ValueError: A missing, extra or misshapen tensor, or an unknown config key.
+    """
+    config = ByteEncoderConfig.from_dict(read_config(directory))
+    return load_into(lambda: ByteTextEncoder(config), directory, dtype=dtype, device=device)
+
+
+def save_byte_encoder(
+    encoder: ByteTextEncoder,
+    directory: Path,
+    *,
+    dtype: torch.dtype | None = None,
+    metadata: dict[str, str] | None = None,
+) -> None:
+    """Write `config.json` and `model.safetensors`."""
+    save_checkpoint(
+        directory,
+        config=encoder.config.to_dict(),
+        state_dict=encoder.state_dict(),
+        dtype=dtype,
+        metadata=metadata,
+        filename="model.safetensors",
+    )

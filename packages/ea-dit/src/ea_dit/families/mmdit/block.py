@@ -5,14 +5,14 @@ Shapes: B batch, L video tokens, M text tokens, D width, C condition width.
 
 from dataclasses import dataclass
 
-from ea_kernels import ops
-from ea_kernels.nn import LayerNorm
 from torch import Tensor, nn
 
 from ea_dit.families.mmdit.config import MMDiTConfig
 from ea_dit.layers.adaln import JointAdaNorm
 from ea_dit.layers.attention import JointAttention
 from ea_dit.layers.feed_forward import FeedForward
+from ea_kernels import ops
+from ea_kernels.nn import LayerNorm
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,8 @@ Order of a rule: released name, our name. Tensors are neither transposed nor mer
 
 from collections.abc import Iterable
 
-from ea_kernels.runtime.weights import KeyMap, Rename
-
 from ea_dit.families.mmdit.config import MMDiTConfig
+from ea_kernels.runtime.weights import KeyMap, Rename
 
 _BLOCK = "transformer_blocks.{i}."
 

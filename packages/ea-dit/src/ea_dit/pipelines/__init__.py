@@ -1,0 +1,19 @@
+"""The generation pipeline: tensor in, tensor out."""
+
+from ea_dit.diffusion.loop import Cancelled
+from ea_dit.pipelines.components import Components, load_components
+from ea_dit.pipelines.pipeline import GenerationPipeline, GenerationResult, load_pipeline
+from ea_dit.pipelines.request import GenerationRequest
+from ea_dit.pipelines.stages import PromptStates, seeded_noise
+
+__all__ = [
+    "Cancelled",
+    "Components",
+    "GenerationPipeline",
+    "GenerationRequest",
+    "GenerationResult",
+    "PromptStates",
+    "load_components",
+    "load_pipeline",
+    "seeded_noise",
+]
