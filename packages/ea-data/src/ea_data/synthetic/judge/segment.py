@@ -1,8 +1,8 @@
 """Finding the flat-coloured objects of a clip: what the background is, and what stands out from it.
 
-The only assumption: the background reaches the border of the frame and stands still. It is
-modelled from the border alone: an affine colour field where that explains the border (plain, gradient), otherwise
-the segment between two colours (stripes, or a gradient that is not linear).
+The only assumption: the background reaches the border of the frame and stands still. It is modelled from
+the border alone: an affine colour field where that explains the border (plain, gradient), otherwise the
+segment between two colours (stripes, or a gradient that is not linear).
 """
 
 from dataclasses import dataclass

@@ -15,6 +15,7 @@ Float = NDArray[np.float32]
 _GRID: Final = 32
 _EXTENT: Final = 1.85  # half width of the comparison window, in radii of the disc of equal area
 _SMOOTH: Final = 1.1  # in grid steps; hides how sharp the outline is
+_SOFTER: Final = 2.6  # a second set of templates, for clips that a lossy codec or model has blurred
 _STEP_DEGREES: Final = 6.0
 SYMMETRY: Final = {
     "circle": 0,
@@ -61,14 +62,14 @@ def _grid() -> Float:
 
 
 @cache
-def _smoothing() -> Float:
+def _smoothing(width: float) -> Float:
     steps = np.arange(_GRID, dtype=np.float32)
-    kernel = np.exp(-0.5 * ((steps[:, None] - steps[None, :]) / _SMOOTH) ** 2)
+    kernel = np.exp(-0.5 * ((steps[:, None] - steps[None, :]) / width) ** 2)
     return kernel / kernel.sum(axis=1, keepdims=True)
 
 
-def _normalised(pictures: Float) -> Float:
-    smooth = _smoothing()
+def _normalised(pictures: Float, width: float = _SMOOTH) -> Float:
+    smooth = _smoothing(width)
     flat = (smooth @ pictures @ smooth.T).reshape(len(pictures), -1)
     return flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-6)
 
@@ -103,11 +104,9 @@ def templates() -> Templates:
             pictures.append(np.clip(0.5 - signed_distance(shape, unit_x, unit_y) / (step * radius), 0, 1))
             shapes.append(index)
             angles.append(math.radians(degrees))
-    return Templates(
-        _normalised(np.stack(pictures).astype(np.float32)),
-        np.array(shapes),
-        np.array(angles, dtype=np.float32),
-    )
+    stacked = np.stack(pictures).astype(np.float32)
+    vectors = np.concatenate([_normalised(stacked), _normalised(stacked, _SOFTER)])
+    return Templates(vectors, np.array(shapes * 2), np.array(angles * 2, dtype=np.float32))
 
 
 def sample(alpha: Float, x: float, y: float, radius: float) -> Float:
