@@ -144,7 +144,14 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def write_safetensors(path: Path, state: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
-    """Write tensors atomically; they are brought to the CPU and made contiguous."""
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
+    """Write tensors atomically; they are brought to the CPU and made contiguous, shared ones are copied."""
+    tensors: dict[str, Tensor] = {}
+    storages: set[int] = set()
+    for name, tensor in state.items():
+        plain = tensor.detach().cpu().contiguous()
+        if plain.untyped_storage().data_ptr() in storages:
+            plain = plain.clone()
+        storages.add(plain.untyped_storage().data_ptr())
+        tensors[name] = plain
     with replacing(path) as temporary:
         save_file(tensors, temporary, metadata={"format": "pt", **metadata})

@@ -7,6 +7,7 @@ shape is checked before the first tensor is read.
 from collections.abc import Callable, Iterator, Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any, TypeVar
 
 import torch
@@ -113,10 +114,9 @@ def load_into(
     with torch.device("meta"):
         model = build()
     expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-    files = weight_files(path, allow_pickle=allow_pickle)
-    if not any(is_pickle(file) for file in files):
-        # From the headers, before gigabytes are read.
-        check_shapes(stored_shapes(path), expected, key_map=key_map, where=str(path))
+    # Names and shapes first: a wrong checkpoint is refused before gigabytes are read.
+    shapes = _released_shapes(path, allow_pickle=allow_pickle)
+    check_shapes(shapes, expected, key_map=key_map, where=str(path))
     state = load_weights(
         path,
         key_map=key_map,
@@ -125,9 +125,6 @@ def load_into(
         allow_pickle=allow_pickle,
         keep_float32=keep_float32,
     )
-    if any(is_pickle(file) for file in files):
-        ours = {name: tuple(tensor.shape) for name, tensor in state.items()}
-        check_shapes(ours, expected, key_map=_IDENTITY, where=str(path))
     model.load_state_dict(state, strict=True, assign=True)
     for module in model.modules():
         reset = getattr(module, "reset_buffers", None)
@@ -216,15 +213,31 @@ def save_checkpoint(
 
 def _tensors(file: Path) -> Iterator[tuple[str, Tensor]]:
     if is_pickle(file):
-        content = torch.load(file, map_location="cpu", weights_only=True)
-        state = content.get("state_dict", content) if isinstance(content, dict) else content
-        if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-            raise ValueError(f"{file}: must hold a dictionary of tensors")
-        yield from state.items()
+        yield from _unpickled(file).items()
         return
     with open_safetensors(file) as handle:
         for name in handle.keys():  # noqa: SIM118 - the handle is not a dictionary
             yield name, handle.get_tensor(name)
+
+
+def _released_shapes(path: str | Path, *, allow_pickle: bool) -> dict[str, Shape]:
+    files = weight_files(path, allow_pickle=allow_pickle)
+    if not is_pickle(files[0]):
+        return stored_shapes(path)
+    # A pickle has no header; it is read twice.
+    return {name: tuple(tensor.shape) for name, tensor in _unpickled(files[0]).items()}
+
+
+def _unpickled(file: Path) -> dict[str, Tensor]:
+    try:
+        content: Any = torch.load(file, map_location="cpu", weights_only=True)
+    except (UnpicklingError, RuntimeError, EOFError):
+        # torch's own message spans a page and advises to switch the protection off.
+        raise ValueError(f"{file}: not a plain dictionary of tensors") from None
+    state = content.get("state_dict", content) if isinstance(content, dict) else content
+    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise ValueError(f"{file}: not a plain dictionary of tensors")
+    return state
 
 
 def _target_dtype(

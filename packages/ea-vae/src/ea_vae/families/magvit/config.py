@@ -141,6 +141,7 @@ class MagvitConfig:
     tile_stages: int = 4
 
     def __post_init__(self) -> None:
+        _check_types(self)
         _check_network(self)
         _check_execution(self)
 
@@ -167,8 +168,10 @@ class MagvitConfig:
             "temporal_mode": _temporal_mode({flag: bool(values.pop(flag, False)) for flag in MODE_FLAGS}),
             "mid_attention": _mid_attention(values),
         }
-        if (multipliers := values.pop("ch_mult", None)) is not None:
-            arguments["tile_stages"] = len(multipliers)
+        multipliers = values.pop("ch_mult", None) or (1, 2, 4, 4)
+        arguments["tile_stages"] = len(multipliers)
+        if values.get("block_out_channels") is None:
+            values["block_out_channels"] = [given.get("ch", 128) * factor for factor in multipliers]
         for name, value in values.items():
             field = _RENAMED.get(name, name)
             if name not in _RENAMED and name not in _SAME_NAME:
@@ -255,17 +258,41 @@ def _check_network(config: MagvitConfig) -> None:
 
 
 def _check_execution(config: MagvitConfig) -> None:
-    time = config.geometry.time
+    time, frames = config.geometry.time, config.encoder_slice_frames
     if config.temporal_mode not in ("cached", "whole"):
         raise ValueError(f"temporal_mode must be 'cached' or 'whole', got {config.temporal_mode!r}")
-    if config.temporal_mode == "cached" and config.encoder_slice_frames % time:
-        raise ValueError(
-            f"encoder_slice_frames (mini_batch_encoder) must be a multiple of {time} frames, "
-            f"got {config.encoder_slice_frames}"
-        )
+    if config.temporal_mode == "cached" and frames % time:
+        raise ValueError(f"{_label('encoder_slice_frames')} must be a multiple of {time}, got {frames}")
     if not 0.0 <= config.tile_overlap_factor < 1.0:
         raise ValueError(f"tile_overlap_factor must be in [0, 1), got {config.tile_overlap_factor}")
+
+
+def _label(field: str) -> str:
+    """Name of a field for a message, with the released key where it differs."""
+    released = next((name for name, ours in _RENAMED.items() if ours == field), None)
+    return field if released is None else f"{field} ({released})"
+
+
+def _check_types(config: MagvitConfig) -> None:
     for field in fields(config):
-        value = getattr(config, field.name)
-        if isinstance(value, int) and not isinstance(value, bool) and value < 1:
-            raise ValueError(f"{field.name} must be at least 1, got {value}")
+        value, default = getattr(config, field.name), field.default
+        if isinstance(default, tuple):
+            wanted = "must be a list" if not isinstance(value, tuple) else None
+            wanted = wanted or next(filter(None, (_wanted(item, default[0]) for item in value)), None)
+        else:
+            wanted = _wanted(value, default)
+        if wanted is not None:
+            raise ValueError(f"{_label(field.name)} {wanted}, got {value!r}")
+
+
+def _wanted(value: object, example: object) -> str | None:
+    """What a value of the kind of the example must be; None if it is."""
+    if isinstance(example, bool):
+        return None if isinstance(value, bool) else "must be true or false"
+    if isinstance(value, bool):
+        return "must not be true or false"
+    if isinstance(example, int):
+        return None if isinstance(value, int) and value >= 1 else "must be a whole number of at least 1"
+    if isinstance(example, float):
+        return None if isinstance(value, int | float) else "must be a number"
+    return None if isinstance(value, str) else "must be text"

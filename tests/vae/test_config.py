@@ -1,0 +1,101 @@
+"""The released spelling of the autoencoder's configuration."""
+
+import pytest
+
+from ea_vae import MagvitConfig
+from ea_vae.families.magvit.presets import PRESETS
+
+RELEASED = MagvitConfig().to_dict()
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_released_spelling_round_trip(name):
+    assert MagvitConfig.from_dict(PRESETS[name].to_dict()) == PRESETS[name]
+
+
+def test_an_uncommon_config_survives_the_round_trip():
+    config = MagvitConfig(
+        block_out_channels=(8, 16, 16),
+        down_block_types=("SpatialTemporalDownBlock3D",) * 3,
+        up_block_types=("SpatialTemporalUpBlock3D",) * 3,
+        norm_num_groups=4,
+        temporal_mode="whole",
+        per_frame_norm=False,
+        mid_attention="spatial",
+        use_tiling_decoder=True,
+        tile_stages=3,
+    )
+    assert MagvitConfig.from_dict(config.to_dict()) == config
+    assert (config.geometry.time, config.geometry.space) == (4, 4)
+
+
+def test_keys_that_change_nothing_are_skipped():
+    noise = {
+        "_class_name": "AutoencoderKL",
+        "_diffusers_version": "0.30",
+        "sample_size": 256,
+        "norm_type": "group",
+    }
+    assert MagvitConfig.from_dict({**RELEASED, **noise, "force_upcast": True}) == MagvitConfig()
+
+
+def test_block_types_may_be_the_text_of_a_tuple():
+    text = str(tuple(RELEASED["down_block_types"]))
+    assert MagvitConfig.from_dict({**RELEASED, "down_block_types": text}) == MagvitConfig()
+    with pytest.raises(ValueError, match="down_block_types must be a list"):
+        MagvitConfig.from_dict({**RELEASED, "down_block_types": "a b"})
+
+
+def test_missing_keys_take_the_defaults_of_the_class_that_wrote_the_file():
+    without = {name: value for name, value in RELEASED.items() if name != "scaling_factor"}
+    assert MagvitConfig.from_dict(without).scaling_factor == 0.1825
+    assert MagvitConfig.from_dict({"_class_name": "AutoencoderKLMagvit"}) == MagvitConfig()
+
+
+def test_channels_may_be_given_as_multiples():
+    config = MagvitConfig.from_dict({**RELEASED, "block_out_channels": None, "ch": 32})
+    assert config.block_out_channels == (32, 64, 128, 128)
+
+
+def test_time_factor_eight():
+    config = MagvitConfig(down_block_types=("SpatialTemporalDownBlock3D",) * 4, encoder_slice_frames=8)
+    assert (config.geometry.time, config.geometry.space) == (8, 8)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"block_out_chanels": [8]}, "unknown key 'block_out_chanels'"),
+        ({"norm_num_groups": 7}, "norm_num_groups .7. must divide block_out_channels"),
+        ({"down_block_types": ["SpatialDownBlock3D"]}, "down_block_types must hold 4 of"),
+        ({"down_block_types": ["DownEncoderBlock2D"] * 4}, "down_block_types must hold 4 of"),
+        ({"act_fn": "relu"}, "act_fn must be 'silu'"),
+        ({"mini_batch_encoder": 6}, "encoder_slice_frames .* multiple of 4"),
+        (
+            {"mini_batch_decoder": 0},
+            "decoder_slice_latents .mini_batch_decoder. must be a whole",
+        ),
+        ({"latent_channels": -4}, "latent_channels must be a whole number of at least 1"),
+        ({"tile_overlap_factor": 1.0}, "tile_overlap_factor must be in"),
+        ({"block_out_channels": "wide"}, "block_out_channels must be a list"),
+        ({"block_out_channels": [128, "x", 512, 512]}, "block_out_channels must be a whole number"),
+        ({"layers_per_block": "two"}, "layers_per_block must be a whole number"),
+        ({"scaling_factor": "big"}, "scaling_factor must be a number"),
+        ({"spatial_group_norm": "yes"}, "per_frame_norm .spatial_group_norm. must be true or false"),
+        ({"mid_block_use_attention": True, "mid_block_attention_type": "3d"}, "must be 'spatial', got '3d'"),
+        (
+            {"cache_mag_vae": False, "slice_mag_vae": True},
+            "slice_mag_vae selects a temporal mode of V2 to V4",
+        ),
+        ({"cache_mag_vae": False, "slice_compression_vae": True}, "slice_compression_vae selects"),
+        ({"cache_mag_vae": False, "cache_compression_vae": True}, "cache_compression_vae selects"),
+    ],
+)
+def test_bad_values_are_named(change, message):
+    with pytest.raises(ValueError, match=message):
+        MagvitConfig.from_dict({**RELEASED, **change})
+
+
+def test_constructor_refuses_unknown_fields():
+    with pytest.raises(TypeError):
+        MagvitConfig(latent_chanels=4)
