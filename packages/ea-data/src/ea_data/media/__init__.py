@@ -1,0 +1,29 @@
+"""Reading and writing videos, pictures and masks, with bounds, checks and one error type."""
+
+from ea_data.media.atomic import write_text
+from ea_data.media.errors import MediaError
+from ea_data.media.image import read_image
+from ea_data.media.limits import IMAGE_SUFFIXES, VIDEO_SUFFIXES, Limits
+from ea_data.media.metadata import read_metadata
+from ea_data.media.probe import MediaInfo, probe, read_frames, read_mask
+from ea_data.media.video import Video, read_video
+from ea_data.media.writer import OUTPUT_SUFFIXES, check_output, write_video
+
+__all__ = [
+    "IMAGE_SUFFIXES",
+    "OUTPUT_SUFFIXES",
+    "VIDEO_SUFFIXES",
+    "Limits",
+    "MediaError",
+    "MediaInfo",
+    "Video",
+    "check_output",
+    "probe",
+    "read_frames",
+    "read_image",
+    "read_mask",
+    "read_metadata",
+    "read_video",
+    "write_text",
+    "write_video",
+]

@@ -1,0 +1,85 @@
+"""Pictures and animations that Pillow reads: png, jpeg, webp, gif, bmp."""
+
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from ea_data.media.errors import MediaError, media_errors
+from ea_data.media.limits import Limits, check_pixels, sniff
+
+_PILLOW_FORMATS: Final = {"png": "PNG", "jpeg": "JPEG", "webp": "WEBP", "gif": "GIF", "bmp": "BMP"}
+_WHITE: Final = (255, 255, 255)
+
+
+def read_image(
+    path: str | Path, *, limits: Limits | None = None, matte: tuple[int, int, int] = _WHITE
+) -> NDArray[np.uint8]:
+    """Read a picture as it is meant to be seen: turned by its EXIF orientation, transparency over a matte.
+
+    Args:
+        path: A png, jpeg, webp, gif or bmp file (the first frame of an animation).
+        limits: Bounds; the defaults of `Limits` if None. The size is checked before decoding.
+        matte: sRGB colour behind transparent pixels.
+
+    Returns:
+        Shape (H, W, 3), sRGB 0..255.
+
+    Raises:
+        MediaError: Not such a file, damaged, or out of bounds.
+    """
+    path, limits = Path(path), limits or Limits()
+    with media_errors(path, "read"), open_pillow(path, limits) as image:
+        image.load()
+        return flatten(ImageOps.exif_transpose(image), matte)
+
+
+def open_pillow(path: Path, limits: Limits) -> Image.Image:
+    """Open a file with the one Pillow plug-in that its content names, without decoding pixels."""
+    name = sniff(path, limits)
+    if name not in _PILLOW_FORMATS:
+        raise MediaError(
+            f"cannot read {path}: it is a {name} video, not a picture; allowed: png, jpeg, webp, gif, bmp"
+        )
+    try:
+        image = Image.open(path, formats=[_PILLOW_FORMATS[name]])
+    except Image.DecompressionBombError as error:
+        raise MediaError(f"cannot read {path}: more than {limits.max_pixels} pixels") from error
+    check_pixels(path, *image.size, limits)
+    return image
+
+
+def flatten(image: Image.Image, matte: tuple[int, int, int]) -> NDArray[np.uint8]:
+    """Any Pillow mode to (H, W, 3) sRGB."""
+    if image.mode.startswith("I") or image.mode == "F":  # 16-bit grey: keep the upper byte
+        values = np.asarray(image, dtype=np.float64)
+        scale = 257.0 if values.max(initial=0.0) > 255 else 1.0
+        grey = np.clip(values / scale + 0.5, 0, 255).astype(np.uint8)
+        return np.repeat(grey[..., None], 3, axis=2)
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        below = Image.new("RGBA", image.size, (*matte, 255))
+        return np.array(Image.alpha_composite(below, image).convert("RGB"))
+    return np.array(image.convert("RGB"))
+
+
+def read_animation(path: Path, limits: Limits, take: int | None) -> tuple[NDArray[np.uint8], list[float]]:
+    """Read a gif or webp animation.
+
+    Returns:
+        Frames (T, H, W, 3), and how long each is shown in seconds.
+    """
+    frames, seconds = [], []
+    with media_errors(path, "read"), open_pillow(path, limits) as image:
+        count = getattr(image, "n_frames", 1)
+        wanted = count if take is None else min(count, take)
+        if wanted > limits.max_frames:
+            raise MediaError(f"cannot read {path}: {count} frames; allowed: at most {limits.max_frames}")
+        for index in range(wanted):
+            image.seek(index)
+            image.load()
+            frames.append(flatten(image, _WHITE))
+            seconds.append(max(float(image.info.get("duration", 0) or 0), 10.0) / 1000)
+    return np.stack(frames), seconds

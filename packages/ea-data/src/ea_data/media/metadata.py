@@ -1,0 +1,52 @@
+"""The text inside a media file that says how it was made."""
+
+import html
+import re
+from pathlib import Path
+from typing import Final
+
+from ea_data.media.errors import media_errors
+from ea_data.media.image import open_pillow
+from ea_data.media.limits import Limits, sniff
+from ea_data.media.video import opened
+
+PNG_KEY: Final = "comment"
+_XMP_HEAD: Final = (
+    '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#" '
+    'xmlns:dc="http://purl.org/dc/elements/1.1/"><rdf:Description rdf:about=""><dc:description>'
+)
+_XMP_TAIL: Final = "</dc:description></rdf:Description></rdf:RDF></x:xmpmeta>"
+
+
+def xmp_packet(text: str) -> bytes:
+    """An XMP packet whose description is the text."""
+    return f"{_XMP_HEAD}{html.escape(text)}{_XMP_TAIL}".encode()
+
+
+def read_metadata(path: str | Path, *, limits: Limits | None = None) -> str | None:
+    """The text that `write_video` embedded: the comment of an mp4, gif or png, the XMP description of a webp.
+
+    For the folder of a frame sequence, that of its first picture.
+
+    Returns:
+        The text, or None when there is none.
+
+    Raises:
+        MediaError: Not a media file, damaged, or out of bounds.
+    """
+    path, limits = Path(path), limits or Limits()
+    if path.is_dir():
+        path = path / "00000.png"
+    name = sniff(path, limits)
+    with media_errors(path, "read"):
+        if name in ("mp4", "matroska", "avi"):
+            with opened(path, name, limits) as (container, _):
+                tags = {key.lower(): value for key, value in container.metadata.items()}
+            return tags.get("comment") or tags.get("description")
+        with open_pillow(path, limits) as image:
+            if name == "webp":
+                packet = image.info.get("xmp", b"").decode()
+                found = re.search(r"<dc:description>(.*?)</dc:description>", packet, re.DOTALL)
+                return html.unescape(found[1]) if found else None
+            value = image.info.get(PNG_KEY)
+            return value.decode() if isinstance(value, bytes) else value
