@@ -92,6 +92,7 @@ def opened(
             raise MediaError(
                 f"cannot read {path}: {seconds:.1f} s long; allowed: at most {limits.max_seconds:g} s"
             )
+        stream.codec_context.options = {"err_detect": "explode"}  # a damaged frame is an error, not a guess
         yield container, stream
 
 
@@ -120,6 +121,8 @@ def _decode(
             raise MediaError(f"cannot read {path}: damaged at frame {packets}")
         for frame in packet.decode():
             assert isinstance(frame, av.VideoFrame)
+            if frame.is_corrupt:
+                raise MediaError(f"cannot read {path}: damaged at frame {len(frames)}")
             check_pixels(path, frame.width, frame.height, limits)
             if len(frames) >= limits.max_frames:
                 raise MediaError(f"cannot read {path}: more than {limits.max_frames} frames")

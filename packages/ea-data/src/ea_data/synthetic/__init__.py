@@ -2,6 +2,8 @@
 
 Scenes of one or two coloured shapes, each with its own motion, on plain, gradient or striped backgrounds,
 with captions in English and Chinese. Everything is a pure function of (seed, index), at any size and length.
+
+This package needs numpy alone; writing files is in `ea_data.synthetic.export`.
 """
 
 from ea_data.synthetic.captions import Mentioned, caption, mentioned

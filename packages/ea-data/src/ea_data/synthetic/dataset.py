@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ea_data.synthetic.captions import caption
-from ea_data.synthetic.render import render
+from ea_data.synthetic.render import check_size, render
 from ea_data.synthetic.sampling import sample_scene
 from ea_data.synthetic.scene import SceneSpec
 from ea_data.synthetic.vocabulary import (
@@ -76,6 +76,11 @@ class SyntheticDataset:
         triples(self.split)
         if self.length < 1:
             raise ValueError(f"length is {self.length}; allowed: 1 or more")
+        if not 0 <= self.two_shapes <= 1:
+            raise ValueError(f"two_shapes is {self.two_shapes}; allowed: 0 to 1")
+        if self.seed < 0:
+            raise ValueError(f"seed is {self.seed}; allowed: 0 or more")
+        check_size(self.num_frames, self.height, self.width)
 
     def __len__(self) -> int:
         return self.length

@@ -29,18 +29,27 @@ def render(spec: SceneSpec, *, num_frames: int, height: int, width: int) -> Fram
     Raises:
         ValueError: A size or length out of range.
     """
-    if height < 8 or width < 8:
-        raise ValueError(f"height and width are {height} and {width}; allowed: 8 or more")
-    if num_frames < 1 or num_frames * height * width > _MAX_PIXELS:
-        raise ValueError(
-            f"num_frames is {num_frames}; allowed: 1 or more, and at most {_MAX_PIXELS} pixels in all"
-        )
+    check_size(num_frames, height, width)
     time = times(num_frames)
     background = _background(spec.background, height, width)
     frames = np.repeat((background + np.float32(0.5)).astype(np.uint8)[None], num_frames, axis=0)
     for shape in spec.shapes:
         _draw(frames, shape, time)
     return frames
+
+
+def check_size(num_frames: int, height: int, width: int) -> None:
+    """Check that a clip of this size can be drawn.
+
+    Raises:
+        ValueError: A size or length out of range.
+    """
+    if height < 8 or width < 8:
+        raise ValueError(f"height and width are {height} and {width}; allowed: 8 or more")
+    if num_frames < 1 or num_frames * height * width > _MAX_PIXELS:
+        raise ValueError(
+            f"num_frames is {num_frames}; allowed: 1 or more, and at most {_MAX_PIXELS} pixels in all"
+        )
 
 
 def _background(spec: BackgroundSpec, height: int, width: int) -> NDArray[np.float32]:
