@@ -1,0 +1,113 @@
+"""Qwen2-VL as text encoder of V5.1. Shapes: B batch, L tokens, E width of the states."""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ea_dit.text.base import TextStates
+
+MAX_LENGTH = 256
+"""Tokens, template included; longer prompts are cut, as released."""
+
+TEMPLATE = (
+    "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n"
+    "<|im_start|>user\n{prompt}<|im_end|>\n<|im_start|>assistant\n"
+)
+"""The released chat template with one user turn and the generation prompt, for tokenizers that come without it."""
+
+_LOG = logging.getLogger(__name__)
+
+
+class Qwen2VLTextEncoder:
+    """States before the last layer of a Qwen2-VL language model that reads the prompt as a user's turn.
+
+    Args:
+        model: A `Qwen2VLModel` of transformers; its vision tower is not used.
+        tokenizer: Its tokenizer.
+        max_length: Length that every prompt is padded or cut to, on the right.
+        use_mask: Whether padding is masked inside the encoder (V5.1: yes).
+    """
+
+    def __init__(
+        self, model: Any, tokenizer: Any, *, max_length: int = MAX_LENGTH, use_mask: bool = True
+    ) -> None:
+        self.model = model
+        self.tokenizer = tokenizer
+        self.max_length = max_length
+        self.use_mask = use_mask
+
+    def render(self, text: str) -> str:
+        """Returns what the language model reads: the prompt in the chat template."""
+        if not getattr(self.tokenizer, "chat_template", None):
+            return TEMPLATE.format(prompt=text)
+        turn = {"role": "user", "content": [{"type": "text", "text": text}]}
+        return self.tokenizer.apply_chat_template([turn], tokenize=False, add_generation_prompt=True)
+
+    @torch.no_grad()
+    def encode(self, texts: Sequence[str]) -> TextStates:
+        """Encodes prompts.
+
+        Args:
+            texts: Prompts; too long ones are cut, which is logged.
+
+        Returns:
+            (B, max_length, E) in the dtype of the model.
+        """
+        rendered = [self.render(text) for text in texts]
+        tokens = self.tokenizer(
+            rendered,
+            padding="max_length",
+            max_length=self.max_length,
+            truncation=True,
+            padding_side="right",
+            return_attention_mask=True,
+            return_tensors="pt",
+        )
+        self._report_cut(rendered)
+        device = self.model.device
+        mask_BL = tokens["attention_mask"].to(device)
+        output = self.model(
+            input_ids=tokens["input_ids"].to(device),
+            attention_mask=mask_BL if self.use_mask else None,
+            output_hidden_states=True,
+            use_cache=False,
+        )
+        return TextStates(output.hidden_states[-2], mask_BL.bool())
+
+    def _report_cut(self, rendered: list[str]) -> None:
+        for ids in self.tokenizer(rendered)["input_ids"]:
+            if len(ids) > self.max_length:
+                _LOG.warning("prompt cut from %d to %d tokens", len(ids), self.max_length)
+
+
+def load_qwen2_vl(
+    model_directory: Path, tokenizer_directory: Path, *, dtype: torch.dtype, device: torch.device
+) -> Qwen2VLTextEncoder:
+    """Loads the encoder from local directories in the layout of transformers.
+
+    Args:
+        model_directory: `config.json` and safetensors.
+        tokenizer_directory: The tokenizer's files.
+        dtype: Of the weights.
+        device: Where to put them.
+
+    Raises:
+        ValueError: If files or weights are missing.
+    """
+    from transformers import AutoTokenizer, Qwen2VLForConditionalGeneration  # noqa: PLC0415  (seconds to import)
+
+    if not tokenizer_directory.is_dir():
+        raise ValueError(f"the tokenizer of the text encoder is missing: {tokenizer_directory}")
+    tokenizer = AutoTokenizer.from_pretrained(tokenizer_directory, local_files_only=True)
+    try:
+        model, info = Qwen2VLForConditionalGeneration.from_pretrained(
+            model_directory, dtype=dtype, use_safetensors=True, local_files_only=True, output_loading_info=True
+        )
+    except OSError as error:
+        raise ValueError(f"{model_directory}: {str(error).splitlines()[0]}") from error
+    if missing := sorted(info["missing_keys"]):
+        raise ValueError(f"{model_directory}: missing tensor {missing[0]!r} and {len(missing) - 1} more")
+    return Qwen2VLTextEncoder(model.model.to(device).eval(), tokenizer)
