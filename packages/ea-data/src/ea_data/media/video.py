@@ -82,10 +82,12 @@ def opened(
 ) -> Iterator[tuple[av.container.InputContainer, av.video.stream.VideoStream]]:
     """Open a video with a forced demuxer and check its bounds before decoding."""
     options = {"max_pixels": str(limits.max_pixels), "protocol_whitelist": "file"}
-    with av.open(str(path), format=name, options=options) as container:
+    with av.open(str(path), format=name, options=options, metadata_errors="replace") as container:
         if not container.streams.video:
             raise MediaError(f"cannot read {path}: it has no video stream")
         stream = container.streams.video[0]
+        if stream.codec_context is None:
+            raise MediaError(f"cannot read {path}: its codec is unknown")
         check_pixels(path, stream.width, stream.height, limits)
         seconds = seconds_of(container, stream)
         if seconds > limits.max_seconds:

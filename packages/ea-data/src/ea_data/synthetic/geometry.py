@@ -2,7 +2,7 @@
 
 A silhouette lives in its own unit frame: x to the right, y down, centred on its turning point, everything
 within radius `OUTER_RADIUS`. Distances are negative inside and exact close to the outline, which is all that
-anti-aliasing needs.
+anti-aliasing needs; the circle through pointed corners keeps their soft rim from reaching further out.
 """
 
 import math
@@ -34,7 +34,7 @@ def _polygon(x: Array, y: Array, *, sides: int, radius: float) -> Array:
         edge = x * np.float32(math.cos(angle)) + y * np.float32(math.sin(angle)) - np.float32(inner)
         distance = edge if distance is None else np.maximum(distance, edge)
     assert distance is not None
-    return distance
+    return np.maximum(distance, np.hypot(x, y) - np.float32(radius))
 
 
 def _triangle(x: Array, y: Array) -> Array:
@@ -57,13 +57,15 @@ def _star(x: Array, y: Array) -> Array:
     edge_along, edge_across = notch_along - outer, notch_across
     length = math.hypot(edge_along, edge_across)
     normal_along, normal_across = edge_across / length, -edge_along / length
-    return (along - np.float32(outer)) * np.float32(normal_along) + across * np.float32(normal_across)
+    edge = (along - np.float32(outer)) * np.float32(normal_along) + across * np.float32(normal_across)
+    return np.maximum(edge, radius - np.float32(outer))
 
 
 def _diamond(x: Array, y: Array) -> Array:
     half_width, half_height = 0.62, 1.08
     scale = 1 / math.hypot(half_width, half_height)
-    return (np.abs(x) * half_height + np.abs(y) * half_width - half_width * half_height) * np.float32(scale)
+    edge = (np.abs(x) * half_height + np.abs(y) * half_width - half_width * half_height) * np.float32(scale)
+    return np.maximum(edge, np.hypot(x, y) - np.float32(half_height))
 
 
 def _crescent(x: Array, y: Array) -> Array:
