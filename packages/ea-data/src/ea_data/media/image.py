@@ -1,5 +1,8 @@
 """Pictures and animations that Pillow reads: png, jpeg, webp, gif, bmp."""
 
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -36,19 +39,24 @@ def read_image(
         return flatten(ImageOps.exif_transpose(image), matte)
 
 
-def open_pillow(path: Path, limits: Limits) -> Image.Image:
+@contextmanager
+def open_pillow(path: Path, limits: Limits) -> Iterator[Image.Image]:
     """Open a file with the one Pillow plug-in that its content names, without decoding pixels."""
     name = sniff(path, limits)
     if name not in _PILLOW_FORMATS:
-        raise MediaError(
-            f"cannot read {path}: it is a {name} video, not a picture; allowed: png, jpeg, webp, gif, bmp"
-        )
-    try:
-        image = Image.open(path, formats=[_PILLOW_FORMATS[name]])
-    except Image.DecompressionBombError as error:
-        raise MediaError(f"cannot read {path}: more than {limits.max_pixels} pixels") from error
-    check_pixels(path, *image.size, limits)
-    return image
+        allowed = ", ".join(_PILLOW_FORMATS)
+        raise MediaError(f"cannot read {path}: it is a {name} video, not a picture; allowed: {allowed}")
+    with path.open("rb") as file:
+        try:
+            with warnings.catch_warnings():
+                # Pillow warns from 89 million pixels on; what is too many is for `limits` to say.
+                warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+                image = Image.open(file, formats=[_PILLOW_FORMATS[name]])
+        except Image.DecompressionBombError as error:
+            raise MediaError(f"cannot read {path}: {error}; allowed: {limits.max_pixels} pixels") from error
+        with image:
+            check_pixels(path, *image.size, limits)
+            yield image
 
 
 def flatten(image: Image.Image, matte: tuple[int, int, int]) -> NDArray[np.uint8]:

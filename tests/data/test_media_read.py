@@ -1,0 +1,233 @@
+"""Reading: orientation, pixel aspect, uneven rates, bounds and damage."""
+
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from PIL import Image
+
+from ea_data.media import (
+    Limits,
+    MediaError,
+    probe,
+    read_frames,
+    read_image,
+    read_mask,
+    read_video,
+    write_video,
+)
+
+ASSETS = Path(__file__).with_name("assets")
+IDENTITY = b"".join(value.to_bytes(4, "big") for value in (1 << 16, 0, 0, 0, 1 << 16, 0, 0, 0, 1 << 30))
+QUARTER_TURN = b"".join(
+    value.to_bytes(4, "big", signed=True) for value in (0, 1 << 16, 0, -(1 << 16), 0, 0, 0, 0, 1 << 30)
+)
+
+
+@pytest.fixture
+def corner_clip() -> np.ndarray:
+    """Three frames of 32x48, black with a white upper left corner."""
+    frames = np.zeros((3, 32, 48, 3), np.uint8)
+    frames[:, :16, :16] = 255
+    return frames
+
+
+def _encode(path: Path, frames: np.ndarray, times: list[int], aspect: Fraction | None = None) -> None:
+    """Write an mp4 whose frames begin at the given hundredths of a second."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=Fraction(25), options={"crf": "10", "bf": "0"})
+        stream.height, stream.width, stream.pix_fmt = frames.shape[1], frames.shape[2], "yuv420p"
+        stream.codec_context.time_base = Fraction(1, 100)
+        if aspect is not None:
+            stream.codec_context.sample_aspect_ratio = aspect
+        for picture, time in zip(frames, times, strict=True):
+            frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+            frame.pts, frame.time_base = time, Fraction(1, 100)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+
+
+def test_a_real_clip_has_every_declared_frame() -> None:
+    path = ASSETS / "three_scenes_416x240_16fps.mp4"
+    info = probe(path)
+    assert (info.kind, info.codec, info.width, info.height, info.frames, info.fps) == (
+        "video",
+        "h264",
+        416,
+        240,
+        272,
+        16,
+    )
+    assert read_video(path).frames.shape == (272, 240, 416, 3)
+    assert read_video(path, take=5).frames.shape[0] == 5
+
+
+def test_rotation_tag_turns_the_frames(tmp_path: Path, corner_clip: np.ndarray) -> None:
+    path = write_video(tmp_path / "clip.mp4", corner_clip)
+    data = path.read_bytes()
+    place = data.index(b"tkhd")
+    begin = data.index(IDENTITY, place)
+    path.write_bytes(data[:begin] + QUARTER_TURN + data[begin + len(IDENTITY) :])
+    frames = read_video(path).frames
+    assert frames.shape == (3, 48, 32, 3)
+    assert frames[0, 4, 28].min() > 200  # clockwise: the upper left corner is now the upper right one
+    assert frames[0, 4, 4].max() < 50
+
+
+def test_pixels_become_square(tmp_path: Path, corner_clip: np.ndarray) -> None:
+    _encode(tmp_path / "wide.mp4", corner_clip, [0, 4, 8], aspect=Fraction(2, 1))
+    assert probe(tmp_path / "wide.mp4").pixel_aspect == 2
+    assert read_video(tmp_path / "wide.mp4").frames.shape == (3, 32, 96, 3)
+
+
+def test_uneven_times_become_a_constant_rate(tmp_path: Path) -> None:
+    frames = np.stack([np.full((32, 32, 3), level, np.uint8) for level in (0, 80, 160, 240)])
+    _encode(tmp_path / "uneven.mp4", frames, [0, 10, 20, 60])
+    video = read_video(tmp_path / "uneven.mp4", fps=10)
+    shown = [round(float(frame.mean()) / 80) for frame in video.frames]
+    assert video.fps == 10
+    assert shown[:7] == [0, 1, 2, 2, 2, 2, 3]
+    assert len(read_video(tmp_path / "uneven.mp4").frames) >= 4
+
+
+def test_resampling_keeps_the_length_in_time(tmp_path: Path, corner_clip: np.ndarray) -> None:
+    path = write_video(tmp_path / "clip.mp4", np.repeat(corner_clip, 4, axis=0), fps=8)
+    assert len(read_video(path, fps=16).frames) == 24
+    assert len(read_video(path, fps=4).frames) == 6
+
+
+def test_exif_orientation_is_applied(tmp_path: Path, corner_clip: np.ndarray) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be shown turned clockwise
+    Image.fromarray(corner_clip[0]).save(tmp_path / "turned.jpg", exif=exif, quality=95)
+    picture = read_image(tmp_path / "turned.jpg")
+    assert picture.shape == (48, 32, 3)
+    assert picture[4, 28].min() > 200
+
+
+def test_palette_and_transparency_are_flattened(tmp_path: Path) -> None:
+    assert read_image(ASSETS / "sailing_boat_palette.png").shape == (320, 512, 3)
+    clear = np.zeros((16, 16, 4), np.uint8)
+    clear[:8] = (255, 0, 0, 255)
+    Image.fromarray(clear).save(tmp_path / "clear.png")
+    assert read_image(tmp_path / "clear.png")[0, 0].tolist() == [255, 0, 0]
+    assert read_image(tmp_path / "clear.png")[15, 0].tolist() == [255, 255, 255]
+    assert read_image(tmp_path / "clear.png", matte=(0, 0, 9))[15, 0].tolist() == [0, 0, 9]
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "CMYK", "I;16"])
+def test_every_pixel_mode_becomes_rgb(tmp_path: Path, mode: str) -> None:
+    sixteen_bits = np.full((10, 20), 65535, np.uint16)
+    image = Image.fromarray(sixteen_bits) if mode == "I;16" else Image.new("L", (20, 10), 255).convert(mode)
+    path = tmp_path / ("picture.jpg" if mode == "CMYK" else "picture.png")
+    image.save(path)
+    picture = read_image(path)
+    assert picture.shape == (10, 20, 3)
+    assert picture.min() > 250
+
+
+def test_masks_are_true_where_bright(tmp_path: Path) -> None:
+    mask = read_mask(ASSETS / "mask.jpg")
+    assert mask.shape == (1, 500, 800)
+    assert mask.dtype == bool
+    assert 0.5 < mask.mean() < 0.7
+    frames = np.zeros((5, 32, 32, 3), np.uint8)
+    frames[2:] = 255
+    assert read_mask(write_video(tmp_path / "mask.mp4", frames)).all(axis=(1, 2)).tolist() == [
+        False,
+        False,
+        True,
+        True,
+        True,
+    ]
+
+
+def test_a_picture_is_a_clip_of_one_frame() -> None:
+    assert read_frames(ASSETS / "mask.jpg").shape == (1, 500, 800, 3)
+
+
+@pytest.mark.parametrize(
+    ("limits", "message"),
+    [
+        (Limits(max_pixels=1000), "416x240; allowed: 1 to 1000 pixels"),
+        (Limits(max_seconds=3), "17.0 s long; allowed: at most 3 s"),
+        (Limits(max_frames=20), "more than 20 frames"),
+        (Limits(max_bytes=1000), "bytes; allowed: at most 1000"),
+    ],
+)
+def test_bounds_of_videos(limits: Limits, message: str) -> None:
+    with pytest.raises(MediaError, match=message):
+        read_video(ASSETS / "three_scenes_416x240_16fps.mp4", limits=limits)
+
+
+def test_bounds_of_pictures(tmp_path: Path) -> None:
+    Image.new("1", (9000, 9000)).save(tmp_path / "bomb.png")
+    with pytest.raises(MediaError, match="9000x9000; allowed"):
+        read_image(tmp_path / "bomb.png")
+    Image.new("1", (20000, 10000)).save(tmp_path / "bigger.png")
+    with pytest.raises(MediaError, match="pixels"):
+        read_image(tmp_path / "bigger.png")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"hello", b"ffconcat version 1.0\nfile clip.mp4\n", b"#EXTM3U\nhttp://127.0.0.1/\n", b"<svg/>"],
+)
+def test_other_content_under_a_media_name_is_refused(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "clip.mp4"
+    path.write_bytes(content)
+    for read in (read_video, read_image, read_mask, probe):
+        with pytest.raises(MediaError, match=r"clip\.mp4: (the file is empty|not a known video or image)"):
+            read(path)
+
+
+def test_the_content_and_not_the_name_chooses_the_reader(tmp_path: Path) -> None:
+    path = tmp_path / "picture.mp4"
+    Image.new("RGB", (16, 16)).save(path, "PNG")
+    with pytest.raises(MediaError, match="it is a png picture, not a video"):
+        read_video(path)
+    with pytest.raises(MediaError, match="it is a mp4 video, not a picture"):
+        read_image(ASSETS / "three_scenes_416x240_16fps.mp4")
+
+
+def test_missing_files_and_folders(tmp_path: Path) -> None:
+    with pytest.raises(MediaError, match="no such file"):
+        read_video(tmp_path / "absent.mp4")
+    with pytest.raises(MediaError, match="not a regular file"):
+        read_image(tmp_path)
+    with pytest.raises(MediaError, match="fps is 0"):
+        read_video(ASSETS / "three_scenes_416x240_16fps.mp4", fps=0)
+    with pytest.raises(MediaError, match="take is 0"):
+        read_video(ASSETS / "three_scenes_416x240_16fps.mp4", take=0)
+
+
+def test_a_cut_off_video_is_an_error(tmp_path: Path) -> None:
+    data = (ASSETS / "three_scenes_416x240_16fps.mp4").read_bytes()
+    path = tmp_path / "cut.mp4"
+    path.write_bytes(data[: len(data) // 2])
+    with pytest.raises(MediaError):
+        read_video(path)
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "gif", "webp", "png"])
+def test_damaged_files_raise_nothing_but_media_error(
+    tmp_path: Path, corner_clip: np.ndarray, suffix: str
+) -> None:
+    frames = corner_clip if suffix != "png" else corner_clip[:1]
+    whole = write_video(tmp_path / f"whole.{suffix}", frames).read_bytes()
+    rng = np.random.default_rng(0)
+    path = tmp_path / f"damaged.{suffix}"
+    messages = []
+    for trial in range(60):
+        data = bytearray(whole)
+        for place in rng.integers(0, len(data), int(rng.integers(1, 30))):
+            data[place] = int(rng.integers(256))
+        path.write_bytes(data[: int(rng.integers(1, len(data)))] if trial % 3 == 0 else data)
+        try:
+            assert read_frames(path).ndim == 4
+        except MediaError as error:
+            messages.append(str(error))
+    assert len(messages) > 10
+    assert not any("\n" in message for message in messages)
