@@ -56,7 +56,8 @@ def test_states_are_the_input_of_the_last_layer(encoder):
     seen = []
     layers = encoder.model.language_model.layers
     handle = layers[-1].register_forward_pre_hook(
-        lambda module, args, kwargs: seen.append(args[0] if args else kwargs["hidden_states"]), with_kwargs=True
+        lambda module, args, kwargs: seen.append(args[0] if args else kwargs["hidden_states"]),
+        with_kwargs=True,
     )
     states = encoder.encode(["red circle moves left"])
     handle.remove()
@@ -102,6 +103,6 @@ def test_missing_files_are_named(folders, tmp_path):
     options = {"dtype": torch.float32, "device": torch.device("cpu")}
     with pytest.raises(ValueError, match="tokenizer of the text encoder is missing"):
         load_qwen2_vl(folders / "text_encoder", tmp_path / "none", **options)
+    (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match="empty"):
-        (tmp_path / "empty").mkdir()
         load_qwen2_vl(tmp_path / "empty", folders / "tokenizer", **options)

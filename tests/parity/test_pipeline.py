@@ -79,7 +79,9 @@ def load(folder):
 
 def prompts_of(tensors):
     def states(prefix):
-        return TextStates(tensors[f"in.{prefix}prompt_embeds"], tensors[f"in.{prefix}prompt_attention_mask"] > 0)
+        return TextStates(
+            tensors[f"in.{prefix}prompt_embeds"], tensors[f"in.{prefix}prompt_attention_mask"] > 0
+        )
 
     return PromptStates(states(""), states("negative_"))
 
@@ -87,9 +89,10 @@ def prompts_of(tensors):
 def request_of(index, tensors):
     """The call as our request.
 
-    Two things are ours on purpose. Sizes that are not multiples of 16 are refused instead of silently made smaller,
-    and a length in between is generated longer and cropped instead of shorter; so the call's size and length are
-    rounded down here, which is what the original then ran. And a mask that generates everything is no mask.
+    Two things are ours on purpose. Sizes that are not multiples of 16 are refused instead of silently made
+    smaller, and a length in between is generated longer and cropped instead of shorter; so the call's size
+    and length are rounded down here, which is what the original then ran. And a mask that generates
+    everything is no mask.
     """
     call = index["call"]
     height, width = (call[side] // 16 * 16 for side in ("height", "width"))
@@ -108,7 +111,9 @@ def request_of(index, tensors):
     if "in.ref_image" in tensors:
         pixels["ref_image"] = tensors["in.ref_image"][0, :, 0]
     options = {
-        key: call[key] for key in ("guidance_scale", "guidance_rescale", "strength", "noise_aug_strength") if key in call
+        key: call[key]
+        for key in ("guidance_scale", "guidance_rescale", "strength", "noise_aug_strength")
+        if key in call
     }
     return GenerationRequest(
         prompt="recorded",
@@ -200,13 +205,25 @@ def kept_frames(tensors):
     return [number for number, row in enumerate(generate.tolist()) if not row[0]]
 
 
-@pytest.mark.parametrize("folder", FOLDERS)
+def folder_of(param):
+    return param.values[0]
+
+
+def with_pictures():
+    """Cases whose mask keeps whole frames."""
+    tensors = {folder: load_file(folder / "case.safetensors") for folder in map(folder_of, FOLDERS)}
+    return [
+        pytest.param(folder, id=folder.name)
+        for folder in tensors
+        if index_of(folder)["call"].get("strength", 1.0) == 1 and kept_frames(tensors[folder]) is not None
+    ]
+
+
+@pytest.mark.parametrize("folder", with_pictures())
 def test_pictures_give_the_model_inputs_of_the_recorded_video(folder):
     """A request with pictures is the original's video with a mask, whatever it put under the mask."""
     index, tensors = index_of(folder), load_file(folder / "case.safetensors")
     kept = kept_frames(tensors)
-    if kept is None or index["call"].get("strength", 1.0) < 1:
-        pytest.skip("no whole frames are kept")
     video = tensors["in.video"][0]
     last = video.shape[1] - 1
     pictures = {"last_image": video[:, last]} if last in kept else {}
@@ -230,7 +247,9 @@ def test_schedule(folder):
     flow = FlowMatching.from_dict(index["scheduler"]["config"])
     sigmas = flow.sigmas(index["call"]["num_inference_steps"])
     torch.testing.assert_close(sigmas, tensors["schedule.sigmas"], rtol=1e-6, atol=1e-9)
-    torch.testing.assert_close(flow.timesteps(sigmas[:-1]), tensors["schedule.all_timesteps"], rtol=1e-6, atol=0)
+    torch.testing.assert_close(
+        flow.timesteps(sigmas[:-1]), tensors["schedule.all_timesteps"], rtol=1e-6, atol=0
+    )
     assert math.isclose(float(sigmas[0]), 1.0)
 
 

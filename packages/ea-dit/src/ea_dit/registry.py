@@ -67,20 +67,21 @@ def load_transformer(
 ) -> MMDiT:
     """Loads a transformer from a directory with `config.json` and safetensors.
 
-    EasyAnimate's and diffusers' layouts are told apart by the tensor names. Loading is strict: every tensor of the
-    file has a place and every place is filled.
+    EasyAnimate's and diffusers' layouts are told apart by the tensor names. Loading is strict: every tensor
+    of the file has a place and every place is filled.
 
     Args:
         path: The directory.
-        dtype: Number type such as "float32" or `torch.bfloat16`, "auto" for what suits the device; None keeps the
-            stored one.
+        dtype: Number type such as "float32" or `torch.bfloat16`, "auto" for what suits the device; None
+            keeps the stored one.
         device: "auto", "cpu", "cuda" or "cuda:N".
 
     Returns:
         The model in evaluation mode.
 
     Raises:
-        ValueError: Unknown class, unsupported value, or a key that is missing, left over or misshapen (named).
+        ValueError: Unknown class, unsupported value, or a key that is missing, left over or misshapen
+            (named).
     """
     path = Path(path)
     target = resolve_device(device)

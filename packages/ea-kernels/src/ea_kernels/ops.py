@@ -1,7 +1,7 @@
 """The functional API: every op, whatever computes it.
 
-`backend` is "auto" (the best one available), "torch" or "reference" (eager float32 truth). A backend that was asked
-for by name and is not available is an error; only "auto" may choose.
+`backend` is "auto" (the best one available), "torch" or "reference" (eager float32 truth). A backend that
+was asked for by name and is not available is an error; only "auto" may choose.
 Shapes: B batch, L tokens, H heads, D width (of the model or of a head), P = D / 2 pairs.
 """
 
@@ -73,8 +73,10 @@ def layer_norm(
     """LayerNorm over the last axis: statistics and affine in float32, the result in the dtype of x."""
     if _is_reference(backend):
         return reference_norms.layer_norm(x, weight, bias, eps)
-    if weight is None or weight.dtype == x.dtype:
-        # The fused kernel already computes in float32 inside, whatever the dtype.
+    # The fused forward computes in float32 inside, whatever the dtype. Its backward on a CPU does not: it
+    # sums the gradients of weight and bias in the low precision.
+    exact = x.dtype == torch.float32 or x.is_cuda or not torch.is_grad_enabled()
+    if weight is None or (weight.dtype == x.dtype and exact):
         return F.layer_norm(x, x.shape[-1:], weight, bias, eps).to(x.dtype)
     bias32 = None if bias is None else bias.float()
     return F.layer_norm(x.float(), x.shape[-1:], weight.float(), bias32, eps).to(x.dtype)

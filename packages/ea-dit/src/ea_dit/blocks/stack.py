@@ -11,8 +11,8 @@ from ea_kernels.runtime.recompute import recompute as recompute_call
 class BlockStack(nn.ModuleList):
     """Runs blocks one after the other; it never asks what kind of block it runs.
 
-    A block is called as `block(*streams, context)` and returns the streams. Parameter names are those of the list
-    ("0.…", "1.…").
+    A block is called as `block(*streams, context)` and returns the streams. Parameter names are those of the
+    list ("0.…", "1.…").
 
     Args:
         blocks: The blocks, first to last.

@@ -1,4 +1,4 @@
-"""Diffusion: schedules, targets, guidance and the denoise loop, the same objects for training and sampling."""
+"""Schedules, targets, guidance and the denoise loop: the same objects for training and sampling."""
 
 from ea_dit.diffusion.flow import EulerFlowSampler, FlowMatching
 from ea_dit.diffusion.guidance import Guidance

@@ -1,7 +1,7 @@
 """Rectified flow: x(sigma) = (1 - sigma) clean + sigma noise, and the network predicts noise - clean.
 
-Source: Lipman et al. 2022 (arXiv 2210.02747), Esser et al. 2024 (arXiv 2403.03206); the numbers are those of the
-scheduler config that EasyAnimate V5.1 was released with. B batch.
+Source: Lipman et al. 2022 (arXiv 2210.02747), Esser et al. 2024 (arXiv 2403.03206); the numbers are those of
+the scheduler config that EasyAnimate V5.1 was released with. B batch.
 """
 
 import math
@@ -57,7 +57,7 @@ class FlowMatching:
         return math.exp(self.mu) if self.use_dynamic_shifting else self.shift
 
     def sigmas(self, num_steps: int) -> Tensor:
-        """Returns the num_steps + 1 noise levels of a run, float32, falling from 1 to 0; computed in float64."""
+        """Returns the num_steps + 1 noise levels of a run, falling from 1 to 0: float64, cast to float32."""
         if num_steps < 1:
             raise ValueError(f"num_steps must be at least 1, got {num_steps}")
         lowest = 1 / self.num_train_timesteps

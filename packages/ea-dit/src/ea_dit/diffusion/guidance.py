@@ -1,6 +1,7 @@
 """Classifier-free guidance.
 
-Source: Ho and Salimans 2022 (arXiv 2207.12598); rescaling from Lin et al. 2023 (arXiv 2305.08891, section 3.4).
+Source: Ho and Salimans 2022 (arXiv 2207.12598); rescaling from Lin et al. 2023 (arXiv 2305.08891, section
+3.4).
 """
 
 from dataclasses import dataclass
@@ -27,7 +28,7 @@ class Guidance:
         return self.scale > 1
 
     def combine(self, prediction: Tensor) -> Tensor:
-        """Combines a doubled batch [negative, positive] (2B, ...) to (B, ...); without guidance, returns it as is."""
+        """Combines a doubled batch [negative, positive] to a single one; returns it as is if not active."""
         if not self.active:
             return prediction
         negative, positive = prediction.chunk(2)

@@ -15,7 +15,8 @@ def timestep_sinusoid(
     """Sinusoidal features of timesteps.
 
     Args:
-        timestep_B: Timesteps, any float or integer dtype; they are used as they are, so the caller's rounding counts.
+        timestep_B: Timesteps, any float or integer dtype; they are used as they are, so the caller's
+            rounding counts.
         width: Number of features, even.
         cos_first: Layout [cos | sin] instead of [sin | cos].
         freq_shift: Subtracted from the number of frequencies in the exponent.

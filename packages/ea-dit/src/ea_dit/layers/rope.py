@@ -1,9 +1,9 @@
 """Rotary angles of a video token grid.
 
-The spatial grid is fitted into a base grid (the one a model was first trained on), keeping its aspect ratio and
-centred; coordinates are spread evenly over the region, so any size sees coordinates of the same range. Of n tokens
-over a region, token i sits at offset + size * i / n. (Newer diffusers versions use another rule whenever the
-offset is not zero; released weights were trained with this one.)
+The spatial grid is fitted into a base grid (the one a model was first trained on), keeping its aspect ratio
+and centred; coordinates are spread evenly over the region, so any size sees coordinates of the same range.
+Of n tokens over a region, token i sits at offset + size * i / n. (Newer diffusers versions use another rule
+whenever the offset is not zero; released weights were trained with this one.)
 Shapes: L tokens, P pairs of channels.
 """
 

@@ -1,6 +1,6 @@
 """The parts of a pipeline and loading them from a directory."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -31,7 +31,7 @@ class Components:
     transformer: MMDiT
     vae: MagvitVae
     text_encoder: TextEncoder | None = None
-    flow: FlowMatching = FlowMatching()
+    flow: FlowMatching = field(default_factory=FlowMatching)
 
     @property
     def device(self) -> torch.device:
@@ -53,8 +53,8 @@ def load_components(
     """Loads a released model directory.
 
     Args:
-        directory: Has `transformer`, `vae`, `text_encoder` (with `tokenizer` beside it, except for the byte encoder)
-            and optionally `scheduler/scheduler_config.json`.
+        directory: Has `transformer`, `vae`, `text_encoder` (with `tokenizer` beside it, except for the byte
+            encoder) and optionally `scheduler/scheduler_config.json`.
         dtype: Number type of all weights, "auto" for what suits the device.
         device: "auto", "cpu", "cuda" or "cuda:N".
 
@@ -88,6 +88,6 @@ def load_text_encoder(directory: Path, *, dtype: torch.dtype, device: torch.devi
 
         return load_qwen2_vl(folder, directory / "tokenizer", dtype=dtype, device=device)
     raise ValueError(
-        f"{folder}/config.json: unknown text encoder {values.get('_class_name') or values.get('model_type')!r}; "
-        f"known: {BYTE_ENCODER}, qwen2_vl"
+        f"{folder}/config.json: unknown text encoder "
+        f"{values.get('_class_name') or values.get('model_type')!r}; known: {BYTE_ENCODER}, qwen2_vl"
     )

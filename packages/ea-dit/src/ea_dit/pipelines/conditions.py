@@ -1,7 +1,7 @@
 """Given pixels to the network's condition channels, for training and inference alike.
 
-Source of the rules: the released V5.1 pipelines. Shapes: B batch, C latent channels, T frames, H and W pixels; t, h, w
-the latent sizes.
+Source of the rules: the released V5.1 pipelines. Shapes: B batch, C latent channels, T frames, H and W
+pixels; t, h, w the latent sizes.
 """
 
 from typing import Protocol
@@ -24,19 +24,15 @@ class _VaeConfig(Protocol):
 
 
 class Vae(Protocol):
-    """What conditions and pipelines need of a video autoencoder."""
+    """What conditions need of a video autoencoder."""
 
     @property
     def config(self) -> _VaeConfig:
         """Holds the scaling factor."""
         ...
 
-    def encode(self, video_BCTHW: Tensor) -> _Posterior:
+    def encode(self, video_BCTHW: Tensor, /) -> _Posterior:
         """Pixels -1 ... 1 to the posterior."""
-        ...
-
-    def decode(self, latents_BCTHW: Tensor, *, num_frames: int | None = None) -> Tensor:
-        """Unscaled latents to pixels."""
         ...
 
 
@@ -61,8 +57,8 @@ def mask_video(
         noise_strength: Its standard deviation, one or one per sample (B,).
 
     Returns:
-        Pixels -1 ... 1 (noise may leave the range, as in released training) with -1 where generated. A kept value
-        of exactly -1 gets no noise either.
+        Pixels -1 ... 1 (noise may leave the range, as in released training) with -1 where generated. A kept
+        value of exactly -1 gets no noise either.
     """
     masked = (video_BCTHW * 2 - 1).masked_fill(generate_B1THW, -1.0)
     if noise_BCTHW is None:
@@ -76,8 +72,8 @@ def mask_video(
 def resize_to_latents(signal_BCTHW: Tensor, size: tuple[int, int, int]) -> Tensor:
     """Resizes a mask or ray map to latent sizes: the first frame alone, the others together.
 
-    Trilinear without low-pass, as released models were trained with: a latent value averages the central two samples
-    of each axis only, so a kept last frame does not show in the mask.
+    Trilinear without low-pass, as released models were trained with: a latent value averages the central two
+    samples of each axis only, so a kept last frame does not show in the mask.
 
     Args:
         signal_BCTHW: Any channels.
@@ -95,7 +91,8 @@ def resize_to_latents(signal_BCTHW: Tensor, size: tuple[int, int, int]) -> Tenso
 def inpaint_channels(generate_B1THW: Tensor, masked_latents_BCthw: Tensor, scaling_factor: float) -> Tensor:
     """Joins the mask channel and the masked video's latents.
 
-    A sample in which everything is generated gets zeros everywhere: that is how inpaint models do text to video.
+    A sample in which everything is generated gets zeros everywhere: that is how inpaint models do text to
+    video.
 
     Args:
         generate_B1THW: Boolean, on the pixel grid.

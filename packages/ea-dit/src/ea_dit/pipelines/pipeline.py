@@ -12,15 +12,24 @@ from torch import Tensor
 from ea_dit.diffusion.flow import EulerFlowSampler
 from ea_dit.diffusion.guidance import Guidance
 from ea_dit.diffusion.loop import Cancelled, denoise
-from ea_dit.pipelines import stages
 from ea_dit.pipelines.components import Components, load_components
 from ea_dit.pipelines.request import GenerationRequest, Mode
-from ea_dit.pipelines.stages import Noise, PromptStates
+from ea_dit.pipelines.stages import (
+    Noise,
+    PromptStates,
+    decode,
+    encode_prompts,
+    guided_predictor,
+    make_conditioning,
+    model_text,
+    seeded_noise,
+    start_video,
+)
 from ea_dit.pipelines.variants import supported_modes
 from ea_dit.types import Conditioning
 
 ProgressCallback = Callable[[str, int, int], None]
-"""Called with the stage ("text", "conditions", "denoise", "decode"), steps done and steps in all, from 0 on."""
+"""Called with the stage (text, conditions, denoise, decode), steps done from 0 on, and their total."""
 
 
 @dataclass(frozen=True)
@@ -114,13 +123,13 @@ class GenerationPipeline:
         run = _Run(on_progress, should_stop)
         start = time.perf_counter()
         parts = self.components
-        noise = stages.seeded_noise(request.seed) if noise is None else noise
+        noise = seeded_noise(request.seed) if noise is None else noise
         guidance = Guidance(scale=request.guidance_scale, rescale=request.guidance_rescale)
 
         with run.stage("text"):
             if prompts is None:
-                prompts = stages.encode_prompts(parts, request, guided=guidance.active)
-            text = stages.model_text(prompts, parts, guided=guidance.active)
+                prompts = encode_prompts(parts, request, guided=guidance.active)
+            text = model_text(prompts, parts, guided=guidance.active)
 
         sampler = EulerFlowSampler(parts.flow, request.num_steps, request.strength)
         with run.stage("conditions"):
@@ -135,11 +144,11 @@ class GenerationPipeline:
                     on_latents(step, after)
                 run.report("denoise", step, total)
 
-            predict = stages.guided_predictor(parts, text, conditioning, guidance)
+            predict = guided_predictor(parts, text, conditioning, guidance)
             latents = denoise(predict, latents, sampler, on_step=on_step, should_stop=should_stop)
 
         with run.stage("decode"):
-            frames = stages.decode(parts, latents, request.num_frames)
+            frames = decode(parts, latents, request.num_frames)
         return GenerationResult(
             frames, latents, request, {**run.timings, "total": time.perf_counter() - start}
         )
@@ -147,7 +156,7 @@ class GenerationPipeline:
     def _prepare(
         self, request: GenerationRequest, sampler: EulerFlowSampler, batch: int, noise: Noise
     ) -> tuple[Tensor, Conditioning]:
-        """Initial latents and condition channels. The initial noise is the first draw, whatever comes after it."""
+        """Initial latents and condition channels. The initial noise is the first draw, whatever follows."""
         parts = self.components
         shape = parts.vae.geometry.latent_shape(
             batch=batch,
@@ -157,8 +166,8 @@ class GenerationPipeline:
             width=request.width,
         )
         drawn = noise(shape).to(device=parts.device, dtype=parts.dtype)
-        latents = sampler.start(drawn, stages.start_video(request, parts))
-        return latents, stages.make_conditioning(request, parts, shape, noise)
+        latents = sampler.start(drawn, start_video(request, parts))
+        return latents, make_conditioning(request, parts, shape, noise)
 
     def _check_mode(self, request: GenerationRequest) -> None:
         if request.mode not in self.supports:

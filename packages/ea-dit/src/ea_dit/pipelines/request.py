@@ -1,6 +1,5 @@
 """The one description of a generation job. Shapes: T frames, H and W pixels, N first frames."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Literal, Self
@@ -30,7 +29,8 @@ class GenerationRequest:
         negative_prompt: What to avoid.
         height: Pixels, a multiple of 16.
         width: Pixels, a multiple of 16.
-        num_frames: 1 makes an image. Lengths that the autoencoder cannot make are generated longer and cropped.
+        num_frames: 1 makes an image. Lengths that the autoencoder cannot make are generated longer and
+            cropped.
         num_steps: Denoising steps of the full schedule.
         guidance_scale: 1 and below switch guidance off.
         guidance_rescale: 0 ... 1.
@@ -98,7 +98,8 @@ class GenerationRequest:
             raise ValueError(f"unknown request field {unknown[0]!r}; known: {', '.join(sorted(scalars))}")
         if "prompt" not in values:
             raise ValueError("prompt is missing in the request")
-        return cls(**values, **tensors)
+        fields_given: dict[str, Any] = {**values, **tensors}
+        return cls(**fields_given)
 
     def validate(self) -> None:
         """Checks everything that can be checked without a model.
@@ -130,7 +131,9 @@ class GenerationRequest:
     def _check_combination(self) -> None:
         pictures = self.image is not None or self.last_image is not None
         if self.video is not None and pictures:
-            raise ValueError("video cannot be combined with image or last_image; keep frames with a mask instead")
+            raise ValueError(
+                "video cannot be combined with image or last_image; keep frames with a mask instead"
+            )
         if self.mask is not None and self.video is None:
             raise ValueError("mask needs a video")
         if self.strength < 1 and self.video is None:
@@ -163,7 +166,9 @@ class GenerationRequest:
         given = 0 if self.image is None else 1 if self.image.ndim == 3 else self.image.shape[1]
         given += self.last_image is not None
         if given and given >= self.num_frames:
-            raise ValueError(f"num_frames must be above the number of given frames ({given}), got {self.num_frames}")
+            raise ValueError(
+                f"num_frames must be above the number of given frames ({given}), got {self.num_frames}"
+            )
 
 
 def _check_prompt(name: str, text: object) -> None:
@@ -180,8 +185,8 @@ def _whole(name: str, value: object, lowest: int, highest: int) -> int:
 
 
 def _number(name: str, value: object, lowest: float, highest: float) -> None:
-    numeric = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    if not numeric or not lowest <= value <= highest:
+    # Written so that "not a number" fails the comparison.
+    if isinstance(value, bool) or not isinstance(value, int | float) or not lowest <= value <= highest:
         raise ValueError(f"{name} must be a number between {lowest} and {highest}, got {value!r}")
 
 

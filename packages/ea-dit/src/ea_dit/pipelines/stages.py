@@ -1,4 +1,7 @@
-"""The stages of a run as plain functions. Shapes: B batch, C latent channels, T frames, H and W pixels, t, h, w latent."""
+"""The stages of a run as plain functions.
+
+Shapes: B batch, C latent channels, T frames, H and W pixels; t, h, w the latent sizes.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,8 +10,15 @@ import torch
 from torch import Tensor
 
 from ea_dit.diffusion.guidance import Guidance
-from ea_dit.pipelines import conditions
 from ea_dit.pipelines.components import Components
+from ea_dit.pipelines.conditions import (
+    camera_channels,
+    encode_video,
+    inpaint_channels,
+    mask_video,
+    reference_channels,
+    resize_frames,
+)
 from ea_dit.pipelines.request import GenerationRequest
 from ea_dit.pipelines.variants import has_reference, variant_of
 from ea_dit.text.base import TextStates, concatenate
@@ -117,7 +127,7 @@ def start_video(request: GenerationRequest, parts: Components) -> Tensor | None:
 def encode(parts: Components, pixels_BCTHW: Tensor) -> Tensor:
     """Scaled latents of pixels -1 ... 1, in the working dtype."""
     weight = next(parts.vae.parameters())
-    latents = conditions.encode_video(parts.vae, pixels_BCTHW.to(device=weight.device, dtype=weight.dtype))
+    latents = encode_video(parts.vae, pixels_BCTHW.to(device=weight.device, dtype=weight.dtype))
     return latents.to(device=parts.device, dtype=parts.dtype)
 
 
@@ -147,20 +157,18 @@ def _inpaint(
     given = given_pixels(request, parts)
     if given is None:
         return torch.zeros(batch, 1 + channels, *size, device=parts.device, dtype=parts.dtype)
-    masked = conditions.mask_video(
+    masked = mask_video(
         given.video_BCTHW,
         given.generate_B1THW,
         noise_BCTHW=noise(tuple(given.video_BCTHW.shape)),
         noise_strength=request.noise_aug_strength,
     )
     generate = given.generate_B1THW.to(parts.device)
-    latents = conditions.inpaint_channels(generate, encode(parts, masked), parts.vae.config.scaling_factor)
+    latents = inpaint_channels(generate, encode(parts, masked), parts.vae.config.scaling_factor)
     return latents.expand(batch, -1, -1, -1, -1)
 
 
-def _control(
-    request: GenerationRequest, parts: Components, shape: tuple[int, int, int, int, int]
-) -> Tensor:
+def _control(request: GenerationRequest, parts: Components, shape: tuple[int, int, int, int, int]) -> Tensor:
     batch, channels, *size = shape
     config = parts.transformer.config
     like = {"device": parts.device, "dtype": parts.dtype}
@@ -170,7 +178,7 @@ def _control(
             raise ValueError("control_video cannot be used: the loaded model takes camera instead")
         rays = torch.zeros(batch, 6, *size) if request.camera is None else None
         if request.camera is not None:
-            rays = conditions.camera_channels(pad(request.camera.float()[None]), (size[0], size[1], size[2]))
+            rays = camera_channels(pad(request.camera.float()[None]), (size[0], size[1], size[2]))
         assert rays is not None
         signal = rays.to(**like)
     elif request.camera is not None:
@@ -194,12 +202,12 @@ def _reference(
     if request.ref_image is None or shape[2] == 1:
         return torch.zeros(shape, device=parts.device, dtype=parts.dtype)
     pixels = _fit(to_float(request.ref_image)[None, :, None], request)
-    latents = conditions.reference_channels(encode(parts, pixels * 2 - 1), shape[2])
+    latents = reference_channels(encode(parts, pixels * 2 - 1), shape[2])
     return latents.expand(shape[0], -1, -1, -1, -1)
 
 
 def _fit(video_BCTHW: Tensor, request: GenerationRequest) -> Tensor:
-    return conditions.resize_frames(video_BCTHW, request.height, request.width)
+    return resize_frames(video_BCTHW, request.height, request.width)
 
 
 def guided_predictor(

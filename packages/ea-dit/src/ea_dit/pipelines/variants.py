@@ -14,8 +14,8 @@ _BASE: frozenset[Mode] = frozenset({"text_to_image", "text_to_video", "video_to_
 def variant_of(config: MMDiTConfig) -> Variant:
     """Tells the variant by the number of condition channels.
 
-    With C latent channels: none; 1 + C (mask, masked video); C or 2 C (control, reference); 6 or 6 + C (camera rays,
-    reference).
+    With C latent channels: none; 1 + C (mask, masked video); C or 2 C (control, reference); 6 or 6 + C
+    (camera rays, reference).
 
     Raises:
         ValueError: For any other number.
@@ -43,8 +43,9 @@ def has_reference(config: MMDiTConfig) -> bool:
 def supported_modes(config: MMDiTConfig) -> frozenset[Mode]:
     """Returns the modes of a transformer."""
     variant = variant_of(config)
+    modes = set[Mode](_BASE)
     if variant == "inpaint":
-        return _BASE | {"image_to_video", "masked_video"}
+        modes |= {"image_to_video", "masked_video"}
     if variant in ("control", "camera"):
-        return _BASE | {"control"}
-    return _BASE
+        modes.add("control")
+    return frozenset(modes)

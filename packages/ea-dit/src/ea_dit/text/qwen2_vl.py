@@ -16,7 +16,7 @@ TEMPLATE = (
     "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n"
     "<|im_start|>user\n{prompt}<|im_end|>\n<|im_start|>assistant\n"
 )
-"""The released chat template with one user turn and the generation prompt, for tokenizers that come without it."""
+"""The released chat template with one user turn and the generation prompt, for tokenizers without one."""
 
 _LOG = logging.getLogger(__name__)
 
@@ -103,11 +103,16 @@ def load_qwen2_vl(
         raise ValueError(f"the tokenizer of the text encoder is missing: {tokenizer_directory}")
     tokenizer = AutoTokenizer.from_pretrained(tokenizer_directory, local_files_only=True)
     try:
-        model, info = Qwen2VLForConditionalGeneration.from_pretrained(
-            model_directory, dtype=dtype, use_safetensors=True, local_files_only=True, output_loading_info=True
+        loaded: Any = Qwen2VLForConditionalGeneration.from_pretrained(
+            model_directory,
+            dtype=dtype,
+            use_safetensors=True,
+            local_files_only=True,
+            output_loading_info=True,
         )
     except OSError as error:
         raise ValueError(f"{model_directory}: {str(error).splitlines()[0]}") from error
+    model, info = loaded
     if missing := sorted(info["missing_keys"]):
         raise ValueError(f"{model_directory}: missing tensor {missing[0]!r} and {len(missing) - 1} more")
     return Qwen2VLTextEncoder(model.model.to(device).eval(), tokenizer)

@@ -1,13 +1,13 @@
 """The choice of the attention backend: by name, or automatic."""
 
-from ea_kernels.attention import sdpa
+from ea_kernels.attention.sdpa import attention as torch_attention
 from ea_kernels.attention.spec import AttentionFunction
-from ea_kernels.reference import attention as reference
+from ea_kernels.reference.attention import attention as reference_attention
 
 _BACKENDS: dict[str, AttentionFunction] = {
-    "auto": sdpa.attention,
-    "torch": sdpa.attention,
-    "reference": reference.attention,
+    "auto": torch_attention,
+    "torch": torch_attention,
+    "reference": reference_attention,
 }
 
 
@@ -24,4 +24,6 @@ def resolve_attention(backend: str = "auto") -> AttentionFunction:
         return _BACKENDS[backend]
     except KeyError:
         allowed = ", ".join(_BACKENDS)
-        raise ValueError(f"attention backend {backend!r} is not available; choose one of: {allowed}") from None
+        raise ValueError(
+            f"attention backend {backend!r} is not available; choose one of: {allowed}"
+        ) from None

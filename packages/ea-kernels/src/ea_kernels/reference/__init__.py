@@ -1,1 +1,1 @@
-"""Eager truth: the shortest correct statement of every op, in float32, that all backends are compared with."""
+"""Eager truth: the shortest correct statement of every op, in float32. All backends are compared with it."""

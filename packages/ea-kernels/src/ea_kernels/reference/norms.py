@@ -17,7 +17,7 @@ def layer_norm(x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float
 
 
 def rms_norm(x: Tensor, weight: Tensor | None, eps: float) -> Tensor:
-    """Divides the last axis by its root mean square; casts to the input dtype before the weight, as released."""
+    """Divides the last axis by its root mean square; casts back before the weight, as released."""
     x32 = x.float()
     out = (x32 * torch.rsqrt(x32.square().mean(dim=-1, keepdim=True) + eps)).to(x.dtype)
     return out if weight is None else out * weight

@@ -34,8 +34,8 @@ class MMDiTBlock(nn.Module):
     Args:
         config: Of the model.
         shared: Text uses the video's weights (second half of the 7B layout).
-        last: Nothing reads the text stream after this block, so what only feeds it is not computed. Its weights
-            exist all the same, as in released files.
+        last: Nothing reads the text stream after this block, so what only feeds it is not computed. Its
+            weights exist all the same, as in released files.
     """
 
     def __init__(self, config: MMDiTConfig, *, shared: bool, last: bool) -> None:

@@ -117,8 +117,8 @@ class MMDiTConfig:
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
         """Reads a released `config.json`.
 
-        Released files carry bookkeeping (class name, library version, EMA state); keys that are no fields here are
-        ignored. `swa_layers` must be null.
+        Released files carry bookkeeping (class name, library version, EMA state); keys that are no fields
+        here are ignored. `swa_layers` must be null.
 
         Raises:
             ValueError: For a value that is not supported, naming the key.

@@ -67,9 +67,10 @@ def key_map(config: MMDiTConfig, *, diffusers: bool = False) -> KeyMap:
     """Returns the table of a model.
 
     Args:
-        config: Of the model; with the RMSNorm of V5.1 the text projection is a pair (0, 1), without it a plain layer.
-        diffusers: The layout of diffusers, in which text projections live in the video attention as "added" ones,
-            instead of EasyAnimate's.
+        config: Of the model; with the RMSNorm of V5.1 the text projection is a pair (0, 1), without it a
+            plain layer.
+        diffusers: The layout of diffusers, in which text projections live in the video attention as "added"
+            ones, instead of EasyAnimate's.
     """
     text = _NORMED_TEXT if config.add_norm_text_encoder else _PLAIN_TEXT
     text_attention = _attention("text", _TEXT_DIFFUSERS if diffusers else _TEXT)

@@ -81,7 +81,8 @@ class MMDiT(nn.Module):
 
         Args:
             hidden_BCTHW: Noisy latents, H and W multiples of the patch size.
-            timestep_B: One timestep per sample in 0 ... 1000; its dtype's rounding counts, as in released runs.
+            timestep_B: One timestep per sample in 0 ... 1000; its dtype's rounding counts, as in released
+                runs.
             text_BME: Text states; padding takes part in attention, as released.
             second_text_BNE: States of the second encoder, for models that have one.
             conditioning: Inpaint, control, reference and image inputs; see `Conditioning`.
@@ -116,8 +117,8 @@ class MMDiT(nn.Module):
         if x_BCTHW.shape[1] != self.config.in_channels:
             channels = " + ".join(str(part.shape[1]) for part in parts)
             raise ValueError(
-                f"the model takes {self.config.in_channels} input channels (noisy latents, then inpaint and control "
-                f"latents), got {channels}"
+                f"the model takes {self.config.in_channels} input channels (noisy latents, then inpaint and "
+                f"control latents), got {channels}"
             )
         return x_BCTHW
 
