@@ -1,0 +1,71 @@
+"""Whether this installation works, part by part."""
+
+import platform
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from ea_app.api.job import find_model
+from ea_app.api.output import SUFFIXES
+from ea_app.api.record import versions
+from ea_app.options import InputError
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One examined part.
+
+    Attributes:
+        subject: What was looked at.
+        works: Whether it does.
+        detail: One line.
+    """
+
+    subject: str
+    works: bool
+    detail: str
+
+
+def examine(model: str = "default") -> Iterator[Finding]:
+    """Look at versions, devices, encoders and a model.
+
+    Args:
+        model: Name of the model to load.
+    """
+    found = versions()
+    yield Finding(
+        "versions", "unknown" not in found.values(), ", ".join(f"{k} {v}" for k, v in found.items())
+    )
+    yield _devices()
+    yield _encoders()
+    yield _model(model)
+
+
+def _devices() -> Finding:
+    import torch  # noqa: PLC0415  (seconds to import; the first finding is there at once)
+
+    names = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+    gpus = ", ".join(names) if names else "no usable GPU"
+    return Finding("device", True, f"{platform.machine()} with {torch.get_num_threads()} threads; {gpus}")
+
+
+def _encoders() -> Finding:
+    import av.codec  # noqa: PLC0415
+    from PIL import features  # noqa: PLC0415
+
+    missing = [] if "libx264" in av.codec.codecs_available else ["mp4 (libx264)"]
+    missing += [] if features.check("webp") else ["webp"]
+    if missing:
+        return Finding("encoders", False, f"missing: {', '.join(missing)}")
+    return Finding("encoders", True, f"{', '.join(SUFFIXES)} can be written")
+
+
+def _model(name: str) -> Finding:
+    from ea_app.api.engine import Engine  # noqa: PLC0415
+
+    try:
+        model = find_model(name)
+        described = Engine.load(model, device="cpu").describe()
+    except InputError as error:
+        return Finding("model", False, str(error))
+    modes = ", ".join(described["modes"])
+    return Finding("model", True, f"{name} ({model.size() / 1e6:.0f} MB) loads; {modes}")

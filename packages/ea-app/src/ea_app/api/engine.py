@@ -1,0 +1,216 @@
+"""The engine: one loaded model that runs jobs."""
+
+import platform
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+import xxhash
+from torch import Tensor
+
+from ea_app.api.job import CancelToken, Job, find_model, limits_of, make_job
+from ea_app.api.output import check_output, staged
+from ea_app.api.record import embedded, make_record
+from ea_app.catalog import Model
+from ea_app.options import OPTIONS, InputError, concerning
+from ea_data.media import MediaError, write_video
+from ea_dit.pipelines import GenerationPipeline, GenerationRequest, load_pipeline
+from ea_kernels.runtime.device import resolve_device, resolve_dtype
+
+ProgressCallback = Callable[[str, int, int], None]
+"""Called with the stage ("text", "conditions", "denoise", "decode"), steps done and steps in all, from 0
+on."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Result:
+    """What a job gives.
+
+    Attributes:
+        frames: uint8 (T, H, W, 3), as they were written.
+        path: The file, None when none was asked for.
+        request: The request as it was run.
+        timings: Seconds by stage, and "total".
+        record: What is in the file and in the JSON beside it.
+    """
+
+    frames: Tensor
+    path: Path | None
+    request: GenerationRequest
+    timings: Mapping[str, float]
+    record: Mapping[str, Any]
+
+    @property
+    def seed(self) -> int:
+        """Seed of the request."""
+        return self.request.seed
+
+    @property
+    def frames_hash(self) -> str:
+        """Hash of the frames (xxh3, 32 hex digits): equal when they are identical."""
+        return self.record["frames"]["xxh3"]
+
+
+class Engine:
+    """A loaded model. Make one with `Engine.load`.
+
+    Args:
+        model: Its catalogue entry.
+        pipeline: Its loaded parts.
+    """
+
+    def __init__(self, model: Model, pipeline: GenerationPipeline) -> None:
+        self.model = model
+        self.pipeline = pipeline
+
+    @classmethod
+    def load(
+        cls,
+        model: str | Model = "default",
+        *,
+        device: str = "auto",
+        dtype: str = "auto",
+        threads: int | None = None,
+    ) -> Self:
+        """Load a model.
+
+        Args:
+            model: A bundled name, a directory, a hub id, or what `catalog.find` gave.
+            device: "auto" (a GPU if there is one), "cpu", "cuda" or "cuda:N".
+            dtype: "auto" (what suits the device), "float32", "bfloat16" or "float16".
+            threads: CPU threads of the whole process. The last bits of a result depend on their number; None
+                leaves it as it is.
+
+        Raises:
+            InputError: An unknown model, device or dtype, or a checkpoint that is not exactly as its config
+                says.
+        """
+        entry = find_model(model) if isinstance(model, str) else model
+        with concerning("device"):
+            place = resolve_device(device)
+        with concerning("dtype"):
+            number = resolve_dtype(dtype, place)
+        if threads is not None:
+            torch.set_num_threads(threads)
+        with concerning("model"):
+            try:
+                pipeline = load_pipeline(entry.directory, dtype=number, device=place)
+            except OSError as error:
+                raise ValueError(f"{entry.directory} cannot be read: {error}") from error
+        return cls(entry, pipeline)
+
+    def describe(self) -> dict[str, Any]:
+        """What this model is and which options it takes, as plain values."""
+        limits = limits_of(self.model.info)
+        return {
+            "name": self.model.name,
+            "directory": str(self.model.directory),
+            "fingerprint": self.model.fingerprint(),
+            "info": self.model.info.to_dict(),
+            "modes": sorted(self.pipeline.supports),
+            "machine": self._machine(),
+            "options": {option.key: option.describe() for option in OPTIONS},
+            "defaults": {
+                "size": [limits.width, limits.height],
+                "frames": limits.frames,
+                "steps": limits.steps,
+                "guidance": limits.guidance,
+                "fps": limits.fps,
+            },
+        }
+
+    def job(self, prompt: str, **options: Any) -> Job:
+        """Make a job from options and files, see `ea_app.api.make_job`.
+
+        Args:
+            prompt: What to show.
+            **options: By key: negative, seed, size, frames, steps, guidance, fps, image, last_image, video,
+                mask, strength. What is not given is the model's default; a seed is drawn.
+
+        Raises:
+            InputError: The first mistake found.
+        """
+        return make_job(self.model, prompt=prompt, **options)
+
+    def generate(
+        self,
+        job: Job | GenerationRequest,
+        *,
+        output: str | Path | None = None,
+        on_progress: ProgressCallback | None = None,
+        cancel: CancelToken | None = None,
+    ) -> Result:
+        """Run a job.
+
+        Args:
+            job: From `job`, or a request with tensors.
+            output: File to write (.mp4, .gif, .webp, or .png for one frame), with a JSON beside it; both
+                appear together when all is done. None writes nothing.
+            on_progress: See `ProgressCallback`.
+            cancel: Stops the job between two steps.
+
+        Raises:
+            InputError: A mistake in the job or the output.
+            Cancelled: `cancel` was used; nothing was written.
+        """
+        request = to_request(job) if isinstance(job, Job) else job
+        sources = job.sources if isinstance(job, Job) else {}
+        with concerning(None):
+            request.validate()
+        path = None if output is None else check_output(output, request.num_frames)
+        should_stop = None if cancel is None else lambda: cancel.cancelled
+        with concerning(None), torch.backends.cudnn.flags(deterministic=True, benchmark=False):
+            made = self.pipeline(request, on_progress=on_progress, should_stop=should_stop)
+        frames = made.frames_uint8()[0]
+        record = make_record(
+            request=request.to_dict(),
+            inputs={name: sources.get(name) for name in request.tensor_names()},
+            model=self.model,
+            machine=self._machine(),
+            timings=made.timings,
+            frames={"xxh3": hash_frames(frames), "shape": list(frames.shape)},
+        )
+        if path is not None:
+            _write(path, frames, record)
+        return Result(frames=frames, path=path, request=request, timings=made.timings, record=record)
+
+    def _machine(self) -> dict[str, Any]:
+        parts = self.pipeline.components
+        cuda = parts.device.type == "cuda"
+        return {
+            "device": str(parts.device),
+            "name": torch.cuda.get_device_name(parts.device) if cuda else platform.machine(),
+            "dtype": str(parts.dtype).removeprefix("torch."),
+            "threads": torch.get_num_threads(),
+        }
+
+
+def to_request(job: Job) -> GenerationRequest:
+    """A job as the pipeline takes it: channels first."""
+    tensors = {}
+    for name, array in job.arrays.items():
+        tensor = torch.from_numpy(array.copy())
+        tensors[name] = tensor if name == "mask" else tensor.movedim(-1, 0)
+    with concerning(None):
+        return GenerationRequest.from_dict(job.fields, **tensors)
+
+
+def hash_frames(frames: Tensor) -> str:
+    """Hash of uint8 frames (xxh3, 32 hex digits)."""
+    return xxhash.xxh3_128(frames.contiguous().numpy().tobytes()).hexdigest()
+
+
+def _write(path: Path, frames: Tensor, record: dict[str, Any]) -> None:
+    text = embedded(record, path)
+    start = time.perf_counter()
+    try:
+        with staged(path, record) as temporary:
+            write_video(temporary, frames.numpy(), fps=record["request"]["fps"], metadata=text)
+            record["timings"]["write"] = round(time.perf_counter() - start, 3)
+    except MediaError as error:
+        raise InputError("output", str(error).replace(str(temporary), str(path))) from error
+    except OSError as error:
+        raise InputError("output", f"cannot write {path}: {error.strerror or error}") from error

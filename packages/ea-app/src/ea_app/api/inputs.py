@@ -1,0 +1,172 @@
+"""Pictures, videos and masks of a job: opened, cut to the job's size, and remembered for replay.
+
+Shapes: T frames, H and W pixels.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import xxhash
+from numpy.typing import NDArray
+from PIL import Image
+
+from ea_app.options import InputError, concerning
+from ea_data.media import probe, read_image, read_mask, read_video
+
+Size = tuple[int, int]
+"""Width and height in pixels."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """An input file as it was when it was read.
+
+    Attributes:
+        path: Absolute path.
+        xxh3: Hash of its content, 32 hex digits.
+    """
+
+    path: Path
+    xxh3: str
+
+    @classmethod
+    def of(cls, path: str | Path) -> Self:
+        """Hash a file.
+
+        Raises:
+            ValueError: It cannot be read.
+        """
+        absolute = Path(path).expanduser().absolute()
+        digest = xxhash.xxh3_128()
+        try:
+            with absolute.open("rb") as file:
+                while block := file.read(1 << 20):
+                    digest.update(block)
+        except FileNotFoundError:
+            raise ValueError(f"{path} does not exist") from None
+        except OSError as error:
+            raise ValueError(f"{path} cannot be read: {error.strerror or error}") from None
+        return cls(path=absolute, xxh3=digest.hexdigest())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inputs:
+    """What the files of a job hold, at the job's size.
+
+    Attributes:
+        arrays: By request field. image and last_image (H, W, 3), video (T, H, W, 3) are uint8; mask, (H, W)
+            or (T, H, W), is boolean, True = make anew.
+        sources: Where they came from.
+        notices: What was done to them that the user should know.
+        fps: Rate of the video, None without one.
+    """
+
+    arrays: Mapping[str, NDArray[Any]]
+    sources: Mapping[str, Source]
+    notices: tuple[str, ...]
+    fps: float | None
+
+
+def read_inputs(files: Mapping[str, str], size: Size, frames: int | None, preferred_frames: int) -> Inputs:
+    """Open the files of a job.
+
+    Args:
+        files: Paths by option key: image, last_image, video, mask.
+        size: What they are cut to.
+        frames: How many frames the job has; None lets a video decide.
+        preferred_frames: At most so many frames are taken of a video that decides.
+
+    Raises:
+        InputError: A file that is missing, broken, empty, of the wrong kind, or too short.
+    """
+    arrays: dict[str, NDArray[Any]] = {}
+    sources: dict[str, Source] = {}
+    notices: list[str] = []
+    fps = None
+    for key in ("image", "last_image", "video", "mask"):
+        if key not in files:
+            continue
+        field = key.replace("_", "-")
+        with concerning(field):
+            sources[key] = Source.of(files[key])
+            path = Path(files[key]).expanduser()
+            if key == "video":
+                raw, fps = _read_video(path, frames, preferred_frames)
+                frames = len(raw)
+            elif key == "mask":
+                raw = _read_mask(path, frames or 1)
+            else:
+                raw = read_image(path)[None]
+            notices += _aspect_notice(field, raw, size)
+            fitted = np.stack([fit(frame, size) for frame in raw])
+            arrays[key] = fitted if key == "video" or (key == "mask" and len(fitted) > 1) else fitted[0]
+    return Inputs(arrays=arrays, sources=sources, notices=tuple(notices), fps=fps)
+
+
+def cover_box(width: int, height: int, size: Size) -> tuple[float, float, float, float]:
+    """The largest centred box (left, upper, right, lower) of a picture that has the shape of `size`."""
+    scale = min(width / size[0], height / size[1])
+    box_width, box_height = size[0] * scale, size[1] * scale
+    left, upper = (width - box_width) / 2, (height - box_height) / 2
+    return left, upper, left + box_width, upper + box_height
+
+
+def fit(frame: NDArray[Any], size: Size) -> NDArray[Any]:
+    """Resize a frame (H, W, 3) or a boolean mask (H, W) to cover `size`; crop both sides equally."""
+    height, width = frame.shape[:2]
+    if (width, height) == size:
+        return frame
+    box = cover_box(width, height, size)
+    if frame.dtype == np.bool_:
+        grey = Image.fromarray(frame.astype(np.uint8) * 255)
+        return np.asarray(grey.resize(size, Image.Resampling.BILINEAR, box=box)) >= 128
+    return np.asarray(Image.fromarray(frame).resize(size, Image.Resampling.BICUBIC, box=box))
+
+
+def _read_video(path: Path, frames: int | None, preferred: int) -> tuple[NDArray[np.uint8], float]:
+    if path.is_file() and probe(path).kind == "image":
+        raise ValueError(f"{path} is a picture; give a video, or use --image")
+    video = read_video(path, take=frames or preferred)
+    if frames is not None and len(video.frames) < frames:
+        raise ValueError(
+            f"{path} has {len(video.frames)} frames, {frames} are needed; use --frames {len(video.frames)}"
+        )
+    return video.frames, video.fps
+
+
+def _read_mask(path: Path, frames: int) -> NDArray[np.bool_]:
+    mask = read_mask(path)
+    if len(mask) > 1 and len(mask) < frames:
+        raise ValueError(
+            f"{path} has {len(mask)} frames; give one picture, or a video of at least {frames} frames"
+        )
+    if not mask.any():
+        raise ValueError(
+            f"{path} is black everywhere: nothing would be made anew; paint white what should be"
+        )
+    return mask if len(mask) == 1 else mask[:frames]
+
+
+def _aspect_notice(field: str, raw: NDArray[Any], size: Size) -> list[str]:
+    height, width = raw.shape[1:3]
+    left, upper, right, lower = cover_box(width, height, size)
+    lost = max(width - (right - left), height - (lower - upper))
+    if lost < 1:
+        return []
+    kept = f"the middle {right - left:.0f}x{lower - upper:.0f} pixels"
+    return [f"{field}: {width}x{height} has another shape than {size[0]}x{size[1]}; {kept} are used"]
+
+
+def check_unchanged(field: str, path: Path, xxh3: str) -> None:
+    """Make sure that a file is what it was.
+
+    Raises:
+        InputError: It is missing or has another content.
+    """
+    with concerning(field):
+        found = Source.of(path)
+    if found.xxh3 != xxh3:
+        raise InputError(field, f"{path} has changed since (its hash was {xxh3}, now {found.xxh3})")

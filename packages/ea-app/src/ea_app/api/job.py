@@ -1,0 +1,141 @@
+"""From options and files to a job: everything that can be checked without loading a model is checked here."""
+
+import secrets
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from numpy.typing import NDArray
+
+from ea_app.api.inputs import Source, read_inputs
+from ea_app.catalog import Model, ModelInfo, find
+from ea_app.options import MAX_SEED, InputError, Limits, complete, concerning, parse
+
+DRAWN_SEED_BITS = 31
+"""Drawn seeds are short enough to be typed again."""
+
+_FILES = ("image", "last_image", "video", "mask")
+_MACHINE = ("model", "device", "dtype", "output")
+
+
+class CancelToken:
+    """A switch that stops a job from another thread, between two steps."""
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+
+    def cancel(self) -> None:
+        """Ask the job to stop."""
+        self._event.set()
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether it was asked to."""
+        return self._event.is_set()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """What to generate: the scalar fields of a request, and the contents of the files it uses.
+
+    Attributes:
+        fields: Scalar fields of `GenerationRequest`.
+        arrays: Its pixels by field name, see `Inputs.arrays`.
+        sources: The files they came from; a field without one cannot be replayed.
+        notices: What the user should know before it runs.
+    """
+
+    fields: Mapping[str, Any]
+    arrays: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    sources: Mapping[str, Source] = field(default_factory=dict)
+    notices: tuple[str, ...] = ()
+
+    @property
+    def frames(self) -> int:
+        """Number of frames it will have."""
+        return self.fields["num_frames"]
+
+
+def find_model(name: str, *, download: bool = True) -> Model:
+    """`catalog.find`, with the mistake named as one in the option `model`."""
+    with concerning("model"):
+        return find(name, download=download)
+
+
+def limits_of(info: ModelInfo) -> Limits:
+    """What a model allows and prefers, as the option table reads it."""
+    return Limits(
+        width=info.native_width,
+        height=info.native_height,
+        frames=info.native_frames,
+        steps=info.steps,
+        guidance=info.guidance,
+        fps=info.fps,
+        min_side=info.min_side,
+        max_side=info.max_side,
+        max_frames=info.max_frames,
+        max_prompt_bytes=info.max_prompt_bytes,
+    )
+
+
+def make_job(model: Model, /, **options: Any) -> Job:
+    """Turn options into a job for a model.
+
+    Args:
+        model: Decides defaults and limits.
+        **options: Values or texts by option key, see `ea_app.options.OPTIONS`, and `prompt`. None means not
+            given. Options about the machine and the output are ignored.
+
+    Returns:
+        The job, its files read.
+
+    Raises:
+        InputError: The first mistake found, naming its option and what is allowed.
+    """
+    given = parse(options)
+    values = complete(
+        {key: value for key, value in given.items() if key not in _MACHINE}, limits_of(model.info)
+    )
+    files = {key: values[key] for key in _FILES if key in values}
+    size = values["size"]
+    inputs = read_inputs(files, size, values.get("frames"), model.info.native_frames)
+    notices = inputs.notices
+    if "seed" not in values:
+        values["seed"] = secrets.randbits(DRAWN_SEED_BITS)
+        notices = (*notices, f"seed: {values['seed']} (drawn; --seed {values['seed']} makes this again)")
+    frames = values.get("frames") or len(inputs.arrays["video"])
+    plain_video = "video" in files and "mask" not in files
+    fields = {
+        "prompt": values["prompt"],
+        "negative_prompt": values["negative"],
+        "width": size[0],
+        "height": size[1],
+        "num_frames": frames,
+        "num_steps": values["steps"],
+        "guidance_scale": values["guidance"],
+        "seed": values["seed"],
+        "strength": values.get("strength", model.info.strength if plain_video else 1.0),
+        "fps": values.get("fps") or min(120, max(1, round(inputs.fps or model.info.fps))),
+    }
+    return Job(fields=fields, arrays=inputs.arrays, sources=inputs.sources, notices=notices)
+
+
+def job_from_record(model: Model, record: Mapping[str, Any], sources: Mapping[str, Source]) -> Job:
+    """Make the job of a record again.
+
+    Args:
+        model: The model it ran on.
+        record: As `ea_app.api.record` reads it.
+        sources: Its input files, already found and compared.
+
+    Raises:
+        InputError: A file cannot be read.
+    """
+    fields = dict(record["request"])
+    size = (fields["width"], fields["height"])
+    files = {key: str(source.path) for key, source in sources.items()}
+    inputs = read_inputs(files, size, fields["num_frames"], model.info.native_frames)
+    if not 0 <= fields["seed"] <= MAX_SEED:
+        raise InputError("seed", f"must be a whole number from 0, got {fields['seed']!r}")
+    return Job(fields=fields, arrays=inputs.arrays, sources=inputs.sources, notices=inputs.notices)

@@ -1,0 +1,98 @@
+"""Where a result goes: checked before computing, written whole or not at all."""
+
+import contextlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from ea_app.options import InputError
+
+SUFFIXES = (".mp4", ".gif", ".webp", ".png")
+
+
+def record_path(output: Path) -> Path:
+    """The JSON beside a result: `out.mp4` has `out.mp4.json`."""
+    return output.with_name(output.name + ".json")
+
+
+def default_output(frames: int) -> Path:
+    """Where to write when nothing was said."""
+    return Path("out.png" if frames == 1 else "out.mp4")
+
+
+def check_output(output: str | Path, frames: int) -> Path:
+    """Make sure that a result can be written, before hours go into it.
+
+    Args:
+        output: The file to write.
+        frames: How many frames it will have.
+
+    Returns:
+        Its path.
+
+    Raises:
+        InputError: An unknown suffix, a folder that does not exist or cannot be written to, a name that is
+            taken by something other than a file, or several frames for a png.
+    """
+    path = Path(output).expanduser()
+    suffix = path.suffix.lower()
+    if suffix not in SUFFIXES:
+        raise InputError("output", f"must end with one of {', '.join(SUFFIXES)}; got {str(output)!r}")
+    if suffix == ".png" and frames > 1:
+        raise InputError(
+            "output", f".png holds one frame, not {frames}; use --frames 1, or .mp4, .gif or .webp"
+        )
+    for target in (path, record_path(path)):
+        if target.exists() and not target.is_file():
+            raise InputError("output", f"{target} exists and is no file")
+    if not path.parent.is_dir():
+        raise InputError("output", f"the folder {path.parent} does not exist")
+    try:
+        descriptor, probe = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    except OSError as error:
+        raise InputError("output", f"cannot write in {path.parent}: {error.strerror or error}") from None
+    os.close(descriptor)
+    Path(probe).unlink()
+    return path
+
+
+@contextlib.contextmanager
+def staged(output: Path, record: Mapping[str, Any]) -> Iterator[Path]:
+    """Put a result and its JSON in place together.
+
+    Args:
+        output: The file to write; an existing one is replaced at the very end.
+        record: Content of the JSON.
+
+    Yields:
+        A temporary path with the same suffix to write the media file to. If the block fails, or the JSON
+        cannot be written, both places are as they were.
+    """
+    with tempfile.TemporaryDirectory(prefix=f".{output.name}.", dir=output.parent) as folder:
+        media = Path(folder) / output.name
+        yield media
+        notes = record_path(media)
+        notes.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        _replace_all({media: output, notes: record_path(output)}, Path(folder))
+
+
+def _replace_all(moves: Mapping[Path, Path], folder: Path) -> None:
+    done: list[tuple[Path, Path | None]] = []
+    try:
+        for index, (source, target) in enumerate(moves.items()):
+            kept = folder / f"kept-{index}" if target.exists() else None
+            if kept is not None:
+                shutil.copy2(target, kept)
+            done.append((target, kept))
+            source.replace(target)
+    except BaseException:  # put everything back, also on Ctrl-C
+        for target, kept in reversed(done):
+            if kept is not None:
+                kept.replace(target)
+            else:
+                target.unlink(missing_ok=True)
+        raise

@@ -1,0 +1,161 @@
+"""The record of a result: what made it, in the file itself and in the JSON beside it."""
+
+import json
+import os
+import platform
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from ea_app.api.inputs import Source, check_unchanged
+from ea_app.api.output import record_path
+from ea_app.catalog import Model
+from ea_app.options import InputError, concerning
+from ea_data.media import read_metadata
+
+FORMAT = "ea-record/1"
+INPUTS = ("image", "last_image", "video", "mask")
+_NEEDED = {"request": dict, "model": dict, "machine": dict, "frames": dict, "inputs": dict}
+_HASH = re.compile("[0-9a-f]{32}")
+
+
+def make_record(
+    *,
+    request: Mapping[str, Any],
+    inputs: Mapping[str, Source | None],
+    model: Model,
+    machine: Mapping[str, Any],
+    timings: Mapping[str, float],
+    frames: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Put together what belongs into a record.
+
+    Args:
+        request: Scalar fields of the request.
+        inputs: The files of its pixels; None for pixels that came from no file.
+        model: What ran.
+        machine: Device, dtype and threads.
+        timings: Seconds by stage.
+        frames: Hash and shape of the result.
+    """
+    return {
+        "format": FORMAT,
+        "request": dict(request),
+        "inputs": {
+            name: None if source is None else {"path": str(source.path), "xxh3": source.xxh3}
+            for name, source in inputs.items()
+        },
+        "model": {"name": _portable_name(model), "fingerprint": model.fingerprint()},
+        "machine": dict(machine),
+        "versions": versions(),
+        "timings": {name: round(seconds, 3) for name, seconds in timings.items()},
+        "frames": dict(frames),
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def versions() -> dict[str, str]:
+    """Versions of what decides the frames."""
+    found = {"python": platform.python_version()}
+    for name in ("ea-app", "torch", "numpy", "pillow", "av"):
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            found[name] = "unknown"
+    return found
+
+
+def embedded(record: Mapping[str, Any], output: Path) -> str:
+    """A record as the text in a media file: one line, with paths relative to the file."""
+    inputs = {
+        name: None if entry is None else {**entry, "path": _relative(Path(entry["path"]), output)}
+        for name, entry in record["inputs"].items()
+    }
+    return json.dumps({**record, "inputs": inputs}, ensure_ascii=False, separators=(",", ":"))
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """Find the record of a result.
+
+    Args:
+        path: A file that EA wrote, or the JSON that was beside it.
+
+    Raises:
+        InputError: No such file, or no record in or beside it.
+    """
+    field = "file"
+    if not path.is_file():
+        raise InputError(field, f"{path} does not exist" if not path.exists() else f"{path} is no file")
+    if path.suffix.lower() == ".json":
+        return _checked(path, _read_text(path))
+    with concerning(field):
+        text = read_metadata(path)
+    beside = record_path(path)
+    if text is not None and FORMAT in text:
+        return _checked(path, text)
+    if beside.is_file():
+        return _checked(beside, _read_text(beside))
+    raise InputError(
+        field, f"{path} carries no record of how it was made, and {beside.name} is not beside it"
+    )
+
+
+def find_sources(record: Mapping[str, Any], folder: Path) -> dict[str, Source]:
+    """Find the input files of a record and make sure that they are what they were.
+
+    Args:
+        record: Result of `read_record`.
+        folder: Where relative paths start.
+
+    Raises:
+        InputError: One is missing or has changed, or there never was a file.
+    """
+    sources = {}
+    for name, entry in record["inputs"].items():
+        field = name.replace("_", "-")
+        if entry is None:
+            raise InputError(field, "cannot be found again: it was given from Python and came from no file")
+        path = Path(os.path.normpath(folder.absolute() / entry["path"]))
+        check_unchanged(field, path, entry["xxh3"])
+        sources[name] = Source(path=path, xxh3=entry["xxh3"])
+    return sources
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError("file", f"{path} cannot be read: {error}") from None
+
+
+def _checked(path: Path, text: str) -> dict[str, Any]:
+    try:
+        record = json.loads(text)
+    except ValueError as error:
+        raise InputError("file", f"the record in {path} is broken: {error}") from None
+    if not isinstance(record, dict) or record.get("format") != FORMAT:
+        raise InputError("file", f"{path} holds no record of the format {FORMAT}")
+    for key, kind in _NEEDED.items():
+        if not isinstance(record.get(key), kind):
+            raise InputError("file", f"the record in {path} has no {key}")
+    for name, entry in record["inputs"].items():
+        whole = entry is None or (isinstance(entry, dict) and isinstance(entry.get("path"), str))
+        if name not in INPUTS or not whole or (entry and not _HASH.fullmatch(str(entry.get("xxh3")))):
+            raise InputError("file", f"the record in {path} has a broken input {name!r}")
+    return record
+
+
+def _portable_name(model: Model) -> str:
+    """Bundled names and hub ids as they are, directories as absolute paths."""
+    given = Path(model.name).expanduser()
+    return str(given.absolute()) if given.is_dir() and model.directory == given else model.name
+
+
+def _relative(path: Path, output: Path) -> str:
+    try:
+        return Path(os.path.relpath(path, output.absolute().parent)).as_posix()
+    except ValueError:  # another drive
+        return str(path)

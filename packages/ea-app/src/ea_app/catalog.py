@@ -1,0 +1,229 @@
+"""Model names to directories, and what a model directory says about itself.
+
+A model directory holds `transformer/`, `vae/`, `text_encoder/` and `scheduler/` in the released layouts. Ours
+also have `model.json`, whose fields are those of `ModelInfo`, and `model_card.md`. A directory without
+`model.json` gets the defaults of the released V5.1 models.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from importlib import resources
+from pathlib import Path
+from typing import Any, Self
+
+DEFAULT = "default"
+"""Name of the model in the box."""
+
+PARTS = ("transformer", "vae", "text_encoder", "scheduler")
+"""Folders that every model directory has."""
+
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+_SAMPLES = 64
+_BLOCK = 1 << 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelInfo:
+    """What a model is good at: the content of `model.json`.
+
+    Attributes:
+        name: For lists and records.
+        description: One sentence.
+        native_width: Pixels; the default width.
+        native_height: Pixels; the default height.
+        native_frames: The default number of frames.
+        min_side: Smallest width or height, pixels.
+        max_side: Largest width or height, pixels.
+        max_frames: Largest number of frames.
+        steps: Default number of denoising steps.
+        guidance: Default guidance scale.
+        strength: Default strength for a video without a mask, above 0 and below 1.
+        fps: Default frames per second of files.
+        max_prompt_bytes: Longest prompt in UTF-8 bytes; None when the text encoder has no hard limit.
+        languages: Languages of prompts.
+    """
+
+    name: str
+    description: str = ""
+    native_width: int = 672
+    native_height: int = 384
+    native_frames: int = 49
+    min_side: int = 16
+    max_side: int = 4096
+    max_frames: int = 1025
+    steps: int = 50
+    guidance: float = 6.0
+    strength: float = 0.7
+    fps: int = 8
+    max_prompt_bytes: int | None = None
+    languages: tuple[str, ...] = ("en", "zh")
+
+    def __post_init__(self) -> None:
+        """Refuse values of the wrong kind, which would only show much later."""
+        whole = (
+            "native_width",
+            "native_height",
+            "native_frames",
+            "min_side",
+            "max_side",
+            "max_frames",
+            "steps",
+            "fps",
+        )
+        for name in whole:
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+                raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
+        if not 0 < float(self.strength) < 1:
+            raise ValueError(f"strength must be above 0 and below 1, got {self.strength}")
+        if not 0 <= float(self.guidance) <= 100:
+            raise ValueError(f"guidance must be from 0 to 100, got {self.guidance}")
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Self:
+        """Read the content of `model.json`; unknown keys are refused.
+
+        Raises:
+            ValueError: A key is unknown or missing, or a value is of the wrong kind.
+        """
+        known = {field.name for field in fields(cls)}
+        if unknown := sorted(set(values) - known):
+            raise ValueError(f"unknown key {unknown[0]!r}; known: {', '.join(sorted(known))}")
+        if "name" not in values:
+            raise ValueError("name is missing")
+        return cls(**{**values, "languages": tuple(values.get("languages", ("en", "zh")))})
+
+    def to_dict(self) -> dict[str, Any]:
+        """The content of `model.json`."""
+        return {field.name: getattr(self, field.name) for field in fields(self)} | {
+            "languages": list(self.languages)
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model:
+    """A model that is on this machine.
+
+    Attributes:
+        name: As the user gave it.
+        directory: Where its parts are.
+        info: What it says about itself.
+    """
+
+    name: str
+    directory: Path
+    info: ModelInfo
+
+    def files(self) -> list[Path]:
+        """Every file that decides what the model computes, in a fixed order."""
+        parts = (path for part in self.directory.iterdir() if part.is_dir() for path in part.rglob("*"))
+        return sorted(path for path in parts if path.is_file() and not path.name.startswith("."))
+
+    def size(self) -> int:
+        """Bytes of all its files."""
+        return sum(path.stat().st_size for path in self.files())
+
+    def fingerprint(self) -> str:
+        """A hash of names and contents of its files (xxh3, 32 hex digits).
+
+        Files above 64 MiB are sampled at 64 evenly spaced places of 1 MiB, so that it takes a blink for any
+        model.
+        """
+        import xxhash  # noqa: PLC0415  (only records need it)
+
+        digest = xxhash.xxh3_128()
+        for path in self.files():
+            size = path.stat().st_size
+            digest.update(f"{path.relative_to(self.directory).as_posix()}\0{size}\0".encode())
+            with path.open("rb") as file:
+                for start in _sample_starts(size):
+                    file.seek(start)
+                    digest.update(file.read(_BLOCK))
+        return digest.hexdigest()
+
+
+def _sample_starts(size: int) -> list[int]:
+    if size <= _SAMPLES * _BLOCK:
+        return list(range(0, size, _BLOCK))
+    return [index * (size - _BLOCK) // (_SAMPLES - 1) for index in range(_SAMPLES)]
+
+
+def find(name: str, *, download: bool = True) -> Model:
+    """Find a model by what the user calls it.
+
+    Args:
+        name: A bundled model ("default"), a directory, or an `owner/name` of the Hugging Face hub, which is
+            taken from the local cache or downloaded.
+        download: Whether it may be downloaded.
+
+    Returns:
+        The model; its parts are there, its weights are not read yet.
+
+    Raises:
+        ValueError: No such model, or a directory that is none, saying what is allowed.
+    """
+    if name in bundled_names():
+        return _open(name, _bundled_root() / name)
+    path = Path(name).expanduser()
+    if name and path.is_dir():
+        return _open(name, path)
+    if name and path.exists():
+        raise ValueError(
+            f"{name} is a file; give the directory that holds {', '.join(part + '/' for part in PARTS)}"
+        )
+    if _HUB_ID.fullmatch(name):
+        return _open(name, _from_hub(name, download=download))
+    if name == DEFAULT:
+        raise ValueError("'default' is missing in this installation; give a model directory or a hub id")
+    known = ", ".join(bundled_names()) or "none"
+    raise ValueError(
+        f"unknown model {name!r}; give a bundled one ({known}), a directory, or a hub id owner/name"
+    )
+
+
+def bundled_names() -> tuple[str, ...]:
+    """Names of the models in the box."""
+    root = _bundled_root()
+    if not root.is_dir():
+        return ()
+    return tuple(sorted(path.name for path in root.iterdir() if (path / "model.json").is_file()))
+
+
+def bundled() -> Iterator[Model]:
+    """The models in the box."""
+    for name in bundled_names():
+        yield find(name)
+
+
+def _bundled_root() -> Path:
+    # Wheels are installed unpacked, so a resource of ours is a path on disk.
+    return Path(str(resources.files("ea_app") / "assets"))
+
+
+def _open(name: str, directory: Path) -> Model:
+    missing = [part for part in PARTS if not (directory / part).is_dir()]
+    if missing:
+        raise ValueError(f"{directory} is no model directory: it has no {missing[0]}/")
+    card = directory / "model.json"
+    if not card.is_file():
+        return Model(name=name, directory=directory, info=ModelInfo(name=directory.name))
+    try:
+        info = ModelInfo.from_dict(json.loads(card.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise ValueError(f"{card} is broken: {error}") from None
+    return Model(name=name, directory=directory, info=info)
+
+
+def _from_hub(name: str, *, download: bool) -> Path:
+    from huggingface_hub import snapshot_download  # noqa: PLC0415  (slow to import, rarely needed)
+    from huggingface_hub.errors import HfHubHTTPError  # noqa: PLC0415
+
+    patterns = [f"{part}/*" for part in (*PARTS, "tokenizer", "text_encoder_2", "tokenizer_2")]
+    patterns += ["model.json", "model_index.json"]
+    try:
+        return Path(snapshot_download(name, allow_patterns=patterns, local_files_only=not download))
+    except (HfHubHTTPError, OSError, ValueError) as error:
+        why = f"cannot be downloaded ({type(error).__name__})" if download else "is not downloaded unasked"
+        raise ValueError(f"{name!r} is neither a directory nor in the local cache, and it {why}") from None

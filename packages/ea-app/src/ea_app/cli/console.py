@@ -1,0 +1,106 @@
+"""What the user sees while a job runs: notes and progress on stderr, the result on stdout."""
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ea_app.api import Result
+
+_LABELS = {
+    "load": "loading the model",
+    "text": "reading the prompt",
+    "conditions": "reading the inputs",
+    "denoise": "denoising",
+    "decode": "decoding",
+}
+_SECONDS_BETWEEN_LINES = 5.0
+
+
+class Console:
+    """Prints for one command.
+
+    Args:
+        quiet: Print warnings only.
+    """
+
+    def __init__(self, *, quiet: bool) -> None:
+        self._quiet = quiet
+        self._start = time.perf_counter()
+
+    def note(self, text: str) -> None:
+        """Something worth knowing."""
+        if not self._quiet:
+            print(text, file=sys.stderr)
+
+    def warn(self, text: str) -> None:
+        """Something that is not as it should be."""
+        print(f"ea-app: {text}", file=sys.stderr)
+
+    def say(self, text: str) -> None:
+        """A result."""
+        if not self._quiet:
+            print(text)
+
+    def wrote(self, result: "Result") -> None:
+        """The last line: what was written, and how long everything took."""
+        assert result.path is not None
+        count, height, width, _ = result.frames.shape
+        length = "1 frame" if count == 1 else f"{count} frames"
+        size = result.path.stat().st_size / 1000
+        seconds = time.perf_counter() - self._start
+        shape = f"{width}x{height}, {length}"
+        self.say(f"wrote {result.path}: {shape}, {size:.0f} kB, {seconds:.1f} s, seed {result.seed}")
+
+    @contextmanager
+    def progress(self) -> Iterator[Callable[[str, int, int], None]]:
+        """A progress callback: a bar on a terminal, a line now and then elsewhere."""
+        if self._quiet:
+            yield lambda *_: None
+        elif sys.stderr.isatty():
+            with _bar() as update:
+                yield update
+        else:
+            yield _Lines()
+
+
+class _Lines:
+    """Progress for logs: at most one line every few seconds, none for short stages."""
+
+    def __init__(self) -> None:
+        self._started = self._printed = time.perf_counter()
+
+    def __call__(self, stage: str, step: int, total: int) -> None:
+        now = time.perf_counter()
+        if step == 0:
+            self._started = now
+            return
+        if now - self._printed < _SECONDS_BETWEEN_LINES and not (stage == "denoise" and step == total):
+            return
+        self._printed = now
+        left = (now - self._started) / step * (total - step)
+        eta = f", {left:.0f} s left" if step < total else ""
+        count = f" {step}/{total}" if total > 1 else ""
+        print(f"{_LABELS.get(stage, stage)}{count}{eta}", file=sys.stderr)
+
+
+@contextmanager
+def _bar() -> Iterator[Callable[[str, int, int], None]]:
+    from rich.console import Console as RichConsole
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description:<20}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=RichConsole(stderr=True), transient=True) as progress:
+        task = progress.add_task("", total=1)
+        shown = ""
+
+        def update(stage: str, step: int, total: int) -> None:
+            nonlocal shown
+            if stage != shown:
+                progress.reset(task, description=_LABELS.get(stage, stage), total=total)
+                shown = stage
+            progress.update(task, completed=step)
+
+        yield update

@@ -1,0 +1,34 @@
+"""`ea-app generate`."""
+
+import argparse
+
+from ea_app.api import make_job
+from ea_app.api.job import find_model
+from ea_app.api.output import check_output, default_output
+from ea_app.cli.console import Console
+from ea_app.options import OPTIONS, parse
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the command; returns the exit code.
+
+    All that can be wrong with the options and the files is found before torch is imported.
+    """
+    console = Console(quiet=arguments.quiet)
+    values = {entry.key: getattr(arguments, entry.key) for entry in OPTIONS}
+    given = parse({"prompt": arguments.prompt, **values})
+    model = find_model(given.get("model", "default"))
+    job = make_job(model, **given)
+    output = check_output(given.get("output") or default_output(job.frames), job.frames)
+    for notice in job.notices:
+        console.note(notice)
+
+    from ea_app.api import Engine
+
+    with console.progress() as on_progress:
+        on_progress("load", 0, 1)
+        engine = Engine.load(model, device=given.get("device", "auto"), dtype=given.get("dtype", "auto"))
+        on_progress("load", 1, 1)
+        result = engine.generate(job, output=output, on_progress=on_progress)
+    console.wrote(result)
+    return 0

@@ -1,0 +1,311 @@
+"""The options of a generation job, written once: command line, interface and server read this table.
+
+An option's value arrives as text or as a Python value, is parsed and checked here, and leaves as keyword
+arguments of `ea_app.api.make_job`. Limits and defaults that depend on the model come as a `Limits` made from
+the model's catalogue entry.
+"""
+
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Kind = Literal["text", "int", "float", "size", "file", "choice"]
+
+SIDE_MULTIPLE = 16
+MAX_SEED = 2**63 - 1
+FROM_MODEL = "of the model"
+
+
+class InputError(ValueError):
+    """A mistake of the user.
+
+    Attributes:
+        field: The option it concerns.
+        reason: What is wrong and what is allowed, one line.
+    """
+
+    def __init__(self, field: str, reason: str) -> None:
+        super().__init__(f"{field}: {reason}")
+        self.field = field
+        self.reason = reason
+
+
+@contextmanager
+def concerning(field: str | None) -> Iterator[None]:
+    """Turn any ValueError of the block into an `InputError`.
+
+    Args:
+        field: The option it is about; None when the message starts with the name of the field.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except ValueError as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        if field is None:
+            field, _, reason = reason.partition(" ")
+        name = field.rstrip(":")
+        raise InputError(name, reason.removeprefix(f"{name}: ").removeprefix(f"{name} ")) from error
+
+
+@dataclass(frozen=True, kw_only=True)
+class Option:
+    """One option.
+
+    Attributes:
+        name: Its flag without dashes.
+        kind: What its value is.
+        help: One line.
+        group: Heading in help and interface.
+        default: Value when it is not given; `FROM_MODEL` when the model decides, None when there is none.
+        minimum: Smallest number.
+        maximum: Largest number.
+        above: The minimum itself is not allowed.
+        choices: Allowed words.
+        metavar: Placeholder in help.
+    """
+
+    name: str
+    kind: Kind
+    help: str
+    group: str
+    default: str | float | None = None
+    minimum: float = 0
+    maximum: float = 0
+    above: bool = False
+    choices: tuple[str, ...] = ()
+    metavar: str | None = None
+
+    @property
+    def key(self) -> str:
+        """Its name as a Python identifier."""
+        return self.name.replace("-", "_")
+
+    def allowed(self) -> str:
+        """What is allowed, in words; empty for texts and files."""
+        if self.choices:
+            return f"one of {', '.join(self.choices)}"
+        if self.kind not in ("int", "float"):
+            return ""
+        kind = "a whole number" if self.kind == "int" else "a number"
+        end = str(MAX_SEED) if self.maximum == MAX_SEED else f"{self.maximum:g}"
+        return f"{kind} from {'above ' if self.above else ''}{self.minimum:g} to {end}"
+
+    def describe(self) -> str:
+        """The help line with what is allowed and the default."""
+        notes = [self.allowed()] if self.allowed() else []
+        if self.default not in (None, ""):
+            notes.append(f"default: {'the model decides' if self.default == FROM_MODEL else self.default}")
+        return f"{self.help} [{'; '.join(notes)}]" if notes else self.help
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What one model allows and prefers.
+
+    Attributes:
+        width: Default width, pixels.
+        height: Default height, pixels.
+        frames: Default number of frames.
+        steps: Default number of steps.
+        guidance: Default guidance scale.
+        fps: Default frames per second.
+        min_side: Smallest width or height.
+        max_side: Largest width or height.
+        max_frames: Largest number of frames.
+        max_prompt_bytes: Longest prompt in UTF-8 bytes, None when there is no hard limit.
+    """
+
+    width: int
+    height: int
+    frames: int
+    steps: int
+    guidance: float
+    fps: int
+    min_side: int
+    max_side: int
+    max_frames: int
+    max_prompt_bytes: int | None
+
+
+_DTYPES = ("auto", "float32", "bfloat16", "float16", "fp32", "bf16", "fp16")
+
+OPTIONS: tuple[Option, ...] = (
+    Option(name="negative", kind="text", group="what", default="", metavar="TEXT", help="what to avoid"),
+    Option(name="seed", kind="int", group="what", maximum=MAX_SEED, metavar="N",
+           help="the same seed gives the same result; drawn and printed if not given"),
+    Option(name="size", kind="size", group="what", default=FROM_MODEL, metavar="WxH",
+           help=f"width x height in pixels, multiples of {SIDE_MULTIPLE}: 128x96, or 128 for a square"),
+    Option(name="frames", kind="int", group="what", default=FROM_MODEL, minimum=1, maximum=1025, metavar="N",
+           help="number of frames; 1 makes an image"),
+    Option(name="steps", kind="int", group="what", default=FROM_MODEL, minimum=1, maximum=1000, metavar="N",
+           help="denoising steps"),
+    Option(name="guidance", kind="float", group="what", default=FROM_MODEL, maximum=100, metavar="G",
+           help="how closely to follow the prompt; 1 and below switch guidance off"),
+    Option(name="image", kind="file", group="inputs", metavar="FILE", help="picture of the first frame"),
+    Option(name="last-image", kind="file", group="inputs", metavar="FILE", help="picture of the last frame"),
+    Option(name="video", kind="file", group="inputs", metavar="FILE",
+           help="video to change, see --strength and --mask"),
+    Option(name="mask", kind="file", group="inputs", metavar="FILE",
+           help="picture or video for --video: white is made anew, black is kept"),
+    Option(name="strength", kind="float", group="inputs", default=FROM_MODEL, maximum=1, above=True,
+           metavar="S", help="how much of --video is changed"),
+    Option(name="output", kind="file", group="output", metavar="FILE",
+           help=".mp4, .gif, .webp, or .png for one frame [default: out.mp4, or out.png for one frame]"),
+    Option(name="fps", kind="int", group="output", default=FROM_MODEL, minimum=1, maximum=120, metavar="N",
+           help="frames per second of the file; with --video that video's own unless given"),
+    Option(name="model", kind="text", group="machine", default="default", metavar="NAME",
+           help="bundled model, model directory, or owner/name of the hub"),
+    Option(name="device", kind="text", group="machine", default="auto", metavar="NAME",
+           help="auto, cpu, cuda or cuda:N"),
+    Option(name="dtype", kind="choice", group="machine", default="auto", choices=_DTYPES, metavar="NAME",
+           help="number type of the computation"),
+)  # fmt: skip
+"""Everything but the prompt."""
+
+
+def option(key: str) -> Option:
+    """The option with this key.
+
+    Raises:
+        KeyError: There is none.
+    """
+    return {entry.key: entry for entry in OPTIONS}[key]
+
+
+def parse(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Turn texts into values and check what needs no model.
+
+    Args:
+        given: Values by key, the prompt among them; None means not given.
+
+    Returns:
+        The values that were given; a size as (width, height).
+
+    Raises:
+        InputError: An unknown key, or a value that is not allowed.
+    """
+    known = {entry.key: entry for entry in OPTIONS}
+    if unknown := sorted(set(given) - set(known) - {"prompt"}):
+        raise InputError(unknown[0], f"unknown option; known: {', '.join(known)}")
+    values = {key: _value(known[key], raw) for key, raw in given.items() if raw is not None and key in known}
+    if given.get("prompt") is not None:
+        values["prompt"] = given["prompt"]
+    return values
+
+
+def complete(values: Mapping[str, Any], limits: Limits) -> dict[str, Any]:
+    """Fill in what was not given and check everything against one model.
+
+    Args:
+        values: Result of `parse`.
+        limits: Of the model.
+
+    Returns:
+        All options by key. Where a video was given without `frames` or `fps`, these stay out: the video
+        decides. So does `strength` when it was not given.
+
+    Raises:
+        InputError: A value that the model does not allow, or values that do not go together.
+    """
+    filled: dict[str, Any] = {"prompt": "", "negative": ""}
+    filled |= {"size": (limits.width, limits.height), "steps": limits.steps, "guidance": limits.guidance}
+    if "video" not in values:
+        filled |= {"frames": limits.frames, "fps": limits.fps}
+    filled |= values
+    _check_text("prompt", filled["prompt"], limits)
+    _check_text("negative", filled["negative"], limits)
+    _check_size(filled["size"], limits)
+    if filled.get("frames", 1) > limits.max_frames:
+        raise InputError(
+            "frames", f"must be from 1 to {limits.max_frames} for this model, got {filled['frames']}"
+        )
+    _check_combination(values)
+    return filled
+
+
+def _value(entry: Option, raw: Any) -> Any:
+    if entry.kind in ("int", "float"):
+        return _number(entry, raw)
+    if entry.kind == "size":
+        return _size(raw)
+    text = str(raw)
+    if entry.kind == "file" and not text:
+        raise InputError(entry.name, "must be a file name, got nothing")
+    if entry.choices and text not in entry.choices:
+        raise InputError(entry.name, f"must be {entry.allowed()}; got {text!r}")
+    return text
+
+
+def _number(entry: Option, raw: Any) -> int | float:
+    try:
+        value = int(raw) if entry.kind == "int" and not isinstance(raw, float) else float(raw)
+    except (TypeError, ValueError):
+        value = math.nan
+    whole = entry.kind != "int" or isinstance(value, int)
+    inside = entry.minimum <= value <= entry.maximum and not (entry.above and value == entry.minimum)
+    if isinstance(raw, bool) or not whole or not inside:
+        raise InputError(entry.name, f"must be {entry.allowed()}, got {raw!r}")
+    return value
+
+
+def _size(raw: Any) -> tuple[int, int]:
+    parts = raw.lower().replace("×", "x").split("x") if isinstance(raw, str) else raw
+    try:
+        sides = [int(parts)] if isinstance(parts, int) else [int(part) for part in parts]
+    except (TypeError, ValueError):
+        sides = []
+    if len(sides) == 1:
+        sides *= 2
+    if len(sides) != 2:
+        raise InputError(
+            "size", f"must be WIDTHxHEIGHT such as 128x96, or one number for a square, got {raw!r}"
+        )
+    return sides[0], sides[1]
+
+
+def _check_size(size: tuple[int, int], limits: Limits) -> None:
+    for side in size:
+        if side % SIDE_MULTIPLE or not limits.min_side <= side <= limits.max_side:
+            allowed = f"multiples of {SIDE_MULTIPLE} from {limits.min_side} to {limits.max_side}"
+            got = f"{size[0]}x{size[1]}"
+            raise InputError("size", f"width and height must be {allowed} for this model, got {got}")
+
+
+def _check_text(field: str, text: object, limits: Limits) -> None:
+    if not isinstance(text, str):
+        raise InputError(field, f"must be text, got {type(text).__name__}")
+    if field == "prompt" and not text.strip():
+        raise InputError(field, "must not be empty; say what the video shows")
+    if "\0" in text:
+        raise InputError(field, "must not contain NUL characters")
+    try:
+        size = len(text.encode("utf-8"))
+    except UnicodeEncodeError:
+        raise InputError(field, "must be valid Unicode text") from None
+    most = limits.max_prompt_bytes
+    if most is not None and size > most:
+        raise InputError(field, f"is too long: {size} bytes of UTF-8, this model reads at most {most}")
+
+
+def _check_combination(values: Mapping[str, Any]) -> None:
+    pictures = [key.replace("_", "-") for key in ("image", "last_image") if key in values]
+    if "video" in values:
+        if pictures:
+            raise InputError(pictures[0], "cannot be combined with --video; keep frames with --mask instead")
+        if values.get("strength") == 1 and "mask" not in values:
+            raise InputError(
+                "strength", "must be below 1 for --video without --mask; 1 would ignore the video"
+            )
+        return
+    for name in ("mask", "strength"):
+        if name in values:
+            raise InputError(name, "needs --video")
+    if pictures and values.get("frames", len(pictures) + 1) <= len(pictures):
+        given = " and ".join(f"--{name}" for name in pictures)
+        raise InputError(
+            "frames", f"must be at least {len(pictures) + 1} with {given}, got {values['frames']}"
+        )
