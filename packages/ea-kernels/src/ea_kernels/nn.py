@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from ea_kernels import ops
+from ea_kernels.ops import group_norm, layer_norm, rms_norm
 
 __all__ = ["GroupNorm", "LayerNorm", "RMSNorm"]
 
@@ -25,7 +25,7 @@ class LayerNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Returns the normalised x, same shape and dtype."""
-        return ops.layer_norm(x, self.weight, self.bias, eps=self.eps)
+        return layer_norm(x, self.weight, self.bias, eps=self.eps)
 
 
 class RMSNorm(nn.Module):
@@ -43,7 +43,7 @@ class RMSNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Returns the normalised x, same shape and dtype."""
-        return ops.rms_norm(x, self.weight, eps=self.eps)
+        return rms_norm(x, self.weight, eps=self.eps)
 
 
 class GroupNorm(nn.Module):
@@ -64,4 +64,4 @@ class GroupNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Returns the normalised x, same shape and dtype."""
-        return ops.group_norm(x, self.num_groups, self.weight, self.bias, eps=self.eps)
+        return group_norm(x, self.num_groups, self.weight, self.bias, eps=self.eps)
