@@ -123,6 +123,14 @@ def test_attention(queries, keys, mask):
     )
 
 
+def test_attention_in_low_precision():
+    q, k, v = (strided(2, 17, 3, 16, dtype=torch.bfloat16) for _ in range(3))
+    compare(ops.attention, (q, k, v), torch.bfloat16)
+    with torch.autocast("cpu", torch.bfloat16):
+        compare(ops.attention, (q, k, v), torch.bfloat16)
+        assert ops.attention(q.requires_grad_(), k, v).dtype == torch.bfloat16
+
+
 @pytest.mark.parametrize("tanh", [False, True])
 def test_activations(tanh):
     x = torch.randn(3, 5, 14) * 4
