@@ -36,12 +36,16 @@ def index_of(folder):
 
 
 def supported():
-    return [folder for folder in variants("transformer") if index_of(folder)["model_class"] in SUPPORTED_CLASSES]
+    return [
+        folder for folder in variants("transformer") if index_of(folder)["model_class"] in SUPPORTED_CLASSES
+    ]
 
 
 FOLDERS = supported()
 CASES = [
-    pytest.param(folder, name, id=f"{folder.name}-{name}") for folder in FOLDERS for name in index_of(folder)["cases"]
+    pytest.param(folder, name, id=f"{folder.name}-{name}")
+    for folder in FOLDERS
+    for name in index_of(folder)["cases"]
 ]
 
 
@@ -151,4 +155,6 @@ def test_diffusers_agrees_given_the_rotary_tables(folder, name, tmp_path):
             control_latents=tensors.get("control_latents"),
             return_dict=False,
         )[0]
-    assert_close("diffusers", run(ea_dit.load_transformer(folder, dtype=torch.float32), tensors), theirs, atol=ATOL)
+    assert_close(
+        "diffusers", run(ea_dit.load_transformer(folder, dtype=torch.float32), tensors), theirs, atol=ATOL
+    )
