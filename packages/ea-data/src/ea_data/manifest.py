@@ -12,6 +12,15 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, Final, Literal, NoReturn
 
+__all__ = [
+    "MAX_TEXT",
+    "Entry",
+    "Manifest",
+    "ManifestError",
+    "read_manifest",
+    "resolve_inside",
+]
+
 MAX_TEXT: Final = 20_000
 _TYPES: Final = ("video", "image")
 _MAX_BYTES: Final = 1 << 30

@@ -8,6 +8,18 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+__all__ = [
+    "MASK_KINDS",
+    "Mask",
+    "MaskKind",
+    "all_mask",
+    "box_mask",
+    "ends_mask",
+    "first_mask",
+    "last_mask",
+    "random_mask",
+]
+
 Mask = NDArray[np.bool_]
 MaskKind = Literal["all", "first", "last", "ends", "box"]
 

@@ -4,6 +4,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+__all__ = [
+    "cover_crop",
+    "cover_crop_mask",
+    "resize",
+]
+
 Frames = NDArray[np.uint8]
 
 

@@ -144,7 +144,7 @@ def _upright(frame: av.VideoFrame, aspect: Fraction | None) -> NDArray[np.uint8]
     width = frame.width
     if aspect and aspect > 0 and aspect != 1:
         width = max(1, min(round(width * aspect), 8 * width))
-    picture = frame.reformat(width=width, format="rgb24").to_ndarray()
+    picture = frame.reformat(width=width, format="rgb24").to_ndarray().astype(np.uint8, copy=False)
     turns = round(frame.rotation / 90) % 4  # counter-clockwise quarter turns
     return np.ascontiguousarray(np.rot90(picture, turns)) if turns else picture
 

@@ -10,6 +10,11 @@ from ea_data.synthetic.captions import caption
 from ea_data.synthetic.dataset import SyntheticDataset
 from ea_data.synthetic.scene import SceneSpec
 
+__all__ = [
+    "MANIFEST_NAME",
+    "write_dataset",
+]
+
 MANIFEST_NAME = "metadata.jsonl"
 _PARAMETERS_NAME = "dataset.json"
 

@@ -7,12 +7,12 @@ anti-aliasing needs; the circle through pointed corners keeps their soft rim fro
 
 import math
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[np.float32]
+Array = NDArray[np.floating[Any]]
 Distance = Callable[[Array, Array], Array]
 
 OUTER_RADIUS: Final = 1.08

@@ -13,10 +13,12 @@ from numpy.typing import NDArray
 
 Float = NDArray[np.float32]
 Mask = NDArray[np.bool_]
+Index = NDArray[np.intp]
 
 _MIN_DISTANCE: Final = 22.0
 _RELATIVE_DISTANCE: Final = 0.3
 _AFFINE_RESIDUAL: Final = 9.0
+_UNEXPLAINED: Final = 0.2  # of the pixels of one side of the border
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,13 +54,14 @@ def fit_background(frames: Float) -> Background:
         np.float32
     )
     weights = np.ones(len(rows), dtype=np.float32)
+    residual = np.zeros_like(weights)
     solution = np.zeros((3, 3), dtype=np.float32)
     for _ in range(4):  # reweighting ignores the few places where a shape touches the border
         scaled = design * weights[:, None]
         solution = np.linalg.lstsq(scaled, colours * weights[:, None], rcond=None)[0].astype(np.float32)
         residual = np.linalg.norm(colours - design @ solution, axis=1)
         weights = 1 / np.sqrt(1 + (residual / 6.0) ** 2)
-    if np.quantile(residual, 0.8) < _AFFINE_RESIDUAL:
+    if _is_affine(residual, rows, columns, height, width):
         y = (np.arange(height, dtype=np.float32) / height - 0.5)[:, None, None]
         x = (np.arange(width, dtype=np.float32) / width - 0.5)[None, :, None]
         field = np.clip(solution[0] + y * solution[1] + x * solution[2], 0, 255)
@@ -69,12 +72,24 @@ def fit_background(frames: Float) -> Background:
     return Background(field=None, ends=_two_colours(colours))
 
 
+def _is_affine(residual: Float, rows: Index, columns: Index, height: int, width: int) -> bool:
+    """Whether the fit explains the border, save for a shape that touches one of its sides."""
+    unexplained = residual > _AFFINE_RESIDUAL
+    sides = (
+        rows < height // 8,
+        rows >= height - height // 8,
+        columns < width // 8,
+        columns >= width - width // 8,
+    )
+    return sum(bool(unexplained[side].mean() > _UNEXPLAINED) for side in sides) < 2
+
+
 def _two_colours(colours: Float) -> Float:
     """Ends of the colour segment of a border: two clusters along the main colour axis."""
     centred = colours - np.median(colours, axis=0)
     axis = np.linalg.svd(centred, full_matrices=False)[2][0]
     along = centred @ axis
-    low, high = np.quantile(along, 0.1), np.quantile(along, 0.9)
+    low, high = np.quantile(along, 0.03), np.quantile(along, 0.97)
     for _ in range(5):
         nearer_high = along > (low + high) / 2
         if nearer_high.all() or not nearer_high.any():

@@ -2,7 +2,7 @@
 
 import math
 from functools import cache
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from ea_data.synthetic.geometry import signed_distance
 from ea_data.synthetic.vocabulary import SHAPES
 
-Float = NDArray[np.float32]
+Float = NDArray[np.floating[Any]]
 
 _GRID: Final = 32
 _EXTENT: Final = 1.85  # half width of the comparison window, in radii of the disc of equal area
