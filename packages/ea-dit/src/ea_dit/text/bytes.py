@@ -105,7 +105,9 @@ class QueryPool(nn.Module):
     def forward(self, x_BLD: Tensor) -> Tensor:
         q_BKD = self.queries_KD.expand(x_BLD.shape[0], -1, -1)
         q = rearrange(self.to_q(q_BKD), "b k (n h) -> b k n h", n=self.num_heads)
-        k, v = rearrange(self.to_kv(self.norm(x_BLD)), "b l (two n h) -> two b l n h", two=2, n=self.num_heads)
+        k, v = rearrange(
+            self.to_kv(self.norm(x_BLD)), "b l (two n h) -> two b l n h", two=2, n=self.num_heads
+        )
         x_BKD = q_BKD + self.to_out(ops.attention(q, k, v).flatten(2))
         return x_BKD + self.mlp(self.mlp_norm(x_BKD))
 
@@ -165,10 +167,14 @@ class ByteTextEncoder(nn.Module):
         """Text tokens of prompts; every token counts, so the mask is all true."""
         weight = self.embedding.weight
         states_BKD = self(self.tokenize(texts).to(weight.device))
-        return TextStates(states_BKD, torch.ones(states_BKD.shape[:2], dtype=torch.bool, device=weight.device))
+        return TextStates(
+            states_BKD, torch.ones(states_BKD.shape[:2], dtype=torch.bool, device=weight.device)
+        )
 
 
-def load_byte_encoder(directory: Path, *, dtype: torch.dtype | None = None, device: str = "cpu") -> ByteTextEncoder:
+def load_byte_encoder(
+    directory: Path, *, dtype: torch.dtype | None = None, device: str = "cpu"
+) -> ByteTextEncoder:
     """Load an encoder that `save_byte_encoder` wrote; strict about every key.
 
     Raises:

@@ -1,0 +1,51 @@
+"""Exponential moving average of weights."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+
+class ExponentialAverage:
+    """Float32 averages of the parameters of several modules.
+
+    The decay rises as (1 + step) / (10 + step) to its final value, so early averages forget the random start.
+
+    Args:
+        modules: Modules by name; parameters that do not require gradients are skipped.
+        decay: Final decay in [0, 1).
+    """
+
+    def __init__(self, modules: dict[str, nn.Module], decay: float) -> None:
+        self.decay = decay
+        self._parameters = {
+            f"{name}.{key}": parameter
+            for name, module in modules.items()
+            for key, parameter in module.named_parameters()
+            if parameter.requires_grad
+        }
+        self.averages = {key: value.detach().float().clone() for key, value in self._parameters.items()}
+
+    @torch.no_grad()
+    def update(self, step: int) -> None:
+        """Blend the current weights in after optimiser step `step` (counted from 1)."""
+        decay = min(self.decay, (1 + step) / (10 + step))
+        torch._foreach_lerp_(
+            list(self.averages.values()), [p.detach().float() for p in self._parameters.values()], 1 - decay
+        )
+
+    @contextmanager
+    def applied(self) -> Iterator[None]:
+        """Put the averages into the modules for the duration of the block."""
+        kept = {key: parameter.detach().clone() for key, parameter in self._parameters.items()}
+        self._write(self.averages)
+        try:
+            yield
+        finally:
+            self._write(kept)
+
+    @torch.no_grad()
+    def _write(self, values: dict[str, Tensor]) -> None:
+        for key, parameter in self._parameters.items():
+            parameter.copy_(values[key])

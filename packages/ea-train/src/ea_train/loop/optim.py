@@ -1,0 +1,85 @@
+"""Optimisers and learning-rate schedules."""
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import nn
+
+from ea_train.config import OptimConfig
+
+
+def lr_factor(config: OptimConfig, step: int, total: int) -> float:
+    """Multiplier on the peak learning rate at `step` (from 0) of `total`."""
+    warmup = min(1.0, (step + 1) / max(config.warmup_steps, 1))
+    progress = min(step / max(total, 1), 1.0)
+    if config.decay == "cosine":
+        return warmup * 0.5 * (1 + math.cos(math.pi * progress))
+    if config.decay == "linear":
+        return warmup * min(1.0, (1 - progress) / max(config.decay_fraction, 1e-9))
+    return warmup
+
+
+def build_optimizers(config: OptimConfig, modules: Iterable[nn.Module]) -> list[torch.optim.Optimizer]:
+    """The optimisers of one group; each remembers its peak rate in `peak_lr`.
+
+    Biases, norms, embeddings and other parameters with fewer than two axes are not decayed. Under `muon` the
+    two-dimensional weights of `nn.Linear` layers go to Muon, everything else to AdamW.
+    """
+    modules = list(modules)
+    matrices = _linear_weights(modules) if config.kind == "muon" else []
+    chosen = {id(parameter) for parameter in matrices}
+    rest = [
+        parameter
+        for module in modules
+        for parameter in module.parameters()
+        if parameter.requires_grad and id(parameter) not in chosen
+    ]
+    first, second = config.betas
+    optimizers: list[torch.optim.Optimizer] = [
+        torch.optim.AdamW(_groups(rest, config), lr=config.lr, betas=(first, second), foreach=True)
+    ]
+    if matrices:
+        optimizers.append(
+            torch.optim.Muon(
+                matrices, lr=config.muon_lr, weight_decay=config.weight_decay, adjust_lr_fn="match_rms_adamw"
+            )
+        )
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            group["peak_lr"] = group["lr"]
+    return optimizers
+
+
+def set_learning_rates(optimizers: Iterable[torch.optim.Optimizer], factor: float) -> None:
+    """Scale every group's peak rate."""
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            group["lr"] = group["peak_lr"] * factor
+
+
+def _groups(parameters: list[nn.Parameter], config: OptimConfig) -> list[dict[str, Any]]:
+    by_fan_in: dict[int, list[nn.Parameter]] = {}
+    for parameter in parameters:
+        fan_in = 0 if parameter.ndim < 2 else parameter[0].numel() if config.lr_by_fan_in else 1
+        by_fan_in.setdefault(fan_in, []).append(parameter)
+    return [
+        {
+            "params": members,
+            "lr": min(config.lr, config.lr_by_fan_in / fan_in)
+            if fan_in and config.lr_by_fan_in
+            else config.lr,
+            "weight_decay": config.weight_decay if fan_in else 0.0,
+        }
+        for fan_in, members in sorted(by_fan_in.items())
+    ]
+
+
+def _linear_weights(modules: list[nn.Module]) -> list[nn.Parameter]:
+    return [
+        layer.weight
+        for module in modules
+        for layer in module.modules()
+        if isinstance(layer, nn.Linear) and layer.weight.requires_grad
+    ]

@@ -1,0 +1,233 @@
+"""The one training loop.
+
+Everything random is a function of (seed, step): batches come from `Task.batch(seed, step, ...)`, noise from a generator
+seeded with both. So a run that is killed and started again continues from its last checkpoint with exactly the numbers it
+would have had.
+"""
+
+import json
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+
+from ea_train import schema
+from ea_train.config import LoopConfig, RunConfig
+from ea_train.loop import checkpoint
+from ea_train.loop.callbacks import MetricLog
+from ea_train.loop.ema import ExponentialAverage
+from ea_train.loop.optim import build_optimizers, lr_factor, set_learning_rates
+from ea_train.tasks.base import Batch, StepOutput, Task
+
+_MAY_CHANGE = frozenset(
+    f"loop.{name}"
+    for name in (
+        "steps",
+        "log_every",
+        "validate_every",
+        "checkpoint_minutes",
+        "keep_checkpoints",
+        "num_workers",
+        "compile",
+    )
+)
+"""Settings that a continued run may change; all others would make it another run."""
+
+
+class Trainer:
+    """Runs a task to the end of its schedule, or from its last checkpoint.
+
+    Args:
+        task: Networks, data and loss.
+        config: Loop and optimiser settings.
+        directory: Run folder: checkpoints, log, exported model.
+        device: Where the networks live.
+    """
+
+    def __init__(self, task: Task, config: RunConfig, directory: Path, *, device: torch.device) -> None:
+        self.task = task
+        self.config = config
+        self.directory = directory
+        self.device = device
+        for module in task.modules.values():
+            module.to(device)
+        self.optimizers = {
+            group: build_optimizers(config.optim, [task.modules[name] for name in names])
+            for group, names in task.trainable.items()
+        }
+        averaged = {name: task.modules[name] for names in list(task.trainable.values())[:1] for name in names}
+        self.ema = ExponentialAverage(averaged, config.loop.ema_decay) if config.loop.ema_decay else None
+        self.finished_steps = 0
+        self._stop_requested = False
+
+    def fit(self) -> None:
+        """Train until the last step; on SIGTERM or SIGINT save and return early."""
+        loop = self.config.loop
+        self.resume()
+        log = MetricLog(self.directory, total=loop.steps)
+        previous = {name: signal.signal(name, self._request_stop) for name in (signal.SIGTERM, signal.SIGINT)}
+        saved_at = started = time.monotonic()
+        try:
+            for step, batches in self._batches():
+                output = self._update(step, batches)
+                self.finished_steps = step + 1
+                if self._due(loop.log_every):
+                    log.write(step + 1, self._numbers(output, time.monotonic() - started))
+                if loop.validate_every and self._due(loop.validate_every):
+                    log.write(step + 1, self.validate())
+                if time.monotonic() - saved_at > 60 * loop.checkpoint_minutes or self._stop_requested:
+                    self.save()
+                    saved_at = time.monotonic()
+                if self._stop_requested:
+                    break
+        finally:
+            for name, handler in previous.items():
+                signal.signal(name, handler)
+            log.close()
+        if not self._stop_requested:
+            self.save()
+
+    def validate(self) -> dict[str, float]:
+        """The task's validation figures with the averaged weights."""
+        if self.ema is None:
+            return self.task.validate()
+        with self.ema.applied():
+            return self.task.validate()
+
+    def export(self, metadata: dict[str, str]) -> None:
+        """Write the averaged networks in their released layout to `directory/export`."""
+        facts = {"steps": str(self.finished_steps), **metadata}
+        if self.ema is None:
+            self.task.export(self.directory / "export", facts)
+        else:
+            with self.ema.applied():
+                self.task.export(self.directory / "export", facts)
+
+    def save(self) -> None:
+        """Write a checkpoint of the finished steps and drop old ones."""
+        tensors: dict[str, dict[str, Tensor]] = {
+            f"module-{name}": module.state_dict() for name, module in self.task.modules.items()
+        }
+        for group, optimizers in self.optimizers.items():
+            for index, optimizer in enumerate(optimizers):
+                tensors[f"optimizer-{group}-{index}"] = checkpoint.optimizer_tensors(optimizer)
+        if self.ema is not None:
+            tensors["ema"] = self.ema.averages
+        folder = self.directory / "checkpoints"
+        checkpoint.save(folder, self.finished_steps, tensors, {"config": schema.to_mapping(self.config)})
+        checkpoint.prune(folder, self.config.loop.keep_checkpoints)
+
+    def resume(self) -> None:
+        """Continue from the newest checkpoint in the run folder, if there is one."""
+        folder = self.directory / "checkpoints"
+        steps = checkpoint.checkpoint_steps(folder)
+        if not steps:
+            self.directory.mkdir(parents=True, exist_ok=True)
+            (self.directory / "config.json").write_text(json.dumps(schema.to_mapping(self.config), indent=1))
+            return
+        tensors, state = checkpoint.load(folder, steps[-1])
+        _check_same_run(state["config"], schema.to_mapping(self.config), self.directory)
+        for name, module in self.task.modules.items():
+            module.load_state_dict(tensors[f"module-{name}"])
+        for group, optimizers in self.optimizers.items():
+            for index, optimizer in enumerate(optimizers):
+                checkpoint.restore_optimizer(optimizer, tensors[f"optimizer-{group}-{index}"])
+        if self.ema is not None:
+            for key, value in tensors["ema"].items():
+                self.ema.averages[key].copy_(value)
+        self.finished_steps = int(state["step"])
+
+    def _update(self, step: int, batches: list[Batch]) -> StepOutput:
+        factor = lr_factor(self.config.optim, step, self.config.loop.steps)
+        output = StepOutput(losses={})
+        for index, batch in enumerate(batches):
+            generator = torch.Generator().manual_seed(self.config.loop.seed << 40 | step << 8 | index)
+            with torch.autocast(
+                self.device.type, dtype=torch.bfloat16, enabled=self.config.loop.precision == "bf16"
+            ):
+                output = self.task.step(self._to_device(batch), generator, step)
+            for group, loss in output.losses.items():
+                self._backward(group, loss / len(batches))
+        for group, optimizers in self.optimizers.items():
+            self._clip(group)
+            set_learning_rates(optimizers, factor)
+            for optimizer in optimizers:
+                optimizer.step()
+                optimizer.zero_grad(set_to_none=True)
+        if self.ema is not None:
+            self.ema.update(step + 1)
+        return output
+
+    def _backward(self, group: str, loss: Tensor) -> None:
+        parameters = [p for p in self._parameters(group) if p.requires_grad]
+        others = {name for name in self.task.trainable if name != group}
+        if not others:
+            loss.backward()
+            return
+        gradients = torch.autograd.grad(loss, parameters, allow_unused=True, retain_graph=True)
+        for parameter, gradient in zip(parameters, gradients, strict=True):
+            if gradient is not None:
+                parameter.grad = gradient if parameter.grad is None else parameter.grad + gradient
+
+    def _clip(self, group: str) -> None:
+        if self.config.optim.max_grad_norm:
+            nn.utils.clip_grad_norm_(self._parameters(group), self.config.optim.max_grad_norm)
+
+    def _parameters(self, group: str) -> list[nn.Parameter]:
+        return [p for name in self.task.trainable[group] for p in self.task.modules[name].parameters()]
+
+    def _batches(self) -> Iterator[tuple[int, list[Batch]]]:
+        loop = self.config.loop
+        source = _StepDataset(self.task, loop)
+        steps = range(self.finished_steps, loop.steps)
+        loader = DataLoader(source, batch_size=None, sampler=steps, num_workers=loop.num_workers)
+        yield from zip(steps, loader, strict=True)
+
+    def _to_device(self, batch: Batch) -> Batch:
+        return {
+            key: value.to(self.device, non_blocking=True) if isinstance(value, Tensor) else value
+            for key, value in batch.items()
+        }
+
+    def _numbers(self, output: StepOutput, seconds: float) -> dict[str, float]:
+        values = {f"loss/{name}": float(loss.detach()) for name, loss in output.losses.items()}
+        values.update({name: float(value) for name, value in output.metrics.items()})
+        return {**values, "minutes": round(seconds / 60, 2)}
+
+    def _due(self, every: int) -> bool:
+        return self.finished_steps % every == 0 or self.finished_steps == self.config.loop.steps
+
+    def _request_stop(self, number: int, frame: FrameType | None) -> None:
+        del number, frame
+        self._stop_requested = True
+
+
+def _check_same_run(before: dict[str, Any], now: dict[str, Any], directory: Path) -> None:
+    old, new = schema.flatten(before), schema.flatten(json.loads(json.dumps(now)))
+    for name in sorted(old.keys() | new.keys()):
+        if old.get(name) != new.get(name) and name not in _MAY_CHANGE:
+            raise ValueError(
+                f"{name} is {new.get(name)!r}, but the run in {directory} was started with {old.get(name)!r}; "
+                "continue with the same value or choose another folder"
+            )
+
+
+class _StepDataset(Dataset[list[Batch]]):
+    """Item `step` is the micro-batches of that step."""
+
+    def __init__(self, task: Task, loop: LoopConfig) -> None:
+        self._task = task
+        self._loop = loop
+
+    def __getitem__(self, step: int) -> list[dict[str, Any]]:
+        loop = self._loop
+        return [
+            self._task.batch(loop.seed, step * loop.grad_accum + index, loop.batch_size)
+            for index in range(loop.grad_accum)
+        ]

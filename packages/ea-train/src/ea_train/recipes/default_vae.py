@@ -1,0 +1,91 @@
+"""The autoencoder of the bundled model: a narrow V5.1 MAGVIT, 16 latent channels, 4x8x8, on procedural clips."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+
+from ea_train.config import LoopConfig, OptimConfig, RunConfig
+from ea_train.sources import ProceduralClips
+from ea_train.tasks.autoencoder import AutoencoderConfig, AutoencoderTask
+from ea_train.tasks.autoencoder_start import start_as_copy
+from ea_vae import MagvitConfig, MagvitVae
+
+
+@dataclass(frozen=True, kw_only=True)
+class DefaultVaeConfig(RunConfig):
+    """Settings of `ea-train default-vae`.
+
+    Attributes:
+        task: Objective and clip shapes.
+        channels: Channels of the four resolutions, finest first.
+        layers_per_block: Residual layers of an encoder stage.
+        norm_num_groups: Channel groups of the norms; one, since a norm over few channels forgets absolute brightness.
+        data_seed: Seed of the procedural data set.
+    """
+
+    task: AutoencoderConfig = field(default_factory=AutoencoderConfig)
+    channels: tuple[int, ...] = (16, 32, 64, 128)
+    layers_per_block: int = 1
+    norm_num_groups: int = 1
+    data_seed: int = 0
+
+
+def config(preset: Literal["tiny", "cpu", "gpu"]) -> DefaultVaeConfig:
+    """Settings for a machine: `tiny` for tests, `cpu` for two cores and half an hour, `gpu` for one large GPU."""
+    if preset == "tiny":
+        return DefaultVaeConfig(
+            channels=(8, 8, 8, 8),
+            task=AutoencoderConfig(
+                shapes=((5, 16, 16, 1.0),), voxels_per_sample=5 * 16 * 16, validation_clips=2
+            ),
+            loop=LoopConfig(steps=4, batch_size=2, log_every=1),
+        )
+    if preset == "cpu":
+        return DefaultVaeConfig(
+            task=AutoencoderConfig(
+                shapes=((9, 64, 64, 0.6), (17, 64, 64, 0.25), (1, 64, 64, 0.15)),
+                kl_weight=1e-5,
+                l2_weight=2.0,
+            ),
+            loop=LoopConfig(steps=2000, batch_size=4, precision="bf16", ema_decay=0.995, num_workers=1),
+            optim=OptimConfig(
+                lr=1.5e-3, lr_by_fan_in=0.08, betas=(0.9, 0.95), weight_decay=0.0, warmup_steps=50
+            ),
+        )
+    return DefaultVaeConfig(
+        channels=(32, 64, 128, 128),
+        task=AutoencoderConfig(
+            shapes=(
+                (17, 64, 64, 0.2),
+                (17, 128, 128, 0.4),
+                (17, 96, 128, 0.2),
+                (17, 128, 224, 0.1),
+                (1, 128, 128, 0.1),
+            ),
+            voxels_per_sample=17 * 128 * 128,
+            validation_clips=64,
+        ),
+        loop=LoopConfig(steps=6000, batch_size=16, precision="bf16", ema_decay=0.999, num_workers=12),
+        optim=OptimConfig(
+            lr=1.5e-3, lr_by_fan_in=0.08, betas=(0.9, 0.95), weight_decay=0.0, warmup_steps=200
+        ),
+    )
+
+
+def build(settings: DefaultVaeConfig) -> AutoencoderTask:
+    """The task, with freshly initialised networks."""
+    torch.manual_seed(settings.loop.seed)
+    vae = MagvitVae(
+        MagvitConfig(
+            block_out_channels=settings.channels,
+            layers_per_block=settings.layers_per_block,
+            norm_num_groups=settings.norm_num_groups,
+        )
+    )
+    start_as_copy(vae)
+    train, heldout = (
+        ProceduralClips(settings.data_seed),
+        ProceduralClips(settings.data_seed + 1, split="heldout"),
+    )
+    return AutoencoderTask(vae, settings.task, train=train, heldout=heldout)

@@ -1,0 +1,146 @@
+"""Train a video autoencoder: reconstruction, edges, KL, and optionally a patch discriminator."""
+
+import random
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+import ea_vae
+from ea_train.objectives import reconstruction as losses
+from ea_train.objectives.adversarial import PatchDiscriminator, adaptive_weight, hinge_discriminator_loss
+from ea_train.sources import ClipSource
+from ea_train.tasks.base import Batch, StepOutput
+
+
+@dataclass(frozen=True, kw_only=True)
+class AutoencoderConfig:
+    """Objective and clip shapes.
+
+    Attributes:
+        shapes: (frames, height, width, weight) to draw from; one shape per batch.
+        voxels_per_sample: Budget that `loop.batch_size` samples of this many voxels share: small shapes come in larger
+            batches.
+        l1_weight: Absolute error.
+        l2_weight: Squared error.
+        gradient_weight: Finite differences in space and time.
+        kl_weight: KL per latent value.
+        disc_weight: Adversarial term; 0 builds no discriminator.
+        disc_start: Step from which the adversarial term counts.
+        validation_clips: Held-out clips in a validation.
+        scaling_clips: Training clips from which the scaling factor of the export is measured.
+    """
+
+    shapes: tuple[tuple[float, ...], ...] = ((9, 64, 64, 1.0),)
+    voxels_per_sample: int = 9 * 64 * 64
+    l1_weight: float = 1.0
+    l2_weight: float = 1.0
+    gradient_weight: float = 0.5
+    kl_weight: float = 1e-4
+    disc_weight: float = 0.0
+    disc_start: int = 1000
+    validation_clips: int = 16
+    scaling_clips: int = 64
+
+
+class AutoencoderTask:
+    """Reconstruction of clips through the posterior sample.
+
+    Args:
+        vae: The autoencoder, trained through its whole-clip pass.
+        config: Objective.
+        train: Training clips.
+        heldout: Validation clips.
+    """
+
+    def __init__(
+        self, vae: ea_vae.MagvitVae, config: AutoencoderConfig, *, train: ClipSource, heldout: ClipSource
+    ) -> None:
+        self.config = config
+        self.train_clips = train
+        self.heldout_clips = heldout
+        self.vae = vae
+        self.modules: dict[str, nn.Module] = {"vae": vae}
+        self.trainable = {"generator": ["vae"]}
+        self.discriminator: PatchDiscriminator | None = None
+        if config.disc_weight:
+            self.discriminator = PatchDiscriminator()
+            self.modules["discriminator"] = self.discriminator
+            self.trainable["discriminator"] = ["discriminator"]
+
+    def batch(self, seed: int, step: int, size: int) -> Batch:
+        """Clips of one shape drawn for this step, as many as the voxel budget allows."""
+        rng = random.Random(seed << 32 | step)
+        shapes = self.config.shapes
+        frames, height, width, _ = rng.choices(shapes, weights=[shape[3] for shape in shapes])[0]
+        frames, height, width = int(frames), int(height), int(width)
+        count = max(1, round(size * self.config.voxels_per_sample / (frames * height * width)))
+        clips = [
+            self.train_clips.clip(rng.randrange(1 << 40), num_frames=frames, height=height, width=width)
+            for _ in range(count)
+        ]
+        return {"video": torch.stack(clips)}
+
+    def step(self, batch: Batch, generator: torch.Generator, step: int) -> StepOutput:
+        """Losses of one batch of clips."""
+        config, video = self.config, batch["video"]
+        posterior = self.vae.encode_clip(video)
+        noise = torch.randn(posterior.mean.shape, generator=generator).to(video.device)
+        mean, logvar = posterior.mean.float(), posterior.logvar.float()
+        output = self.vae.decode_clip(mean + torch.exp(0.5 * logvar) * noise).float()
+        l1, l2 = F.l1_loss(output, video), F.mse_loss(output, video)
+        edges = losses.gradient_loss(output, video)
+        kl = losses.kl_to_unit_normal(mean, logvar)
+        total = config.l1_weight * l1 + config.l2_weight * l2 + config.gradient_weight * edges
+        metrics = {
+            "l1": l1,
+            "kl": kl,
+            "psnr": losses.psnr(output.detach(), video).mean(),
+            "latent_std": mean.std(),
+        }
+        found = {"generator": total + config.kl_weight * kl}
+        if self.discriminator is not None:
+            self._add_adversarial(found, total, output, video, active=step >= config.disc_start)
+        return StepOutput(losses=found, metrics={name: value.detach() for name, value in metrics.items()})
+
+    def _add_adversarial(
+        self, found: dict[str, Tensor], reconstruction: Tensor, output: Tensor, video: Tensor, *, active: bool
+    ) -> None:
+        assert self.discriminator is not None
+        if active:
+            term = -self.discriminator(output).mean()
+            last = self.vae.get_parameter("decoder.conv_out.weight")
+            weight = self.config.disc_weight * adaptive_weight(reconstruction, term, last)
+            found["generator"] = found["generator"] + weight * term
+        real, fake = self.discriminator(video), self.discriminator(output.detach())
+        found["discriminator"] = hinge_discriminator_loss(real, fake)
+
+    @torch.no_grad()
+    def validate(self) -> dict[str, float]:
+        """Mean PSNR of held-out clips at the first shape, through the posterior mean."""
+        frames, height, width, _ = self.config.shapes[0]
+        device = next(self.vae.parameters()).device
+        values = []
+        for index in range(self.config.validation_clips):
+            clip = self.heldout_clips.clip(
+                index, num_frames=int(frames), height=int(height), width=int(width)
+            )
+            video = clip[None].to(device)
+            values.append(losses.psnr(self.vae.decode_clip(self.vae.encode_clip(video).mode()), video))
+        return {"val/psnr": float(torch.cat(values).mean())}
+
+    @torch.no_grad()
+    def export(self, directory: Path, metadata: dict[str, str]) -> None:
+        """Write the autoencoder in its released layout, with the scaling factor that gives its latents unit variance."""
+        frames, height, width, _ = self.config.shapes[0]
+        device = next(self.vae.parameters()).device
+        size = {"num_frames": int(frames), "height": int(height), "width": int(width)}
+        clips = [
+            self.train_clips.clip(index, **size)[None].to(device)
+            for index in range(self.config.scaling_clips)
+        ]
+        latents = torch.cat([self.vae.encode_clip(clip).mode().flatten() for clip in clips])
+        self.vae.config = self.vae.config.edited(scaling_factor=round(1.0 / float(latents.std()), 4))
+        ea_vae.save_vae(self.vae, directory, metadata=metadata)

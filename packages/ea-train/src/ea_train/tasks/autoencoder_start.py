@@ -1,0 +1,98 @@
+"""A start for narrow autoencoders: the network begins as a blurred copy of its input.
+
+A randomly initialised MAGVIT of this family loses absolute colour: its group norms divide every frame by its own contrast,
+and a narrow network takes tens of thousands of steps to carry brightness past them. Here the first six channels of the
+residual stream carry +RGB and -RGB through average-pooling and repeating resamplers. SiLU(x) - SiLU(-x) = x makes the
+pair pass the activation before each output convolution unchanged, and constants in the other channels, larger than the
+signal, keep the norms' divisor nearly the same for every frame. All other weights are small and random, and everything
+is trained; only the start differs.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from ea_vae import MagvitVae
+
+_SIGNAL = 6
+_CONSTANT = 1.5
+_NOISE = 0.5
+_CENTRE = (2, 1, 1)
+
+
+@torch.no_grad()
+def start_as_copy(vae: MagvitVae) -> None:
+    """Initialise `vae` in place; it needs at least eight channels everywhere and three latent channels."""
+    for name, layer in vae.named_modules():
+        if isinstance(layer, nn.Conv3d):
+            _small_random(layer, name)
+            if name.endswith("resample.conv"):
+                _resample(layer)
+            elif name.endswith("shortcut"):
+                _carry(layer)
+    for layer in (vae.quant_conv, vae.post_quant_conv):
+        layer.weight.copy_(torch.eye(layer.out_channels)[..., None, None, None])
+        layer.bias.zero_()
+    for half in (vae.encoder, vae.decoder):
+        _split_signs(half.conv_in)
+    _join_signs(vae.encoder.conv_out, gain=2.4)
+    _join_signs(vae.decoder.conv_out, gain=2.6)
+    _open_latents(vae.encoder.conv_out, vae.config.latent_channels)
+
+
+def _small_random(layer: nn.Conv3d, name: str) -> None:
+    fan_in = layer.weight[0].numel()
+    scale = 0.1 if name.endswith("conv2") else 1.0 if name.endswith("conv1") else _NOISE
+    nn.init.normal_(layer.weight, std=scale * fan_in**-0.5)
+    nn.init.zeros_(layer.bias)
+
+
+def _constants(count: int) -> Tensor:
+    values = torch.full((count,), _CONSTANT)
+    values[1::2] *= -1
+    return values
+
+
+def _resample(layer: nn.Conv3d) -> None:
+    # The signal alone is copied; the other channels are copied too but keep some of their random mixing.
+    layer.weight[:_SIGNAL] = 0.0
+    layer.weight[_SIGNAL:, :_SIGNAL] *= 0.5
+    times, rows = ((2,), (1,)) if layer.stride[1] == 1 else ((1, 2) if layer.stride[0] == 2 else (2,), (0, 1))
+    share = 1.0 / (len(times) * len(rows) ** 2)
+    for channel in range(layer.out_channels):
+        for time in times:
+            for row in rows:
+                for column in rows:
+                    layer.weight[channel, channel, time, row, column] += share
+
+
+def _carry(layer: nn.Conv3d) -> None:
+    layer.weight[:_SIGNAL] = 0.0
+    for channel in range(min(layer.in_channels, layer.out_channels)):
+        layer.weight[channel, channel] = 1.0
+    fresh = range(layer.in_channels, layer.out_channels)
+    if len(fresh):
+        layer.bias[layer.in_channels :] = _constants(len(fresh))
+
+
+def _split_signs(layer: nn.Conv3d) -> None:
+    layer.weight[:_SIGNAL] = 0.0
+    for colour in range(3):
+        layer.weight[(colour, colour, *_CENTRE)] = 1.0
+        layer.weight[(colour + 3, colour, *_CENTRE)] = -1.0
+    layer.bias[_SIGNAL:] = _constants(layer.out_channels - _SIGNAL)
+
+
+def _join_signs(layer: nn.Conv3d, *, gain: float) -> None:
+    # After the norm the signal is smaller by the root mean square of all channels; the gains were measured.
+    layer.weight[:3] *= 0.1
+    for colour in range(3):
+        layer.weight[(colour, colour, *_CENTRE)] = gain
+        layer.weight[(colour, colour + 3, *_CENTRE)] = -gain
+
+
+def _open_latents(layer: nn.Conv3d, latent_channels: int) -> None:
+    # Latents that start quieter than the posterior's noise are never found again, so the other channels start loud,
+    # as random features of the neighbourhood, and the noise starts small.
+    layer.weight[3:latent_channels] *= 4.0
+    layer.weight[latent_channels:] *= 0.1
+    layer.bias[latent_channels:] = -6.0

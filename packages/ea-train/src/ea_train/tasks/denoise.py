@@ -1,0 +1,139 @@
+"""Train the denoiser: text, image-conditioned and masked clips in one batch, flow matching."""
+
+import random
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from ea_dit import save_transformer
+from ea_dit.diffusion.flow import FlowMatching
+from ea_dit.diffusion.timesteps import SigmaSampling
+from ea_dit.families.mmdit import MMDiT
+from ea_dit.text.bytes import ByteTextEncoder
+from ea_dit.types import Conditioning
+from ea_train.precompute import LatentCache
+from ea_train.sources import ClipSource
+from ea_train.tasks.base import Batch, StepOutput
+
+
+@dataclass(frozen=True, kw_only=True)
+class DenoiseConfig:
+    """Objective.
+
+    Attributes:
+        sigmas: Noise levels.
+        prompt_dropout: Share of samples that see the empty prompt, for guidance.
+        condition_dropout: Share of conditioned clips that are trained as text to video all the same.
+        latent_lengths: (latent frames, weight) to draw from, one length per batch; shorter clips are the beginnings of
+            cached ones, which a causal autoencoder encodes the same way. 0 stands for the whole clip.
+        validation_clips: Cached clips, the last ones, that are never trained on.
+    """
+
+    sigmas: SigmaSampling = field(
+        default_factory=lambda: SigmaSampling(density="logit_normal", mean=0.4, std=1.2)
+    )
+    prompt_dropout: float = 0.1
+    condition_dropout: float = 0.3
+    latent_lengths: tuple[tuple[float, ...], ...] = ((0, 0.84), (3, 0.06), (1, 0.10))
+    validation_clips: int = 256
+
+
+class DenoiseTask:
+    """Flow matching on cached latents.
+
+    Args:
+        transformer: The denoiser.
+        text_encoder: Frozen; run on captions as they are drawn.
+        caches: Latents of clips, one cache per clip size; `captions` gives the words of clip `index`.
+        captions: The source that the caches were made from.
+        config: Objective.
+    """
+
+    def __init__(
+        self,
+        transformer: MMDiT,
+        text_encoder: ByteTextEncoder,
+        caches: list[LatentCache],
+        captions: ClipSource,
+        config: DenoiseConfig,
+    ) -> None:
+        self.config = config
+        self.transformer = transformer
+        self.text_encoder = text_encoder.eval().requires_grad_(False)
+        self.caches = caches
+        self.captions = captions
+        self.flow = FlowMatching()
+        self.modules: dict[str, nn.Module] = {"transformer": transformer}
+        self.trainable = {"generator": ["transformer"]}
+
+    def batch(self, seed: int, step: int, size: int) -> Batch:
+        """Latents, conditions and prompt bytes of randomly drawn clips."""
+        rng = random.Random(seed << 32 | step)
+        cache = rng.choice(self.caches)
+        lengths = self.config.latent_lengths
+        length = int(rng.choices([pair[0] for pair in lengths], weights=[pair[1] for pair in lengths])[0])
+        rows = [rng.randrange(len(cache) - self.config.validation_clips) for _ in range(size)]
+        return self._gather(cache, rows, rng, length=length or cache.latents.shape[2])
+
+    def step(self, batch: Batch, generator: torch.Generator, step: int) -> StepOutput:
+        """Mean squared error of the predicted velocity."""
+        del step
+        loss = self._loss(batch, generator)
+        return StepOutput(losses={"generator": loss})
+
+    @torch.no_grad()
+    def validate(self) -> dict[str, float]:
+        """Loss on the clips that were set aside, with fixed noise."""
+        cache, generator = self.caches[0], torch.Generator().manual_seed(0)
+        rng = random.Random(0)
+        rows = range(len(cache) - self.config.validation_clips, len(cache))
+        values = []
+        for start in range(0, len(rows), 32):
+            batch = self._gather(cache, list(rows[start : start + 32]), rng, length=cache.latents.shape[2])
+            device = self.transformer.patch_embed.weight.device
+            values.append(self._loss({key: value.to(device) for key, value in batch.items()}, generator))
+        return {"val/loss": float(torch.stack(values).mean())}
+
+    def export(self, directory: Path, metadata: dict[str, str]) -> None:
+        """Write the transformer in its released layout."""
+        save_transformer(self.transformer, directory, metadata=metadata)
+
+    def _gather(self, cache: LatentCache, rows: list[int], rng: random.Random, *, length: int) -> Batch:
+        latents = cache.latents[rows].float()
+        whole = latents.shape[2]
+        condition = torch.zeros(len(rows), latents.shape[1] + 1, *latents.shape[2:])
+        for place, row in enumerate(rows):
+            kind = int(cache.kind_of[row])
+            # A shortened clip has lost its last frame, so only first-frame and box conditions still describe it.
+            usable = kind in (1, 4) or (kind in (2, 3) and length == whole)
+            if usable and rng.random() >= self.config.condition_dropout and (length > 1 or kind == 4):
+                condition[place] = cache.conditions[cache.condition_of[row]].float()
+        texts = [self._prompt(row, rng) for row in rows]
+        return {
+            "latents": latents[:, :, :length],
+            "condition": condition[:, :, :length],
+            "ids": self.text_encoder.tokenize(texts),
+        }
+
+    def _prompt(self, row: int, rng: random.Random) -> str:
+        if rng.random() < self.config.prompt_dropout:
+            return ""
+        return self.captions.caption(
+            row, variant=rng.choice((0, rng.randrange(1, 1 << 20))), language=rng.choice(("en", "zh"))
+        )
+
+    def _loss(self, batch: Batch, generator: torch.Generator) -> Tensor:
+        clean = batch["latents"]
+        noise = torch.randn(clean.shape, generator=generator).to(clean.device)
+        sigma = self.config.sigmas.sample(len(clean), generator).to(clean.device)
+        with torch.no_grad():
+            text_BKD = self.text_encoder(batch["ids"])
+        prediction = self.transformer(
+            self.flow.add_noise(clean, noise, sigma),
+            self.flow.timesteps(sigma),
+            text_BKD,
+            conditioning=Conditioning(inpaint_latents=batch["condition"]),
+        )
+        return (prediction.float() - self.flow.target(clean, noise)).square().mean()
