@@ -1,8 +1,10 @@
 """Clips as a generative model and a lossy file make them: blurred, noisy, coded."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
 from ea_data.media import read_video, write_video
@@ -10,7 +12,7 @@ from ea_data.media import read_video, write_video
 Frames = NDArray[np.uint8]
 
 
-def blur(frames: Frames, sigma: float) -> NDArray[np.float32]:
+def _blur(frames: Frames, sigma: float) -> NDArray[np.float32]:
     """Gaussian blur of (T, H, W, 3) frames in both directions of the picture."""
     kernel = np.exp(-0.5 * (np.arange(-3, 4) / sigma) ** 2)
     kernel /= kernel.sum()
@@ -23,8 +25,13 @@ def blur(frames: Frames, sigma: float) -> NDArray[np.float32]:
     return result
 
 
-def degrade(frames: Frames, seed: int, folder: Path) -> Frames:
-    """Blur of 0.7 pixels, noise of 4/255, H.264 at CRF 18."""
-    noise = np.random.default_rng(seed).normal(0, 4, frames.shape)
-    soft = np.clip(blur(frames, 0.7) + noise + 0.5, 0, 255).astype(np.uint8)
-    return read_video(write_video(folder / "degraded.mp4", soft, crf=18)).frames
+@pytest.fixture
+def degrade(tmp_path: Path) -> Callable[[Frames, int], Frames]:
+    """Blur of 0.7 pixels, noise of 4/255 by a seed, H.264 at CRF 18."""
+
+    def change(frames: Frames, seed: int) -> Frames:
+        noise = np.random.default_rng(seed).normal(0, 4, frames.shape)
+        soft = np.clip(_blur(frames, 0.7) + noise + 0.5, 0, 255).astype(np.uint8)
+        return read_video(write_video(tmp_path / "degraded.mp4", soft, crf=18)).frames
+
+    return change
