@@ -17,7 +17,7 @@ TINY_INFO = {
     "max_frames": 9,
     "steps": 2,
     "guidance": 3.0,
-    "max_prompt_bytes": 64,
+    "max_prompt_bytes": 256,
 }
 
 
@@ -48,7 +48,7 @@ def write_tiny_model(directory: Path) -> Path:
     vae = MagvitVae(MagvitConfig(block_out_channels=(8, 8, 8, 8), layers_per_block=1, norm_num_groups=4))
     save_vae(vae, directory / "vae", dtype=torch.float16)
     encoder = ByteTextEncoder(
-        ByteEncoderConfig(max_bytes=64, width=32, num_layers=1, num_heads=2, num_tokens=4)
+        ByteEncoderConfig(max_bytes=256, width=32, num_layers=1, num_heads=2, num_tokens=4)
     )
     save_byte_encoder(encoder, directory / "text_encoder", dtype=torch.float16)
     scheduler = directory / "scheduler" / "scheduler_config.json"

@@ -73,9 +73,9 @@ class ModelInfo:
             "fps",
         )
         for name in whole:
-            value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
+            _check_whole(name, getattr(self, name))
+        if self.max_prompt_bytes is not None:
+            _check_whole("max_prompt_bytes", self.max_prompt_bytes)
         if not 0 < float(self.strength) < 1:
             raise ValueError(f"strength must be above 0 and below 1, got {self.strength}")
         if not 0 <= float(self.guidance) <= 100:
@@ -142,6 +142,11 @@ class Model:
                     file.seek(start)
                     digest.update(file.read(_BLOCK))
         return digest.hexdigest()
+
+
+def _check_whole(name: str, value: object) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
 
 
 def _sample_starts(size: int) -> list[int]:

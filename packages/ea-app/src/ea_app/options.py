@@ -194,6 +194,8 @@ def parse(given: Mapping[str, Any]) -> dict[str, Any]:
     values = {key: _value(known[key], raw) for key, raw in given.items() if raw is not None and key in known}
     if given.get("prompt") is not None:
         values["prompt"] = given["prompt"]
+    for name in ("prompt", "negative"):
+        _check_text(name, values.get(name, "-"))
     return values
 
 
@@ -216,8 +218,8 @@ def complete(values: Mapping[str, Any], limits: Limits) -> dict[str, Any]:
     if "video" not in values:
         filled |= {"frames": limits.frames, "fps": limits.fps}
     filled |= values
-    _check_text("prompt", filled["prompt"], limits)
-    _check_text("negative", filled["negative"], limits)
+    for name in ("prompt", "negative"):
+        _check_length(name, _check_text(name, filled[name]), limits)
     _check_size(filled["size"], limits)
     if filled.get("frames", 1) > limits.max_frames:
         raise InputError(
@@ -275,18 +277,20 @@ def _check_size(size: tuple[int, int], limits: Limits) -> None:
             raise InputError("size", f"width and height must be {allowed} for this model, got {got}")
 
 
-def _check_text(field: str, text: object, limits: Limits) -> None:
+def _check_text(field: str, text: object) -> str:
     if not isinstance(text, str):
         raise InputError(field, f"must be text, got {type(text).__name__}")
     if field == "prompt" and not text.strip():
         raise InputError(field, "must not be empty; say what the video shows")
     if "\0" in text:
         raise InputError(field, "must not contain NUL characters")
-    try:
-        size = len(text.encode("utf-8"))
-    except UnicodeEncodeError:
-        raise InputError(field, "must be valid Unicode text") from None
-    most = limits.max_prompt_bytes
+    if any("\ud800" <= letter <= "\udfff" for letter in text):
+        raise InputError(field, "must be valid Unicode text")
+    return text
+
+
+def _check_length(field: str, text: str, limits: Limits) -> None:
+    size, most = len(text.encode("utf-8")), limits.max_prompt_bytes
     if most is not None and size > most:
         raise InputError(field, f"is too long: {size} bytes of UTF-8, this model reads at most {most}")
 

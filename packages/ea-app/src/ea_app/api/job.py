@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ea_app.api.inputs import Source, read_inputs
 from ea_app.catalog import Model, ModelInfo, find
-from ea_app.options import MAX_SEED, InputError, Limits, complete, concerning, parse
+from ea_app.options import Limits, complete, concerning, parse
 
 DRAWN_SEED_BITS = 31
 """Drawn seeds are short enough to be typed again."""
@@ -136,6 +136,4 @@ def job_from_record(model: Model, record: Mapping[str, Any], sources: Mapping[st
     size = (fields["width"], fields["height"])
     files = {key: str(source.path) for key, source in sources.items()}
     inputs = read_inputs(files, size, fields["num_frames"], model.info.native_frames)
-    if not 0 <= fields["seed"] <= MAX_SEED:
-        raise InputError("seed", f"must be a whole number from 0, got {fields['seed']!r}")
     return Job(fields=fields, arrays=inputs.arrays, sources=inputs.sources, notices=inputs.notices)

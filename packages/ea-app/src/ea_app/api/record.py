@@ -13,12 +13,19 @@ from typing import Any
 from ea_app.api.inputs import Source, check_unchanged
 from ea_app.api.output import record_path
 from ea_app.catalog import Model
-from ea_app.options import InputError, concerning
+from ea_app.options import MAX_SEED, InputError, concerning
 from ea_data.media import read_metadata
 
 FORMAT = "ea-record/1"
 INPUTS = ("image", "last_image", "video", "mask")
-_NEEDED = {"request": dict, "model": dict, "machine": dict, "frames": dict, "inputs": dict}
+_NEEDED: Mapping[str, Mapping[str, type]] = {
+    "request": {"prompt": str, "width": int, "height": int, "num_frames": int, "seed": int},
+    "model": {"name": str, "fingerprint": str},
+    "machine": {"device": str, "dtype": str, "threads": int},
+    "frames": {"xxh3": str},
+    "inputs": {},
+}
+_AT_LEAST = {"seed": 0}
 _HASH = re.compile("[0-9a-f]{32}")
 
 
@@ -138,14 +145,24 @@ def _checked(path: Path, text: str) -> dict[str, Any]:
         raise InputError("file", f"the record in {path} is broken: {error}") from None
     if not isinstance(record, dict) or record.get("format") != FORMAT:
         raise InputError("file", f"{path} holds no record of the format {FORMAT}")
-    for key, kind in _NEEDED.items():
-        if not isinstance(record.get(key), kind):
+    for key, kinds in _NEEDED.items():
+        if not isinstance(record.get(key), dict):
             raise InputError("file", f"the record in {path} has no {key}")
+        for name, kind in kinds.items():
+            if not _usable(name, record[key].get(name), kind):
+                raise InputError("file", f"the record in {path} has no usable {name}")
     for name, entry in record["inputs"].items():
         whole = entry is None or (isinstance(entry, dict) and isinstance(entry.get("path"), str))
         if name not in INPUTS or not whole or (entry and not _HASH.fullmatch(str(entry.get("xxh3")))):
             raise InputError("file", f"the record in {path} has a broken input {name!r}")
     return record
+
+
+def _usable(name: str, value: object, kind: type) -> bool:
+    """Whether a value of a record can be worked with; the request itself is checked when it runs."""
+    if isinstance(value, bool) or not isinstance(value, kind):
+        return False
+    return not isinstance(value, int) or _AT_LEAST.get(name, 1) <= value <= MAX_SEED
 
 
 def _portable_name(model: Model) -> str:

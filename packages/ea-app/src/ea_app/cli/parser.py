@@ -63,7 +63,8 @@ class _Version(argparse.Action):
     """Looks the version up only when it is asked for."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
-        parser.exit(message=f"ea-app {metadata.version('ea-app')}\n")
+        print(f"ea-app {metadata.version('ea-app')}")
+        parser.exit()
 
 
 def _add_generate(commands: "argparse._SubParsersAction[Parser]") -> None:

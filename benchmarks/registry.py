@@ -1,0 +1,75 @@
+"""The benchmarks by name, and the bars that the project sets itself."""
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Bar:
+    """What a figure must reach.
+
+    Attributes:
+        figure: Its name in the result.
+        least: Smallest value that passes, None when there is none.
+        most: Largest value that passes, None when there is none.
+    """
+
+    figure: str
+    least: float | None = None
+    most: float | None = None
+
+    def passed(self, value: float) -> bool:
+        """Whether a value reaches it."""
+        return (self.least is None or value >= self.least) and (self.most is None or value <= self.most)
+
+    def __str__(self) -> str:
+        return f">= {self.least:g}" if self.least is not None else f"<= {self.most:g}"
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """One benchmark.
+
+    Attributes:
+        module: File in this folder with `add_arguments(parser)` and `run(arguments)`.
+        about: One line.
+        bars: What its figures must reach; figures without a bar are reported too.
+    """
+
+    module: str
+    about: str
+    bars: tuple[Bar, ...] = field(default=())
+
+
+BENCHMARKS: dict[str, Benchmark] = {
+    "prompt_following": Benchmark(
+        "prompt_following",
+        "does the clip show what a held-out prompt says",
+        (Bar("colour", least=0.95), Bar("shape", least=0.90), Bar("motion", least=0.90)),
+    ),
+    "image_to_video": Benchmark(
+        "image_to_video",
+        "does a clip start, and end, with the given picture, and does the prompt's motion happen",
+        (
+            Bar("first_frame_psnr", least=25.0),
+            Bar("motion", least=0.85),
+            Bar("both_ends_first_psnr", least=25.0),
+            Bar("both_ends_last_psnr", least=25.0),
+        ),
+    ),
+    "vae_reconstruction": Benchmark(
+        "vae_reconstruction",
+        "how much the autoencoder keeps of held-out scenes, and of real clips",
+        (Bar("psnr", least=32.0), Bar("ssim", least=0.95)),
+    ),
+    "cold_start": Benchmark(
+        "cold_start",
+        "seconds from the command to the file, and whether the same request gives the same frames",
+        (
+            Bar("help_seconds", most=1.0),
+            Bar("seconds_64x64x17", most=15.0),
+            Bar("seconds_128x128x17", most=40.0),
+            Bar("identical_twice", least=1.0),
+            Bar("identical_replay", least=1.0),
+        ),
+    ),
+}

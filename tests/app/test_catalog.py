@@ -1,0 +1,109 @@
+"""Model names, model.json and fingerprints."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+
+from ea_app import catalog
+
+
+def test_a_directory_is_a_model(tiny_model):
+    model = catalog.find(str(tiny_model))
+    assert (model.info.name, model.info.native_width, model.info.max_prompt_bytes) == ("tiny", 32, 256)
+    assert catalog.ModelInfo.from_dict(model.info.to_dict()) == model.info
+    assert model.size() > 10_000
+
+
+def test_a_released_directory_needs_no_model_json(tiny_model, tmp_path):
+    shutil.copytree(tiny_model, tmp_path / "released")
+    (tmp_path / "released" / "model.json").unlink()
+    info = catalog.find(str(tmp_path / "released")).info
+    assert (info.native_width, info.native_height, info.native_frames) == (672, 384, 49)
+
+
+def test_the_fingerprint_is_of_contents_only(tiny_model, tmp_path):
+    copy = shutil.copytree(tiny_model, tmp_path / "copy")
+    before = catalog.find(str(tiny_model)).fingerprint()
+    assert catalog.find(str(copy)).fingerprint() == before
+    (copy / "model_card.md").write_text("hello")
+    assert catalog.find(str(copy)).fingerprint() == before
+    weights = next((copy / "vae").glob("*.safetensors"))
+    data = bytearray(weights.read_bytes())
+    data[-1] ^= 1
+    weights.write_bytes(data)
+    assert catalog.find(str(copy)).fingerprint() != before
+
+
+def test_large_files_are_sampled_to_their_last_byte(monkeypatch):
+    monkeypatch.setattr(catalog, "_SAMPLES", 4)
+    monkeypatch.setattr(catalog, "_BLOCK", 10)
+    assert catalog._sample_starts(40) == [0, 10, 20, 30]
+    assert catalog._sample_starts(41) == [0, 10, 20, 31]
+    assert catalog._sample_starts(0) == []
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{", "is broken"),
+        ("[]", "is broken"),
+        ('{"description": "x"}', "name is missing"),
+        ('{"name": "x", "colour": 1}', "unknown key 'colour'; known: .*steps"),
+        ('{"name": "x", "steps": 0}', "steps must be a whole number"),
+        ('{"name": "x", "max_side": "64"}', "max_side must be a whole number"),
+        ('{"name": "x", "strength": 1}', "strength must be above 0 and below 1"),
+        ('{"name": "x", "guidance": "much"}', "is broken"),
+        ('{"name": "x", "max_prompt_bytes": 0}', "max_prompt_bytes must be"),
+    ],
+)
+def test_a_broken_model_json_is_named(content, message, tiny_model, tmp_path):
+    copy = shutil.copytree(tiny_model, tmp_path / "copy")
+    (copy / "model.json").write_text(content)
+    with pytest.raises(ValueError, match=message):
+        catalog.find(str(copy))
+
+
+def test_what_is_no_model(tmp_path, tiny_model):
+    with pytest.raises(ValueError, match="unknown model 'no such'; give a bundled one"):
+        catalog.find("no such")
+    with pytest.raises(ValueError, match="unknown model ''"):
+        catalog.find("")
+    with pytest.raises(ValueError, match="is no model directory: it has no transformer/"):
+        catalog.find(str(tmp_path))
+    with pytest.raises(ValueError, match="is a file; give the directory that holds transformer/"):
+        catalog.find(str(tiny_model / "model.json"))
+
+
+def test_a_hub_id_that_cannot_be_had(monkeypatch):
+    import huggingface_hub
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    asked = []
+
+    def offline(name, *, allow_patterns, local_files_only):
+        asked.append((name, local_files_only))
+        assert "transformer/*" in allow_patterns
+        raise LocalEntryNotFoundError("no")
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", offline)
+    with pytest.raises(
+        ValueError, match=r"'owner/name' is neither a directory nor in the local cache, and it"
+    ):
+        catalog.find("owner/name")
+    with pytest.raises(ValueError, match="not downloaded unasked"):
+        catalog.find("owner/name", download=False)
+    assert asked == [("owner/name", False), ("owner/name", True)]
+    for name in ("../name", "/owner/name", "owner/na me", "a/b/c"):
+        with pytest.raises(ValueError, match="unknown model"):
+            catalog.find(name)
+    assert len(asked) == 2
+
+
+def test_bundled_models_are_complete():
+    for model in catalog.bundled():
+        assert model.size() <= 48_000_000
+        assert (model.directory / "model_card.md").is_file()
+        assert json.loads((model.directory / "model.json").read_text())["name"] == model.name

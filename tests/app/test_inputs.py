@@ -1,0 +1,98 @@
+"""Opening, cutting and remembering input files."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from ea_app.api.inputs import Source, check_unchanged, cover_box, fit, read_inputs
+from ea_app.options import InputError
+
+
+def test_the_middle_is_kept():
+    assert cover_box(80, 40, (32, 32)) == (20, 0, 60, 40)
+    assert cover_box(40, 80, (32, 32)) == (0, 20, 40, 60)
+    assert cover_box(64, 36, (128, 72)) == (0, 0, 64, 36)
+    frame = np.zeros((40, 80, 3), dtype=np.uint8)
+    frame[:, 20:60] = 255
+    assert fit(frame, (32, 32)).shape == (32, 32, 3)
+    assert fit(frame, (32, 32))[:, 1:-1].min() == 255
+
+
+def test_a_frame_of_the_right_size_is_untouched():
+    frame = np.random.default_rng(0).integers(0, 256, (16, 32, 3), dtype=np.uint8)
+    assert fit(frame, (32, 16)) is frame
+
+
+def test_masks_stay_boolean():
+    mask = np.zeros((64, 64), dtype=np.bool_)
+    mask[:, :32] = True
+    small = fit(mask, (16, 16))
+    assert small.dtype == np.bool_
+    assert small[:, :8].all()
+    assert not small[:, 8:].any()
+
+
+def test_pictures(media):
+    files = {"image": str(media / "square.png"), "last_image": str(media / "wide.png")}
+    inputs = read_inputs(files, (32, 32), 5, 5)
+    assert inputs.arrays["image"].shape == inputs.arrays["last_image"].shape == (32, 32, 3)
+    assert inputs.notices == (
+        "last-image: 80x40 has another shape than 32x32; the middle 40x40 pixels are used",
+    )
+    assert inputs.fps is None
+
+
+def test_a_video_decides_how_long_it_is(media):
+    files = {"video": str(media / "clip.mp4"), "mask": str(media / "mask.png")}
+    inputs = read_inputs(files, (32, 32), None, 5)
+    assert inputs.arrays["video"].shape == (5, 32, 32, 3)
+    assert inputs.arrays["mask"].shape == (32, 32)
+    assert inputs.fps == 12
+    assert len(read_inputs(files, (32, 32), None, 50).arrays["video"]) == 9
+    assert len(read_inputs(files, (32, 32), 7, 5).arrays["video"]) == 7
+
+
+def test_a_mask_may_be_a_video(media):
+    files = {"video": str(media / "clip.mp4"), "mask": str(media / "mask.mp4")}
+    assert read_inputs(files, (16, 16), 5, 5).arrays["mask"].shape == (5, 16, 16)
+
+
+@pytest.mark.parametrize(
+    ("key", "name", "message"),
+    [
+        ("image", "none.png", "does not exist"),
+        ("image", "broken.png", "cannot read"),
+        ("image", "empty.png", "the file is empty"),
+        ("image", "text.png", "not a known video or image"),
+        ("image", "clip.mp4", "is a mp4 video, not a picture"),
+        ("image", "", "cannot be read"),
+        ("last_image", "none.png", "does not exist"),
+        ("video", "none.mp4", "does not exist"),
+        ("video", "broken.mp4", "cannot read"),
+        ("video", "empty.png", "the file is empty"),
+        ("video", "square.png", "is a picture; give a video, or use --image"),
+        ("video", "short.mp4", "has 3 frames, 5 are needed; use --frames 3"),
+        ("mask", "none.png", "does not exist"),
+        ("mask", "broken.png", "cannot read"),
+        ("mask", "black.png", "is black everywhere"),
+        ("mask", "short.mp4", "has 3 frames; give one picture, or a video of at least 5"),
+    ],
+)
+def test_wrong_files_name_their_option(key, name, message, media):
+    files = {"video": str(media / "clip.mp4")} if key == "mask" else {}
+    with pytest.raises(InputError, match=f"^{key.replace('_', '-')}: .*{message}"):
+        read_inputs({**files, key: str(media / name)}, (32, 32), 5, 5)
+
+
+def test_changed_files_are_noticed(tmp_path):
+    path = tmp_path / "a.png"
+    path.write_bytes(b"one")
+    source = Source.of(path)
+    check_unchanged("image", source.path, source.xxh3)
+    path.write_bytes(b"two")
+    with pytest.raises(InputError, match=r"^image: .*a.png has changed since"):
+        check_unchanged("image", source.path, source.xxh3)
+    path.unlink()
+    with pytest.raises(InputError, match=r"^image: .*a.png does not exist"):
+        check_unchanged("image", source.path, source.xxh3)

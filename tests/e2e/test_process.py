@@ -1,0 +1,76 @@
+"""The installed command as a process: exit codes, speed of help, Ctrl-C."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+EA_APP = [sys.executable, "-c", "import sys; from ea_app.cli import main; sys.exit(main())"]
+
+
+def _run(*arguments, **options):
+    return subprocess.run([*EA_APP, *map(str, arguments)], capture_output=True, text=True, **options)
+
+
+def test_help_is_instant_and_names_every_option():
+    start = time.perf_counter()
+    helped = _run("generate", "--help")
+    seconds = time.perf_counter() - start
+    assert helped.returncode == 0
+    assert helped.stderr == ""
+    for flag in ("--seed", "--size", "--frames", "--last-image", "--strength", "--device", "--debug"):
+        assert flag in helped.stdout
+    # The bar is one second; a loaded machine gets some more before this fails.
+    assert seconds < 3
+
+
+def test_help_and_mistakes_do_not_load_torch():
+    code = (
+        "import sys\nfrom ea_app.cli import main\n"
+        "try:\n    main(['generate', '--help'])\nexcept SystemExit:\n    pass\n"
+        "assert main(['generate', 'x', '--frames', '0']) == 2\n"
+        "assert 'torch' not in sys.modules\n"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0
+
+
+def test_a_mistake_in_a_process(tmp_path):
+    done = _run("generate", " ", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "ea-app: error: prompt: must not be empty; say what the video shows\n"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals")
+def test_ctrl_c_is_one_line_and_leaves_nothing(tmp_path, tiny_model):
+    (tmp_path / "out.mp4").write_text("precious")
+    arguments = [
+        "generate",
+        "x",
+        "--model",
+        str(tiny_model),
+        "--device",
+        "cpu",
+        "--seed",
+        "1",
+        "--steps",
+        "1000",
+    ]
+    process = subprocess.Popen(
+        [*EA_APP, *arguments], cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    # The first line of progress comes with the first steps, or after five seconds of loading.
+    first = process.stderr.readline()
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    if "1000/1000" in first + err:
+        pytest.skip("the run was faster than the signal")
+    assert process.returncode == 130
+    assert out == ""
+    assert err.splitlines()[-1] == "ea-app: interrupted, nothing was written"
+    assert "Traceback" not in err
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["precious"]
