@@ -3,6 +3,9 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
+MAX_SEED = 1 << 20
+"""Seeds share 64 bits with the number of the step, so they are bounded."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class OptimConfig:
@@ -11,13 +14,15 @@ class OptimConfig:
     Attributes:
         kind: `adamw`, or `muon` for the hidden matrices with `adamw` for everything else.
         lr: Peak learning rate.
-        lr_by_fan_in: Where positive, a weight's peak rate is min(lr, lr_by_fan_in / fan_in): wide 3-D convolutions
-            sum thousands of inputs, and one rate for all of them keeps a freshly started autoencoder from learning.
+        lr_by_fan_in: Where positive, a weight's peak rate is min(lr, lr_by_fan_in / fan_in): wide 3-D
+            convolutions sum thousands of inputs, and one rate for all of them keeps a freshly started
+            autoencoder from learning.
         muon_lr: Peak learning rate of the matrices under `muon`.
-        betas: AdamW moments.
+        betas: AdamW moments, two numbers in [0, 1).
         weight_decay: Decoupled decay.
         warmup_steps: Linear warm-up.
-        decay: Shape after warm-up: `constant`, `cosine` to zero, or `linear` to zero over the last `decay_fraction`.
+        decay: Shape after warm-up: `constant`, `cosine` to zero, or `linear` to zero over the last
+            `decay_fraction`.
         decay_fraction: Part of the run in which `linear` falls.
         max_grad_norm: Global norm to clip at; 0 switches clipping off.
     """
@@ -33,6 +38,13 @@ class OptimConfig:
     decay_fraction: float = 0.3
     max_grad_norm: float = 1.0
 
+    def __post_init__(self) -> None:
+        """Refuse rates that cannot be meant."""
+        _at_least(self, "optim", 0, "lr", "lr_by_fan_in", "muon_lr", "weight_decay", "warmup_steps")
+        _at_least(self, "optim", 0, "max_grad_norm", "decay_fraction")
+        if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
+            raise ValueError(f"optim.betas must be two numbers in [0, 1), got {self.betas}")
+
 
 @dataclass(frozen=True, kw_only=True)
 class LoopConfig:
@@ -41,7 +53,7 @@ class LoopConfig:
     Attributes:
         steps: Optimiser steps of the whole run; the schedule is laid out over them.
         batch_size: Samples per micro-batch.
-        grad_accum: Micro-batches per step.
+        grad_accum: Micro-batches per step, at most 256.
         seed: Every batch and every noise draw is a function of (seed, step).
         precision: `bf16` runs the forward pass under autocast, weights stay float32.
         ema_decay: Final decay of the averaged weights; 0 keeps none.
@@ -68,9 +80,12 @@ class LoopConfig:
 
     def __post_init__(self) -> None:
         """Refuse a run that cannot start."""
-        for name in ("steps", "batch_size", "grad_accum", "log_every", "keep_checkpoints"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"loop.{name} must be at least 1, got {getattr(self, name)}")
+        _at_least(self, "loop", 1, "steps", "batch_size", "grad_accum", "log_every", "keep_checkpoints")
+        _at_least(self, "loop", 0, "seed", "validate_every", "checkpoint_minutes", "num_workers")
+        if self.seed >= MAX_SEED:
+            raise ValueError(f"loop.seed must be below {MAX_SEED}, got {self.seed}")
+        if self.grad_accum > 256:
+            raise ValueError(f"loop.grad_accum must be at most 256, got {self.grad_accum}")
         if not 0.0 <= self.ema_decay < 1.0:
             raise ValueError(f"loop.ema_decay must be in [0, 1), got {self.ema_decay}")
 
@@ -81,3 +96,9 @@ class RunConfig:
 
     loop: LoopConfig = field(default_factory=LoopConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
+
+
+def _at_least(config: object, group: str, lowest: int, *names: str) -> None:
+    for name in names:
+        if getattr(config, name) < lowest:
+            raise ValueError(f"{group}.{name} must be at least {lowest}, got {getattr(config, name)}")

@@ -1,8 +1,9 @@
 """A cache of latents: clips encoded once, so that denoiser training never waits for the autoencoder.
 
-Shard `n` holds the clips with indices n * SHARD_CLIPS and up, as safetensors: scaled latents, and for the clips that drew
-a condition the inpaint channels that belong to it. Each shard is written whole or not at all, and a shard that is there is
-not made again; the folder records what it was made from and refuses to be continued with anything else.
+Shard `n` holds the clips with indices n * SHARD_CLIPS and up, as safetensors: scaled latents, and for the
+clips that drew a condition the inpaint channels that belong to it. Each shard is written whole or not at
+all, and a shard that is there is not made again; the folder records what it was made from and refuses to be
+continued with anything else.
 """
 
 import hashlib
@@ -13,13 +14,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 import ea_vae
 from ea_data.masks import random_mask
 from ea_dit.pipelines.conditions import inpaint_channels, mask_video
-from ea_kernels.runtime.files import replacing, write_json
+from ea_kernels.runtime.files import read_json, replacing, write_json
 from ea_train.sources import ClipSource
 
 SHARD_CLIPS = 256
@@ -34,7 +36,8 @@ class CacheConfig:
         num_frames: Frames of a clip, 4n + 1.
         height: Pixels, a multiple of 16.
         width: Pixels, a multiple of 16.
-        condition_weights: Shares of clips without condition, with the first frame given, the last, both, and all but a box.
+        condition_weights: Shares of clips without condition, with the first frame given, the last, both, and
+            all but a box.
         batch_size: Clips that are encoded together.
         seed: Of masks and of the noise on given pixels.
     """
@@ -47,6 +50,21 @@ class CacheConfig:
     batch_size: int = 8
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        """Refuse clips that the networks cannot take."""
+        if min(self.clips, self.batch_size) < 1 or self.seed < 0:
+            raise ValueError("caches: clips and batch_size must be at least 1, seed at least 0")
+        if self.num_frames < 1 or self.num_frames % 4 != 1:
+            raise ValueError(f"caches: num_frames must be 4n + 1, got {self.num_frames}")
+        if min(self.height, self.width) < 16 or self.height % 16 or self.width % 16:
+            raise ValueError(
+                f"caches: height and width must be multiples of 16, got {self.height}, {self.width}"
+            )
+        if len(self.condition_weights) != 5 or min(self.condition_weights) < 0:
+            raise ValueError(
+                f"caches: condition_weights must be five numbers from 0, got {self.condition_weights}"
+            )
+
 
 class LatentCache:
     """All shards of a cache, in memory.
@@ -56,6 +74,10 @@ class LatentCache:
         conditions: (M, 1 + C, t, h, w) float16 for the clips that have one.
         condition_of: (N,) row in `conditions`, or -1.
         kind_of: (N,) kind of mask: 0 none, 1 first frame, 2 last, 3 both, 4 box.
+        autoencoder: Fingerprint of the autoencoder that made them.
+
+    Raises:
+        ValueError: No shards, or one that cannot be read.
     """
 
     def __init__(self, directory: Path, *, clips: int | None = None) -> None:
@@ -64,7 +86,8 @@ class LatentCache:
             shards = shards[: -(-clips // SHARD_CLIPS)]
         if not shards:
             raise ValueError(f"{directory} holds no latents; make them first")
-        parts = [load_file(path) for path in shards]
+        self.autoencoder = str(read_json(directory / "cache.json").get("vae"))
+        parts = [_read_shard(path) for path in shards]
         self.latents = torch.cat([part["latents"] for part in parts])
         self.kind_of = torch.cat([part["kind"] for part in parts])
         self.conditions = torch.cat([part["conditions"] for part in parts])
@@ -109,13 +132,20 @@ def build_cache(
         on_progress(shard + 1, total)
 
 
-def fingerprint(vae: ea_vae.MagvitVae) -> str:
-    """Short hash of the weights of an autoencoder."""
+def fingerprint(network: nn.Module) -> str:
+    """Short hash of the weights of a network."""
     digest = hashlib.sha256()
-    for name, value in sorted(vae.state_dict().items()):
+    for name, value in sorted(network.state_dict().items()):
         digest.update(name.encode())
         digest.update(value.detach().float().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()[:16]
+
+
+def _read_shard(path: Path) -> dict[str, Tensor]:
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise ValueError(f"{path} cannot be read ({error}); remove it and it is made again") from error
 
 
 def _claim(directory: Path, vae: ea_vae.MagvitVae, source: ClipSource, config: CacheConfig) -> None:
@@ -126,11 +156,11 @@ def _claim(directory: Path, vae: ea_vae.MagvitVae, source: ClipSource, config: C
     if not path.exists():
         write_json(path, made_from)
         return
-    there = json.loads(path.read_text())
+    there = read_json(path)
     if different := sorted(key for key in made_from if there.get(key) != made_from[key]):
         raise ValueError(
-            f"{directory} was made with another {different[0]} ({there.get(different[0])}, now {made_from[different[0]]}); "
-            "use another folder or remove it"
+            f"{directory} was made with another {different[0]} ({there.get(different[0])}, now "
+            f"{made_from[different[0]]}); use another folder or remove it"
         )
 
 

@@ -4,10 +4,11 @@ Plain dataclasses rather than a validation library, so that training starts on a
 """
 
 import dataclasses
+import math
 import types
 import typing
-from collections.abc import Mapping
-from typing import Any, Literal, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, TypeVar, cast
 
 ConfigT = TypeVar("ConfigT")
 
@@ -21,16 +22,19 @@ def from_mapping(kind: type[ConfigT], values: Mapping[str, Any], *, where: str =
         where: Dotted place, for messages.
 
     Raises:
-        ValueError: An unknown key or a value of the wrong type, with its dotted name and what is allowed.
+        ValueError: An unknown key, a missing one, or a value of the wrong type, with its dotted name and what
+            is allowed.
     """
     hints = typing.get_type_hints(kind)
-    known = {field.name for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
-    if unknown := sorted(set(values) - known):
-        raise ValueError(f"{where}: unknown key {unknown[0]!r}; allowed are {', '.join(sorted(known))}")
+    fields = {field.name: field for field in dataclasses.fields(cast(Any, kind))}
+    if unknown := sorted(set(values) - set(fields)):
+        raise ValueError(f"{where}: unknown key {unknown[0]!r}; allowed are {', '.join(sorted(fields))}")
+    if missing := sorted(name for name, field in fields.items() if _required(field) and name not in values):
+        raise ValueError(f"{where}.{missing[0]} is missing")
     return kind(**{key: _coerce(hints[key], value, f"{where}.{key}") for key, value in values.items()})
 
 
-def override(config: ConfigT, assignments: list[str]) -> ConfigT:
+def override(config: ConfigT, assignments: Sequence[str]) -> ConfigT:
     """Apply dotted `name=value` overrides to a config; values are read as YAML scalars or lists.
 
     Raises:
@@ -43,15 +47,11 @@ def override(config: ConfigT, assignments: list[str]) -> ConfigT:
         name, equals, text = assignment.partition("=")
         if not equals:
             raise ValueError(f"override {assignment!r}: write it as name=value")
-        *parents, last = name.split(".")
-        place = values
-        for depth, parent in enumerate(parents):
-            if not isinstance(place.get(parent), dict):
-                raise ValueError(
-                    f"override {name!r}: {'.'.join(parents[: depth + 1])!r} is not a group of settings"
-                )
-            place = place[parent]
-        place[last] = yaml.safe_load(text)
+        try:
+            value = yaml.safe_load(text)
+        except yaml.YAMLError:
+            raise ValueError(f"override {name!r}: {text!r} is not a YAML value") from None
+        _assign(values, name, value)
     return from_mapping(type(config), values)
 
 
@@ -61,42 +61,65 @@ def to_mapping(config: Any) -> dict[str, Any]:
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested values by dotted name."""
+    """Nested values by dotted name; lists of groups are numbered."""
     flat: dict[str, Any] = {}
     for key, value in values.items():
         if isinstance(value, Mapping):
-            flat.update(flatten(value, f"{prefix}{key}."))
+            flat.update(flatten(cast(Mapping[str, Any], value), f"{prefix}{key}."))
+        elif isinstance(value, list | tuple) and any(
+            isinstance(item, Mapping) for item in cast(list[Any], value)
+        ):
+            items = {str(index): item for index, item in enumerate(cast(list[Any], value))}
+            flat.update(flatten(items, f"{prefix}{key}."))
         else:
             flat[prefix + key] = value
     return flat
 
 
+def _required(field: "dataclasses.Field[Any]") -> bool:
+    return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+
+
+def _assign(values: dict[str, Any], name: str, value: Any) -> None:
+    *parents, last = name.split(".")
+    place: dict[str, Any] = values
+    for depth, parent in enumerate(parents):
+        inner = place.get(parent)
+        if not isinstance(inner, dict):
+            group = ".".join(parents[: depth + 1])
+            raise ValueError(f"override {name!r}: {group!r} is not a group of settings")  # noqa: TRY004
+        place = cast(dict[str, Any], inner)
+    place[last] = value
+
+
 def _coerce(hint: Any, value: Any, where: str) -> Any:
     origin = typing.get_origin(hint)
     if dataclasses.is_dataclass(hint):
-        if isinstance(value, Mapping):
-            return from_mapping(hint, value, where=where)  # type: ignore[arg-type]
-        if isinstance(value, hint):  # type: ignore[arg-type]
-            return value
-        raise ValueError(f"{where}: expected a group of settings, got {value!r}")
+        return _coerce_group(cast(type[Any], hint), value, where)
     if origin in (typing.Union, types.UnionType):
-        return _coerce_union(typing.get_args(hint), value, where)
+        return _coerce_optional(typing.get_args(hint), value, where)
     if origin is Literal:
-        if value not in typing.get_args(hint):
-            raise ValueError(
-                f"{where}: {value!r} is not one of {', '.join(map(repr, typing.get_args(hint)))}"
-            )
+        allowed = typing.get_args(hint)
+        if value not in allowed:
+            raise ValueError(f"{where}: {value!r} is not one of {', '.join(map(repr, allowed))}")
         return value
     if origin is tuple:
         if not isinstance(value, list | tuple):
             raise ValueError(f"{where}: expected a list, got {value!r}")
-        item_hints = typing.get_args(hint)
-        item = item_hints[0]
-        return tuple(_coerce(item, entry, f"{where}[{index}]") for index, entry in enumerate(value))
+        item, entries = typing.get_args(hint)[0], cast(list[Any], value)
+        return tuple(_coerce(item, entry, f"{where}[{index}]") for index, entry in enumerate(entries))
     return _coerce_scalar(hint, value, where)
 
 
-def _coerce_union(options: tuple[Any, ...], value: Any, where: str) -> Any:
+def _coerce_group(hint: type[Any], value: Any, where: str) -> Any:
+    if isinstance(value, Mapping):
+        return from_mapping(hint, cast(Mapping[str, Any], value), where=where)
+    if isinstance(value, hint):
+        return value
+    raise ValueError(f"{where}: expected a group of settings, got {value!r}")
+
+
+def _coerce_optional(options: tuple[Any, ...], value: Any, where: str) -> Any:
     if value is None and type(None) in options:
         return None
     inner = [option for option in options if option is not type(None)]
@@ -106,11 +129,20 @@ def _coerce_union(options: tuple[Any, ...], value: Any, where: str) -> Any:
 def _coerce_scalar(hint: Any, value: Any, where: str) -> Any:
     if hint is Any:
         return value
-    if hint is float and isinstance(value, int | float | str) and not isinstance(value, bool):
-        try:
-            return float(value)
-        except ValueError:
-            raise ValueError(f"{where}: expected a number, got {value!r}") from None
+    if hint is float:
+        return _number(value, where)
     if isinstance(value, hint) and not (hint is int and isinstance(value, bool)):
         return value
     raise ValueError(f"{where}: expected {hint.__name__}, got {value!r}")
+
+
+def _number(value: Any, where: str) -> float:
+    # Text counts too: YAML takes 1e-3, without a point, for a word.
+    if isinstance(value, int | float | str) and not isinstance(value, bool):
+        try:
+            number = float(value)
+        except ValueError:
+            number = math.nan
+        if math.isfinite(number):
+            return number
+    raise ValueError(f"{where}: expected a finite number, got {value!r}")

@@ -1,9 +1,10 @@
 """A small text encoder that reads UTF-8 bytes, for the bundled model.
 
-No tokenizer and no vocabulary file: English, Chinese and anything else that is UTF-8 goes in as bytes. Two strided
-convolutions shorten the byte sequence by four, a few transformer layers read it, and a fixed number of learned queries
-collect the prompt into `num_tokens` text tokens, the only thing the diffusion transformer sees. The sequence is always
-padded to `max_bytes`, so a prompt's encoding does not depend on what else is in the batch.
+No tokenizer and no vocabulary file: English, Chinese and anything else that is UTF-8 goes in as bytes. Two
+strided convolutions shorten the byte sequence by four, a few transformer layers read it, and a fixed number
+of learned queries collect the prompt into `num_tokens` text tokens, the only thing the diffusion transformer
+sees. The sequence is always padded to `max_bytes`, so a prompt's encoding does not depend on what else is in
+the batch.
 
 Shape letters: B batch, S bytes, L shortened length, K text tokens, D width, N heads, H head dim.
 """
@@ -82,6 +83,7 @@ class EncoderLayer(nn.Module):
         self.mlp = _mlp(width, 4 * width)
 
     def forward(self, x_BLD: Tensor) -> Tensor:
+        """States (B, L, D) to states of the same shape."""
         qkv_BLD = self.to_qkv(self.attention_norm(x_BLD))
         q, k, v = rearrange(qkv_BLD, "b l (three n h) -> three b l n h", three=3, n=self.num_heads)
         x_BLD = x_BLD + self.to_out(ops.attention(q, k, v).flatten(2))
@@ -103,6 +105,7 @@ class QueryPool(nn.Module):
         self.mlp = _mlp(width, 2 * width)
 
     def forward(self, x_BLD: Tensor) -> Tensor:
+        """Byte states (B, L, D) to text tokens (B, K, D)."""
         q_BKD = self.queries_KD.expand(x_BLD.shape[0], -1, -1)
         q = rearrange(self.to_q(q_BKD), "b k (n h) -> b k n h", n=self.num_heads)
         k, v = rearrange(
@@ -147,7 +150,8 @@ class ByteTextEncoder(nn.Module):
             data = text.encode("utf-8")
             if len(data) > self.config.max_bytes:
                 raise ValueError(
-                    f"prompt is {len(data)} bytes of UTF-8 long, this model reads at most {self.config.max_bytes}"
+                    f"prompt is {len(data)} bytes of UTF-8 long, this model reads at most "
+                    f"{self.config.max_bytes}"
                 )
             ids_BS[row, : len(data)] = torch.tensor(list(data), dtype=torch.long)
         return ids_BS

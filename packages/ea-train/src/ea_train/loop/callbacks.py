@@ -1,46 +1,50 @@
 """Where numbers go: a JSON-lines log, TensorBoard when it is installed, and the console."""
 
 import json
-import sys
 import time
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
+
+from ea_kernels.runtime.files import replacing
 
 
 class MetricLog:
     """Appends every logged step to `log.jsonl`, to TensorBoard and to the console.
 
+    A run that is continued from a checkpoint repeats the steps after it, so their lines are dropped first.
+
     Args:
         directory: Run folder.
         total: Steps of the whole run, for the ETA.
+        finished: Steps that the run continues after.
         stream: Console; None is silent.
     """
 
-    def __init__(self, directory: Path, *, total: int, stream: TextIO | None = sys.stderr) -> None:
+    def __init__(
+        self, directory: Path, *, total: int, finished: int = 0, stream: TextIO | None = None
+    ) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self._path = directory / "log.jsonl"
         self._total = total
         self._stream = stream
-        self._board = _open_board(directory)
+        self._board = _open_board(directory, finished)
         self._started: tuple[int, float] | None = None
+        _drop_lines_after(self._path, finished)
 
     def write(self, step: int, values: dict[str, float]) -> None:
         """Record the values of one step (counted from 1)."""
         now = time.monotonic()
         if self._started is None:
             self._started = (step, now)
-        with self._path.open("a") as file:
+        with self._path.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"step": step, "time": round(time.time(), 1), **values}) + "\n")
         if self._board is not None:
             for name, value in values.items():
                 self._board.add_scalar(name, value, step)
         if self._stream is not None:
             numbers = "  ".join(f"{name} {value:.4g}" for name, value in values.items())
-            print(
-                f"step {step}/{self._total}  {numbers}  eta {self._eta(step, now)}",
-                file=self._stream,
-                flush=True,
-            )
+            line = f"step {step}/{self._total}  {numbers}  eta {self._eta(step, now)}"
+            print(line, file=self._stream, flush=True)
 
     def close(self) -> None:
         """Flush TensorBoard."""
@@ -55,9 +59,24 @@ class MetricLog:
         return f"{seconds // 3600}:{seconds // 60 % 60:02d}:{seconds % 60:02d}"
 
 
-def _open_board(directory: Path):  # noqa: ANN202  the type exists only where tensorboard does
+def _drop_lines_after(path: Path, finished: int) -> None:
+    if not path.exists():
+        return
+    kept = [line for line in path.read_text(encoding="utf-8").splitlines() if _step_of(line) <= finished]
+    with replacing(path) as draft:
+        draft.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+
+
+def _step_of(line: str) -> float:
+    try:
+        return int(json.loads(line)["step"])
+    except (ValueError, KeyError, TypeError):  # the last line of a process that was killed while writing
+        return float("inf")
+
+
+def _open_board(directory: Path, finished: int) -> Any:
     try:
         from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415  optional
     except ImportError:
         return None
-    return SummaryWriter(str(directory / "tensorboard"))
+    return SummaryWriter(str(directory / "tensorboard"), purge_step=finished + 1 if finished else None)

@@ -1,7 +1,8 @@
 """Training checkpoints: whole or absent, never pickled, enough to continue bit for bit.
 
-A checkpoint is a folder `step-00001200` with safetensors files and `state.json`. It is written under a temporary name,
-flushed, and renamed, so a folder with the final name is complete whatever killed the process before.
+A checkpoint is a folder `step-00001200` with safetensors files and `state.json`. It is written under a
+temporary name, flushed, and renamed, so a folder with the final name is complete whatever killed the process
+before.
 """
 
 import json
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -51,9 +53,10 @@ def save(
             draft / f"{name}.safetensors",
         )
     (draft / "state.json").write_text(json.dumps({**state, "step": step}, indent=1))
-    for path in draft.iterdir():
+    for path in (*draft.iterdir(), draft):
         _flush(path)
-    shutil.rmtree(final, ignore_errors=True)
+    if final.exists():  # set aside under a draft's name, so that `prune` removes it
+        final.replace(directory / f".{final.name}.replaced-by-{os.getpid()}.tmp")
     draft.replace(final)
     _flush(directory)
     return final
@@ -69,8 +72,10 @@ def load(directory: Path, step: int) -> tuple[dict[str, dict[str, Tensor]], dict
     try:
         state = json.loads((folder / "state.json").read_text())
         tensors = {path.stem: load_file(path) for path in sorted(folder.glob("*.safetensors"))}
-    except Exception as error:
-        raise ValueError(f"checkpoint {folder} cannot be read: {error}") from error
+    except (OSError, ValueError, SafetensorError) as error:
+        raise ValueError(
+            f"checkpoint {folder} cannot be read ({error}); remove it to continue from the one before"
+        ) from error
     return tensors, state
 
 

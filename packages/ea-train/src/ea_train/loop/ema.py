@@ -1,6 +1,6 @@
 """Exponential moving average of weights."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import torch
@@ -34,6 +34,18 @@ class ExponentialAverage:
         torch._foreach_lerp_(
             list(self.averages.values()), [p.detach().float() for p in self._parameters.values()], 1 - decay
         )
+
+    @torch.no_grad()
+    def restore(self, averages: Mapping[str, Tensor]) -> None:
+        """Put back the averages of a checkpoint.
+
+        Raises:
+            KeyError: A parameter has no average, or an average no parameter.
+        """
+        if averages.keys() != self.averages.keys():
+            raise KeyError(f"averaged weights {sorted(averages.keys() ^ self.averages.keys())}")
+        for key, value in averages.items():
+            self.averages[key].copy_(value)
 
     @contextmanager
     def applied(self) -> Iterator[None]:

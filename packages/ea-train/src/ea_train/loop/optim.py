@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from ea_train.config import OptimConfig
+from ea_train.loop.muon import Muon
 
 
 def lr_factor(config: OptimConfig, step: int, total: int) -> float:
@@ -24,11 +25,11 @@ def lr_factor(config: OptimConfig, step: int, total: int) -> float:
 def build_optimizers(config: OptimConfig, modules: Iterable[nn.Module]) -> list[torch.optim.Optimizer]:
     """The optimisers of one group; each remembers its peak rate in `peak_lr`.
 
-    Biases, norms, embeddings and other parameters with fewer than two axes are not decayed. Under `muon` the
-    two-dimensional weights of `nn.Linear` layers go to Muon, everything else to AdamW.
+    Biases, norms and other parameters with fewer than two axes are not decayed. Under `muon` the weights of
+    linear layers and 3-D convolutions go to Muon, everything else to AdamW.
     """
     modules = list(modules)
-    matrices = _linear_weights(modules) if config.kind == "muon" else []
+    matrices = _matrices(modules) if config.kind == "muon" else []
     chosen = {id(parameter) for parameter in matrices}
     rest = [
         parameter
@@ -41,11 +42,7 @@ def build_optimizers(config: OptimConfig, modules: Iterable[nn.Module]) -> list[
         torch.optim.AdamW(_groups(rest, config), lr=config.lr, betas=(first, second), foreach=True)
     ]
     if matrices:
-        optimizers.append(
-            torch.optim.Muon(
-                matrices, lr=config.muon_lr, weight_decay=config.weight_decay, adjust_lr_fn="match_rms_adamw"
-            )
-        )
+        optimizers.append(Muon(matrices, lr=config.muon_lr, weight_decay=config.weight_decay))
     for optimizer in optimizers:
         for group in optimizer.param_groups:
             group["peak_lr"] = group["lr"]
@@ -60,26 +57,23 @@ def set_learning_rates(optimizers: Iterable[torch.optim.Optimizer], factor: floa
 
 
 def _groups(parameters: list[nn.Parameter], config: OptimConfig) -> list[dict[str, Any]]:
+    # Group 0 is what is never decayed; without `lr_by_fan_in` all the rest is group 1.
     by_fan_in: dict[int, list[nn.Parameter]] = {}
     for parameter in parameters:
         fan_in = 0 if parameter.ndim < 2 else parameter[0].numel() if config.lr_by_fan_in else 1
         by_fan_in.setdefault(fan_in, []).append(parameter)
-    return [
-        {
-            "params": members,
-            "lr": min(config.lr, config.lr_by_fan_in / fan_in)
-            if fan_in and config.lr_by_fan_in
-            else config.lr,
-            "weight_decay": config.weight_decay if fan_in else 0.0,
-        }
-        for fan_in, members in sorted(by_fan_in.items())
-    ]
+    groups: list[dict[str, Any]] = []
+    for fan_in, members in sorted(by_fan_in.items()):
+        scaled = config.lr_by_fan_in / fan_in if fan_in and config.lr_by_fan_in else config.lr
+        decay = config.weight_decay if fan_in else 0.0
+        groups.append({"params": members, "lr": min(config.lr, scaled), "weight_decay": decay})
+    return groups
 
 
-def _linear_weights(modules: list[nn.Module]) -> list[nn.Parameter]:
+def _matrices(modules: list[nn.Module]) -> list[nn.Parameter]:
     return [
         layer.weight
         for module in modules
         for layer in module.modules()
-        if isinstance(layer, nn.Linear) and layer.weight.requires_grad
+        if isinstance(layer, nn.Linear | nn.Conv3d) and layer.weight.requires_grad
     ]

@@ -1,14 +1,18 @@
 """The one training loop.
 
-Everything random is a function of (seed, step): batches come from `Task.batch(seed, step, ...)`, noise from a generator
-seeded with both. So a run that is killed and started again continues from its last checkpoint with exactly the numbers it
-would have had.
+Everything random is a function of (seed, step): batches come from `Task.batch(seed, step, ...)`, noise from a
+generator seeded with both. So a run that is killed and started again continues from its last checkpoint with
+exactly the numbers it would have had.
 """
 
 import json
+import math
 import signal
+import sys
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -17,12 +21,13 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from ea_train import schema
+from ea_kernels.runtime.files import write_json
 from ea_train.config import LoopConfig, RunConfig
 from ea_train.loop import checkpoint
 from ea_train.loop.callbacks import MetricLog
 from ea_train.loop.ema import ExponentialAverage
 from ea_train.loop.optim import build_optimizers, lr_factor, set_learning_rates
+from ea_train.schema import flatten, to_mapping
 from ea_train.tasks.base import Batch, StepOutput, Task
 
 _MAY_CHANGE = frozenset(
@@ -57,6 +62,8 @@ class Trainer:
         self.device = device
         for module in task.modules.values():
             module.to(device)
+            if config.loop.compile:
+                module.compile()
         self.optimizers = {
             group: build_optimizers(config.optim, [task.modules[name] for name in names])
             for group, names in task.trainable.items()
@@ -64,33 +71,27 @@ class Trainer:
         averaged = {name: task.modules[name] for names in list(task.trainable.values())[:1] for name in names}
         self.ema = ExponentialAverage(averaged, config.loop.ema_decay) if config.loop.ema_decay else None
         self.finished_steps = 0
+        self._saved_steps = 0
         self._stop_requested = False
 
     def fit(self) -> None:
-        """Train until the last step; on SIGTERM or SIGINT save and return early."""
-        loop = self.config.loop
+        """Train until the last step; on SIGTERM or SIGINT save and return early.
+
+        Raises:
+            ValueError: The checkpoint in the run folder is damaged or of another run, or a loss stopped being
+                a finite number.
+        """
         self.resume()
-        log = MetricLog(self.directory, total=loop.steps)
-        previous = {name: signal.signal(name, self._request_stop) for name in (signal.SIGTERM, signal.SIGINT)}
-        saved_at = started = time.monotonic()
+        self._stop_requested = False
+        log = MetricLog(
+            self.directory, total=self.config.loop.steps, finished=self.finished_steps, stream=sys.stderr
+        )
         try:
-            for step, batches in self._batches():
-                output = self._update(step, batches)
-                self.finished_steps = step + 1
-                if self._due(loop.log_every):
-                    log.write(step + 1, self._numbers(output, time.monotonic() - started))
-                if loop.validate_every and self._due(loop.validate_every):
-                    log.write(step + 1, self.validate())
-                if time.monotonic() - saved_at > 60 * loop.checkpoint_minutes or self._stop_requested:
-                    self.save()
-                    saved_at = time.monotonic()
-                if self._stop_requested:
-                    break
+            with self._signals_caught():
+                self._run(log)
         finally:
-            for name, handler in previous.items():
-                signal.signal(name, handler)
             log.close()
-        if not self._stop_requested:
+        if self.finished_steps != self._saved_steps:
             self.save()
 
     def validate(self) -> dict[str, float]:
@@ -100,7 +101,7 @@ class Trainer:
         with self.ema.applied():
             return self.task.validate()
 
-    def export(self, metadata: dict[str, str]) -> None:
+    def export(self, metadata: Mapping[str, str]) -> None:
         """Write the averaged networks in their released layout to `directory/export`."""
         facts = {"steps": str(self.finished_steps), **metadata}
         if self.ema is None:
@@ -114,38 +115,63 @@ class Trainer:
         tensors: dict[str, dict[str, Tensor]] = {
             f"module-{name}": module.state_dict() for name, module in self.task.modules.items()
         }
-        for group, optimizers in self.optimizers.items():
-            for index, optimizer in enumerate(optimizers):
-                tensors[f"optimizer-{group}-{index}"] = checkpoint.optimizer_tensors(optimizer)
+        for name, optimizer in self._named_optimizers():
+            tensors[name] = checkpoint.optimizer_tensors(optimizer)
         if self.ema is not None:
             tensors["ema"] = self.ema.averages
         folder = self.directory / "checkpoints"
-        checkpoint.save(folder, self.finished_steps, tensors, {"config": schema.to_mapping(self.config)})
+        state = {"config": to_mapping(self.config), "inputs": self.task.inputs}
+        checkpoint.save(folder, self.finished_steps, tensors, state)
         checkpoint.prune(folder, self.config.loop.keep_checkpoints)
+        self._saved_steps = self.finished_steps
 
     def resume(self) -> None:
-        """Continue from the newest checkpoint in the run folder, if there is one."""
+        """Continue from the newest checkpoint in the run folder, if there is one.
+
+        Raises:
+            ValueError: It is damaged, or was made with other settings or from other inputs.
+        """
         folder = self.directory / "checkpoints"
-        steps = checkpoint.checkpoint_steps(folder)
-        if not steps:
-            self.directory.mkdir(parents=True, exist_ok=True)
-            (self.directory / "config.json").write_text(json.dumps(schema.to_mapping(self.config), indent=1))
-            return
-        tensors, state = checkpoint.load(folder, steps[-1])
-        _check_same_run(state["config"], schema.to_mapping(self.config), self.directory)
+        if steps := checkpoint.checkpoint_steps(folder):
+            tensors, state = checkpoint.load(folder, steps[-1])
+            _check_same_run(state, to_mapping(self.config), self.task.inputs, self.directory)
+            try:
+                self._restore(tensors)
+            except (KeyError, RuntimeError) as error:
+                raise ValueError(
+                    f"checkpoint {folder} at step {steps[-1]} does not fit this task: {error}"
+                ) from error
+            self.finished_steps = self._saved_steps = int(state["step"])
+        write_json(self.directory / "config.json", to_mapping(self.config))
+
+    def _restore(self, tensors: Mapping[str, Mapping[str, Tensor]]) -> None:
         for name, module in self.task.modules.items():
             module.load_state_dict(tensors[f"module-{name}"])
-        for group, optimizers in self.optimizers.items():
-            for index, optimizer in enumerate(optimizers):
-                checkpoint.restore_optimizer(optimizer, tensors[f"optimizer-{group}-{index}"])
+        for name, optimizer in self._named_optimizers():
+            checkpoint.restore_optimizer(optimizer, tensors[name])
         if self.ema is not None:
-            for key, value in tensors["ema"].items():
-                self.ema.averages[key].copy_(value)
-        self.finished_steps = int(state["step"])
+            self.ema.restore(tensors["ema"])
+
+    def _run(self, log: MetricLog) -> None:
+        loop = self.config.loop
+        saved_at = started = time.monotonic()
+        for step, batches in self._batches():
+            output = self._update(step, batches)
+            self.finished_steps = step + 1
+            if self._due(loop.log_every):
+                log.write(step + 1, self._numbers(output, time.monotonic() - started))
+            if loop.validate_every and self._due(loop.validate_every):
+                log.write(step + 1, self.validate())
+            if time.monotonic() - saved_at > 60 * loop.checkpoint_minutes or self._stop_requested:
+                self._numbers(output, 0.0)  # refuses to save a run that has diverged
+                self.save()
+                saved_at = time.monotonic()
+            if self._stop_requested:
+                return
 
     def _update(self, step: int, batches: list[Batch]) -> StepOutput:
         factor = lr_factor(self.config.optim, step, self.config.loop.steps)
-        output = StepOutput(losses={})
+        outputs = []
         for index, batch in enumerate(batches):
             generator = torch.Generator().manual_seed(self.config.loop.seed << 40 | step << 8 | index)
             with torch.autocast(
@@ -154,6 +180,7 @@ class Trainer:
                 output = self.task.step(self._to_device(batch), generator, step)
             for group, loss in output.losses.items():
                 self._backward(group, loss / len(batches))
+            outputs.append(_detached(output))
         for group, optimizers in self.optimizers.items():
             self._clip(group)
             set_learning_rates(optimizers, factor)
@@ -162,14 +189,14 @@ class Trainer:
                 optimizer.zero_grad(set_to_none=True)
         if self.ema is not None:
             self.ema.update(step + 1)
-        return output
+        return _mean(outputs)
 
     def _backward(self, group: str, loss: Tensor) -> None:
-        parameters = [p for p in self._parameters(group) if p.requires_grad]
-        others = {name for name in self.task.trainable if name != group}
-        if not others:
+        if len(self.task.trainable) == 1:
             loss.backward()
             return
+        # One group's loss must not reach the weights of another: a generator is judged by the discriminator.
+        parameters = [p for p in self._parameters(group) if p.requires_grad]
         gradients = torch.autograd.grad(loss, parameters, allow_unused=True, retain_graph=True)
         for parameter, gradient in zip(parameters, gradients, strict=True):
             if gradient is not None:
@@ -182,11 +209,22 @@ class Trainer:
     def _parameters(self, group: str) -> list[nn.Parameter]:
         return [p for name in self.task.trainable[group] for p in self.task.modules[name].parameters()]
 
+    def _named_optimizers(self) -> Iterator[tuple[str, torch.optim.Optimizer]]:
+        for group, optimizers in self.optimizers.items():
+            for index, optimizer in enumerate(optimizers):
+                yield f"optimizer-{group}-{index}", optimizer
+
     def _batches(self) -> Iterator[tuple[int, list[Batch]]]:
         loop = self.config.loop
         source = _StepDataset(self.task, loop)
         steps = range(self.finished_steps, loop.steps)
-        loader = DataLoader(source, batch_size=None, sampler=steps, num_workers=loop.num_workers)
+        loader = DataLoader(
+            source,
+            batch_size=None,
+            sampler=steps,
+            num_workers=loop.num_workers,
+            worker_init_fn=_leave_signals_to_the_trainer,
+        )
         yield from zip(steps, loader, strict=True)
 
     def _to_device(self, batch: Batch) -> Batch:
@@ -196,26 +234,73 @@ class Trainer:
         }
 
     def _numbers(self, output: StepOutput, seconds: float) -> dict[str, float]:
-        values = {f"loss/{name}": float(loss.detach()) for name, loss in output.losses.items()}
+        values = {f"loss/{name}": float(loss) for name, loss in output.losses.items()}
+        if wrong := sorted(name for name, value in values.items() if not math.isfinite(value)):
+            raise ValueError(
+                f"{wrong[0]} is {values[wrong[0]]} at step {self.finished_steps}; the run diverged, "
+                f"its last checkpoint is of step {self._saved_steps}; try a smaller optim.lr in a new folder"
+            )
         values.update({name: float(value) for name, value in output.metrics.items()})
         return {**values, "minutes": round(seconds / 60, 2)}
 
     def _due(self, every: int) -> bool:
         return self.finished_steps % every == 0 or self.finished_steps == self.config.loop.steps
 
+    @contextmanager
+    def _signals_caught(self) -> Iterator[None]:
+        if threading.current_thread() is not threading.main_thread():  # Python allows handlers only there
+            yield
+            return
+        previous = {name: signal.signal(name, self._request_stop) for name in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            yield
+        finally:
+            for name, handler in previous.items():
+                signal.signal(name, handler)
+
     def _request_stop(self, number: int, frame: FrameType | None) -> None:
         del number, frame
         self._stop_requested = True
 
 
-def _check_same_run(before: dict[str, Any], now: dict[str, Any], directory: Path) -> None:
-    old, new = schema.flatten(before), schema.flatten(json.loads(json.dumps(now)))
+def _check_same_run(
+    state: Mapping[str, Any], config: Mapping[str, Any], inputs: Mapping[str, str], directory: Path
+) -> None:
+    old, new = flatten(state["config"]), flatten(json.loads(json.dumps(config)))
     for name in sorted(old.keys() | new.keys()):
         if old.get(name) != new.get(name) and name not in _MAY_CHANGE:
             raise ValueError(
-                f"{name} is {new.get(name)!r}, but the run in {directory} was started with {old.get(name)!r}; "
-                "continue with the same value or choose another folder"
+                f"{name} is {new.get(name)!r}, but the run in {directory} was started with "
+                f"{old.get(name)!r}; continue with the same value or choose another folder"
             )
+    for name, value in state.get("inputs", {}).items():
+        if inputs.get(name) != value:
+            raise ValueError(
+                f"{name} is {inputs.get(name)}, but the run in {directory} was started with {value}; "
+                "continue with the same one or choose another folder"
+            )
+
+
+def _detached(output: StepOutput) -> StepOutput:
+    losses = {name: loss.detach() for name, loss in output.losses.items()}
+    return StepOutput(losses=losses, metrics=output.metrics)
+
+
+def _mean(outputs: list[StepOutput]) -> StepOutput:
+    if len(outputs) == 1:
+        return outputs[0]
+    first = outputs[0]
+    return StepOutput(
+        losses={name: torch.stack([o.losses[name] for o in outputs]).mean() for name in first.losses},
+        metrics={name: torch.stack([o.metrics[name] for o in outputs]).mean() for name in first.metrics},
+    )
+
+
+def _leave_signals_to_the_trainer(worker: int) -> None:
+    # Ctrl-C reaches the whole process group; a worker that dies of it would take the final checkpoint along.
+    del worker
+    for name in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(name, signal.SIG_IGN)
 
 
 class _StepDataset(Dataset[list[Batch]]):

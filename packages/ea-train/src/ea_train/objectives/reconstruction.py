@@ -6,7 +6,7 @@ from torch import Tensor
 
 
 def gradient_loss(output: Tensor, target: Tensor) -> Tensor:
-    """Mean absolute difference of the spatial and temporal finite differences: edges and motion, without a network."""
+    """Mean absolute difference of finite differences in space and time: edges and motion, no network."""
     axes = [axis for axis in (2, 3, 4) if target.shape[axis] > 1]
     return torch.stack([F.l1_loss(output.diff(dim=axis), target.diff(dim=axis)) for axis in axes]).mean()
 

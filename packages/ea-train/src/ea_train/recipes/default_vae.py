@@ -1,4 +1,4 @@
-"""The autoencoder of the bundled model: a narrow V5.1 MAGVIT, 16 latent channels, 4x8x8, on procedural clips."""
+"""The autoencoder of the bundled model: a narrow V5.1 MAGVIT with 16 latent channels, 4x8x8."""
 
 from dataclasses import dataclass, field
 from typing import Literal
@@ -20,7 +20,8 @@ class DefaultVaeConfig(RunConfig):
         task: Objective and clip shapes.
         channels: Channels of the four resolutions, finest first.
         layers_per_block: Residual layers of an encoder stage.
-        norm_num_groups: Channel groups of the norms; one, since a norm over few channels forgets absolute brightness.
+        norm_num_groups: Channel groups of the norms; one, since a norm over few channels forgets absolute
+            brightness.
         data_seed: Seed of the procedural data set.
     """
 
@@ -32,7 +33,7 @@ class DefaultVaeConfig(RunConfig):
 
 
 def config(preset: Literal["tiny", "cpu", "gpu"]) -> DefaultVaeConfig:
-    """Settings for a machine: `tiny` for tests, `cpu` for two cores and half an hour, `gpu` for one large GPU."""
+    """Settings: `tiny` for tests, `cpu` for two cores and half an hour, `gpu` for one large GPU."""
     if preset == "tiny":
         return DefaultVaeConfig(
             channels=(8, 8, 8, 8),

@@ -1,9 +1,9 @@
 """Pre-train a text encoder to state, in its tokens, what a caption says.
 
-Each attribute of a scene (how many shapes; shape, colour and motion of each; the background) is read from a text token of
-its own by a linear layer. What the caption leaves out is a class too. After this the encoder is frozen, and the denoiser
-sees "red" as the same token whatever words, order or language said so; that is what carries over to combinations that
-were never shown.
+Each attribute of a scene (how many shapes; shape, colour and motion of each; the background) is read from a
+text token of its own by a linear layer. What the caption leaves out is a class too. After this the encoder
+is frozen, and the denoiser sees "red" as the same token whatever words, order or language said so; that is
+what carries over to combinations that were never shown.
 """
 
 import random
@@ -84,13 +84,15 @@ class AttributesTask:
     def __init__(self, encoder: ByteTextEncoder, config: AttributesConfig) -> None:
         if encoder.config.num_tokens < len(NUM_CLASSES):
             raise ValueError(
-                f"text.num_tokens must be at least {len(NUM_CLASSES)}, one per attribute, got {encoder.config.num_tokens}"
+                f"text.num_tokens must be at least {len(NUM_CLASSES)}, one per attribute, "
+                f"got {encoder.config.num_tokens}"
             )
         self.config = config
         self.encoder = encoder
         self.reader = AttributeReader(encoder.config.width)
         self.modules: dict[str, nn.Module] = {"encoder": encoder, "reader": self.reader}
         self.trainable = {"generator": ["encoder", "reader"]}
+        self.inputs: dict[str, str] = {}
 
     def batch(self, seed: int, step: int, size: int) -> Batch:
         """Captions of random training scenes with their attribute classes."""

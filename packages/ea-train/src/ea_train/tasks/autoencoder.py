@@ -21,8 +21,8 @@ class AutoencoderConfig:
 
     Attributes:
         shapes: (frames, height, width, weight) to draw from; one shape per batch.
-        voxels_per_sample: Budget that `loop.batch_size` samples of this many voxels share: small shapes come in larger
-            batches.
+        voxels_per_sample: Budget that `loop.batch_size` samples of this many voxels share: small shapes come
+            in larger batches.
         l1_weight: Absolute error.
         l2_weight: Squared error.
         gradient_weight: Finite differences in space and time.
@@ -44,6 +44,19 @@ class AutoencoderConfig:
     validation_clips: int = 16
     scaling_clips: int = 64
 
+    def __post_init__(self) -> None:
+        """Refuse shapes that no batch can have."""
+        if not self.shapes or any(len(shape) != 4 or min(shape[:3]) < 1 for shape in self.shapes):
+            raise ValueError(f"task.shapes must list (frames, height, width, weight), got {self.shapes}")
+        for frames, height, width, _ in self.shapes:
+            if frames % 4 != 1 or height % 8 or width % 8:
+                raise ValueError(
+                    f"task.shapes: {frames:g} frames of {width:g}x{height:g} pixels do not fit; frames must "
+                    "be 4n + 1, sides multiples of 8"
+                )
+        if min(self.validation_clips, self.scaling_clips) < 1:
+            raise ValueError("task.validation_clips and task.scaling_clips must be at least 1")
+
 
 class AutoencoderTask:
     """Reconstruction of clips through the posterior sample.
@@ -64,6 +77,7 @@ class AutoencoderTask:
         self.vae = vae
         self.modules: dict[str, nn.Module] = {"vae": vae}
         self.trainable = {"generator": ["vae"]}
+        self.inputs = {"training clips": train.describe()}
         self.discriminator: PatchDiscriminator | None = None
         if config.disc_weight:
             self.discriminator = PatchDiscriminator()
@@ -133,7 +147,7 @@ class AutoencoderTask:
 
     @torch.no_grad()
     def export(self, directory: Path, metadata: dict[str, str]) -> None:
-        """Write the autoencoder in its released layout, with the scaling factor that gives its latents unit variance."""
+        """Write the autoencoder in its released layout; its scaling factor gives latents unit variance."""
         frames, height, width, _ = self.config.shapes[0]
         device = next(self.vae.parameters()).device
         size = {"num_frames": int(frames), "height": int(height), "width": int(width)}

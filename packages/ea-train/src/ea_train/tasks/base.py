@@ -31,6 +31,8 @@ class Task(Protocol):
     """Every network that a checkpoint holds, by name."""
     trainable: dict[str, list[str]]
     """Optimiser group to the names in `modules` that it updates."""
+    inputs: dict[str, str]
+    """What else the run depends on (data, frozen networks), described; a continued run must agree."""
 
     def batch(self, seed: int, step: int, size: int) -> Batch:
         """The batch of one step on the CPU; a pure function of its arguments."""

@@ -13,7 +13,7 @@ from ea_dit.diffusion.timesteps import SigmaSampling
 from ea_dit.families.mmdit import MMDiT
 from ea_dit.text.bytes import ByteTextEncoder
 from ea_dit.types import Conditioning
-from ea_train.precompute import LatentCache
+from ea_train.precompute import LatentCache, fingerprint
 from ea_train.sources import ClipSource
 from ea_train.tasks.base import Batch, StepOutput
 
@@ -26,8 +26,9 @@ class DenoiseConfig:
         sigmas: Noise levels.
         prompt_dropout: Share of samples that see the empty prompt, for guidance.
         condition_dropout: Share of conditioned clips that are trained as text to video all the same.
-        latent_lengths: (latent frames, weight) to draw from, one length per batch; shorter clips are the beginnings of
-            cached ones, which a causal autoencoder encodes the same way. 0 stands for the whole clip.
+        latent_lengths: (latent frames, weight) to draw from, one length per batch; shorter clips are the
+            beginnings of cached ones, which a causal autoencoder encodes the same way. 0 stands for the whole
+            clip.
         validation_clips: Cached clips, the last ones, that are never trained on.
     """
 
@@ -38,6 +39,14 @@ class DenoiseConfig:
     condition_dropout: float = 0.3
     latent_lengths: tuple[tuple[float, ...], ...] = ((0, 0.84), (3, 0.06), (1, 0.10))
     validation_clips: int = 256
+
+    def __post_init__(self) -> None:
+        """Refuse lengths that no batch can have."""
+        lengths = self.latent_lengths
+        if not lengths or any(len(pair) != 2 or pair[0] < 0 or pair[0] % 1 for pair in lengths):
+            raise ValueError(f"task.latent_lengths must list (latent frames, weight), got {lengths}")
+        if self.validation_clips < 1:
+            raise ValueError(f"task.validation_clips must be at least 1, got {self.validation_clips}")
 
 
 class DenoiseTask:
@@ -67,6 +76,14 @@ class DenoiseTask:
         self.flow = FlowMatching()
         self.modules: dict[str, nn.Module] = {"transformer": transformer}
         self.trainable = {"generator": ["transformer"]}
+        self.inputs = {"clips": captions.describe(), "text encoder": fingerprint(text_encoder)}
+        for number, cache in enumerate(caches):
+            self.inputs[f"autoencoder of cache {number}"] = cache.autoencoder
+            if len(cache) <= config.validation_clips:
+                raise ValueError(
+                    f"task.validation_clips is {config.validation_clips}, but cache {number} holds only "
+                    f"{len(cache)} clips"
+                )
 
     def batch(self, seed: int, step: int, size: int) -> Batch:
         """Latents, conditions and prompt bytes of randomly drawn clips."""
@@ -106,7 +123,7 @@ class DenoiseTask:
         condition = torch.zeros(len(rows), latents.shape[1] + 1, *latents.shape[2:])
         for place, row in enumerate(rows):
             kind = int(cache.kind_of[row])
-            # A shortened clip has lost its last frame, so only first-frame and box conditions still describe it.
+            # A shortened clip has lost its last frame: only first-frame and box conditions still describe it.
             usable = kind in (1, 4) or (kind in (2, 3) and length == whole)
             if usable and rng.random() >= self.config.condition_dropout and (length > 1 or kind == 4):
                 condition[place] = cache.conditions[cache.condition_of[row]].float()
