@@ -5,6 +5,7 @@ each clip shows. Gate: the judge is right in at least 99 % of ground-truth clips
 """
 
 import argparse
+from pathlib import Path
 
 from contact_sheet import CLIPS, write_sheet
 from report import Report
@@ -16,6 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of this benchmark."""
     add_sampling_arguments(parser, count=320)
     parser.add_argument("--batch", type=int, default=16, help="clips at a time [default: 16]")
+    parser.add_argument("--sheet", type=Path, help="write a contact sheet of the first 32 clips to this png")
 
 
 def run(arguments: argparse.Namespace) -> Report:

@@ -5,7 +5,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -36,7 +36,7 @@ class Setup:
     steps: int
     guidance: float
 
-    def request(self, prompt: str, seed: int, **tensors: Tensor) -> GenerationRequest:
+    def request(self, prompt: str, seed: int, **tensors: Any) -> GenerationRequest:
         """The request of one clip."""
         return GenerationRequest(
             prompt=prompt,
@@ -60,7 +60,6 @@ def add_sampling_arguments(parser: argparse.ArgumentParser, *, count: int) -> No
     parser.add_argument("--guidance", type=float, help="[default: the model's]")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--dtype", default="auto")
-    parser.add_argument("--sheet", type=Path, help="write a contact sheet of the first 32 clips to this png")
 
 
 def load(arguments: argparse.Namespace) -> tuple[Engine, Setup]:

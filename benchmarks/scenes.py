@@ -14,7 +14,7 @@ from report import GateError
 Frames = NDArray[np.uint8]
 
 ATTRIBUTES = ("colour", "shape", "motion")
-MISSING = "nothing"
+NOTHING = ("nothing", "nothing", "nothing")
 JUDGE_BAR = 0.99
 
 
@@ -25,7 +25,7 @@ class Seen:
     Attributes:
         language: Of the prompt.
         expected: Colour, shape and motion that the prompt states.
-        found: What the judge saw; `MISSING` for each when it saw nothing.
+        found: What the judge saw; `NOTHING` when no object was seen.
     """
 
     language: str
@@ -57,7 +57,7 @@ def look(scene: SceneSpec, clip: Frames) -> Seen:
     """Judge a clip without telling the judge what was asked for."""
     shape = scene.shapes[0]
     objects = judge(clip).objects
-    found = (objects[0].colour, objects[0].shape, objects[0].motion) if objects else (MISSING,) * 3
+    found = (objects[0].colour, objects[0].shape, objects[0].motion) if objects else NOTHING
     return Seen(scene.language, (shape.colour, shape.shape, shape.motion), found)
 
 

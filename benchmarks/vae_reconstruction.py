@@ -12,8 +12,8 @@ import numpy as np
 import torch
 
 from ea_app.api.engine import Engine
-from ea_app.api.inputs import fit
 from ea_data.media import VIDEO_SUFFIXES, read_video
+from ea_data.transforms import cover_crop
 from ea_vae import MagvitVae
 from metrics import IDENTICAL, Frames, psnr, ssim
 from report import GateError, Report, spread
@@ -36,7 +36,8 @@ def run(arguments: argparse.Namespace) -> Report:
     gate = _check_metrics()
     engine = Engine.load(arguments.model, device=arguments.device, dtype=arguments.dtype)
     fields = engine.job("x", size=arguments.size).fields
-    vae, frames, size = engine.pipeline.components.vae, engine.model.info.native_frames, _size(fields)
+    vae, frames = engine.pipeline.components.vae, engine.model.info.native_frames
+    size = fields["width"], fields["height"]
     scenes = held_out(arguments.count, arguments.seed)
     progress = Progress(len(scenes))
     clips, pictures = [], []
@@ -87,10 +88,6 @@ def _spreads(entries: list[tuple[float, float]]) -> dict[str, dict[str, float]]:
     return {"psnr": spread([entry[0] for entry in entries]), "ssim": spread([entry[1] for entry in entries])}
 
 
-def _size(fields: dict[str, int]) -> tuple[int, int]:
-    return fields["width"], fields["height"]
-
-
 def _videos(folder: Path) -> list[Path]:
     found = sorted(path for path in folder.iterdir() if path.suffix.lower() in VIDEO_SUFFIXES)
     if not found:
@@ -99,7 +96,7 @@ def _videos(folder: Path) -> list[Path]:
 
 
 def _read(path: Path, frames: int, size: tuple[int, int]) -> Frames:
-    return np.stack([fit(frame, size) for frame in read_video(path, take=frames).frames])
+    return cover_crop(read_video(path, take=frames).frames, size[1], size[0])
 
 
 def _check_metrics() -> dict[str, float]:

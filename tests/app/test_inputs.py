@@ -2,35 +2,17 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 
-from ea_app.api.inputs import Source, check_unchanged, cover_box, fit, read_inputs
+from ea_app.api.inputs import Source, check_unchanged, kept_area, read_inputs
 from ea_app.options import InputError
 
 
 def test_the_middle_is_kept():
-    assert cover_box(80, 40, (32, 32)) == (20, 0, 60, 40)
-    assert cover_box(40, 80, (32, 32)) == (0, 20, 40, 60)
-    assert cover_box(64, 36, (128, 72)) == (0, 0, 64, 36)
-    frame = np.zeros((40, 80, 3), dtype=np.uint8)
-    frame[:, 20:60] = 255
-    assert fit(frame, (32, 32)).shape == (32, 32, 3)
-    assert fit(frame, (32, 32))[:, 1:-1].min() == 255
-
-
-def test_a_frame_of_the_right_size_is_untouched():
-    frame = np.random.default_rng(0).integers(0, 256, (16, 32, 3), dtype=np.uint8)
-    assert fit(frame, (32, 16)) is frame
-
-
-def test_masks_stay_boolean():
-    mask = np.zeros((64, 64), dtype=np.bool_)
-    mask[:, :32] = True
-    small = fit(mask, (16, 16))
-    assert small.dtype == np.bool_
-    assert small[:, :8].all()
-    assert not small[:, 8:].any()
+    assert kept_area(80, 40, (32, 32)) == (40, 40)
+    assert kept_area(40, 80, (32, 32)) == (40, 40)
+    assert kept_area(64, 36, (128, 72)) == (64, 36)
+    assert kept_area(128, 127, (64, 64)) == (127, 127)
 
 
 def test_pictures(media):

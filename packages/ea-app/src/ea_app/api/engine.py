@@ -208,9 +208,10 @@ def _write(path: Path, frames: Tensor, record: dict[str, Any]) -> None:
     start = time.perf_counter()
     try:
         with staged(path, record) as temporary:
-            write_video(temporary, frames.numpy(), fps=record["request"]["fps"], metadata=text)
+            try:
+                write_video(temporary, frames.numpy(), fps=record["request"]["fps"], metadata=text)
+            except MediaError as error:
+                raise InputError("output", str(error).replace(str(temporary), str(path))) from error
             record["timings"]["write"] = round(time.perf_counter() - start, 3)
-    except MediaError as error:
-        raise InputError("output", str(error).replace(str(temporary), str(path))) from error
     except OSError as error:
         raise InputError("output", f"cannot write {path}: {error.strerror or error}") from error

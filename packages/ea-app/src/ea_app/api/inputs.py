@@ -11,10 +11,10 @@ from typing import Any, Self
 import numpy as np
 import xxhash
 from numpy.typing import NDArray
-from PIL import Image
 
 from ea_app.options import InputError, concerning
 from ea_data.media import probe, read_image, read_mask, read_video
+from ea_data.transforms import cover_crop, cover_crop_mask
 
 Size = tuple[int, int]
 """Width and height in pixels."""
@@ -93,37 +93,27 @@ def read_inputs(files: Mapping[str, str], size: Size, frames: int | None, prefer
         with concerning(field):
             sources[key] = Source.of(files[key])
             path = Path(files[key]).expanduser()
+            if key == "mask":
+                mask = _read_mask(path, frames or 1)
+                fitted = cover_crop_mask(mask, size[1], size[0])
+                arrays[key] = fitted if len(fitted) > 1 else fitted[0]
+                notices += _aspect_notice(field, mask, size)
+                continue
             if key == "video":
                 raw, fps = _read_video(path, frames, preferred_frames)
                 frames = len(raw)
-            elif key == "mask":
-                raw = _read_mask(path, frames or 1)
             else:
                 raw = read_image(path)[None]
             notices += _aspect_notice(field, raw, size)
-            fitted = np.stack([fit(frame, size) for frame in raw])
-            arrays[key] = fitted if key == "video" or (key == "mask" and len(fitted) > 1) else fitted[0]
+            fitted = cover_crop(raw, size[1], size[0])
+            arrays[key] = fitted if key == "video" else fitted[0]
     return Inputs(arrays=arrays, sources=sources, notices=tuple(notices), fps=fps)
 
 
-def cover_box(width: int, height: int, size: Size) -> tuple[float, float, float, float]:
-    """The largest centred box (left, upper, right, lower) of a picture that has the shape of `size`."""
+def kept_area(width: int, height: int, size: Size) -> Size:
+    """Width and height of the part of a picture that is used: the largest with the shape of `size`."""
     scale = min(width / size[0], height / size[1])
-    box_width, box_height = size[0] * scale, size[1] * scale
-    left, upper = (width - box_width) / 2, (height - box_height) / 2
-    return left, upper, left + box_width, upper + box_height
-
-
-def fit(frame: NDArray[Any], size: Size) -> NDArray[Any]:
-    """Resize a frame (H, W, 3) or a boolean mask (H, W) to cover `size`; crop both sides equally."""
-    height, width = frame.shape[:2]
-    if (width, height) == size:
-        return frame
-    box = cover_box(width, height, size)
-    if frame.dtype == np.bool_:
-        grey = Image.fromarray(frame.astype(np.uint8) * 255)
-        return np.asarray(grey.resize(size, Image.Resampling.BILINEAR, box=box)) >= 128
-    return np.asarray(Image.fromarray(frame).resize(size, Image.Resampling.BICUBIC, box=box))
+    return round(size[0] * scale), round(size[1] * scale)
 
 
 def _read_video(path: Path, frames: int | None, preferred: int) -> tuple[NDArray[np.uint8], float]:
@@ -152,12 +142,11 @@ def _read_mask(path: Path, frames: int) -> NDArray[np.bool_]:
 
 def _aspect_notice(field: str, raw: NDArray[Any], size: Size) -> list[str]:
     height, width = raw.shape[1:3]
-    left, upper, right, lower = cover_box(width, height, size)
-    lost = max(width - (right - left), height - (lower - upper))
-    if lost < 1:
+    used = kept_area(width, height, size)
+    if used == (width, height):
         return []
-    kept = f"the middle {right - left:.0f}x{lower - upper:.0f} pixels"
-    return [f"{field}: {width}x{height} has another shape than {size[0]}x{size[1]}; {kept} are used"]
+    shape = f"{width}x{height} has another shape than {size[0]}x{size[1]}"
+    return [f"{field}: {shape}; the middle {used[0]}x{used[1]} pixels are used"]
 
 
 def check_unchanged(field: str, path: Path, xxh3: str) -> None:

@@ -51,8 +51,10 @@ class Console:
         length = "1 frame" if count == 1 else f"{count} frames"
         size = result.path.stat().st_size / 1000
         seconds = time.perf_counter() - self._start
-        shape = f"{width}x{height}, {length}"
-        self.say(f"wrote {result.path}: {shape}, {size:.0f} kB, {seconds:.1f} s, seed {result.seed}")
+        machine = result.record["machine"]
+        made = f"{width}x{height}, {length}, {size:.0f} kB in {seconds:.1f} s"
+        where = f"{machine['device']}, {machine['dtype']}"
+        self.say(f"wrote {result.path}: {made} ({where}), seed {result.seed}")
 
     @contextmanager
     def progress(self) -> Iterator[Callable[[str, int, int], None]]:

@@ -3,6 +3,7 @@
 import argparse
 import difflib
 import re
+from collections.abc import Callable
 from importlib import metadata
 from typing import NoReturn
 
@@ -49,12 +50,12 @@ def build_parser() -> Parser:
     parser = Parser(prog="ea-app", description="Generate videos and images.", allow_abbrev=False)
     parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    _add_generate(commands)
-    _add_replay(commands)
+    _add_generate(commands.add_parser)
+    _add_replay(commands.add_parser)
     models = commands.add_parser("models", help="list the models in the box", allow_abbrev=False)
     _add_common(models)
     doctor = commands.add_parser("doctor", help="check this installation", allow_abbrev=False)
-    _add_option(doctor, "model")
+    _add_option(doctor.add_argument, "model")
     _add_common(doctor)
     return parser
 
@@ -67,8 +68,8 @@ class _Version(argparse.Action):
         parser.exit()
 
 
-def _add_generate(commands: "argparse._SubParsersAction[Parser]") -> None:
-    parser = commands.add_parser(
+def _add_generate(add_parser: Callable[..., Parser]) -> None:
+    parser = add_parser(
         "generate",
         help="make a video or an image from a prompt",
         description="Make a video or an image, from words alone or also from pictures or a video.",
@@ -79,12 +80,12 @@ def _add_generate(commands: "argparse._SubParsersAction[Parser]") -> None:
         section = parser.add_argument_group(title)
         for entry in OPTIONS:
             if entry.group == group:
-                _add_option(section, entry.key)
+                _add_option(section.add_argument, entry.key)
     _add_common(parser)
 
 
-def _add_replay(commands: "argparse._SubParsersAction[Parser]") -> None:
-    parser = commands.add_parser(
+def _add_replay(add_parser: Callable[..., Parser]) -> None:
+    parser = add_parser(
         "replay",
         help="make a result again from its file",
         description="Make a result again: the same frames, from the record in the file or beside it.",
@@ -97,10 +98,10 @@ def _add_replay(commands: "argparse._SubParsersAction[Parser]") -> None:
     _add_common(parser)
 
 
-def _add_option(parser: argparse._ActionsContainer, key: str) -> None:
+def _add_option(add_argument: Callable[..., object], key: str) -> None:
     entry = option(key)
     text = entry.describe().replace("%", "%%")
-    parser.add_argument(f"--{entry.name}", dest=key, metavar=entry.metavar, help=text)
+    add_argument(f"--{entry.name}", dest=key, metavar=entry.metavar, help=text)
 
 
 def _add_common(parser: Parser) -> None:
