@@ -1,0 +1,87 @@
+"""The benchmarks: their gates, their metrics, and one run on a tiny model."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+FOLDER = Path(__file__).parents[2] / "benchmarks"
+
+
+@pytest.fixture
+def load(monkeypatch):
+    """Import a module of the benchmarks' folder, and forget it afterwards."""
+    monkeypatch.syspath_prepend(str(FOLDER))
+    before = set(sys.modules)
+    yield importlib.import_module
+    for name in set(sys.modules) - before:
+        if (file := getattr(sys.modules[name], "__file__", None)) and Path(file).parent == FOLDER:
+            del sys.modules[name]
+
+
+def test_every_benchmark_can_be_run(load):
+    for benchmark in load("registry").BENCHMARKS.values():
+        module = load(benchmark.module)
+        assert callable(module.add_arguments)
+        assert callable(module.run)
+        assert all((bar.least is None) != (bar.most is None) for bar in benchmark.bars)
+
+
+def test_metrics(load):
+    metrics = load("metrics")
+    assert load("vae_reconstruction")._check_metrics()["psnr_of_a_step"] == 48.1308
+    rng = np.random.default_rng(0)
+    clip = rng.integers(0, 256, (2, 24, 40, 3), dtype=np.uint8)
+    little = np.clip(clip.astype(int) + rng.integers(-5, 6, clip.shape), 0, 255).astype(np.uint8)
+    much = np.clip(clip.astype(int) + rng.integers(-90, 91, clip.shape), 0, 255).astype(np.uint8)
+    assert metrics.psnr(clip, clip) > metrics.psnr(clip, little) > metrics.psnr(clip, much)
+    assert 1 > metrics.ssim(clip, little) > metrics.ssim(clip, much) > 0
+
+
+def test_ground_truth_is_judged_right_and_mistakes_are_counted(load):
+    scenes = load("scenes")
+    chosen = scenes.held_out(6, 1)
+    assert {scene.language for scene in chosen} == {"en", "zh"}
+    assert min(scenes.check_judge(chosen, 9, 64, 64).values()) == 1
+    clips = [scenes.clip_of(scene, 9, 64, 64) for scene in chosen]
+    seen = [scenes.look(scene, clip) for scene, clip in zip(chosen, [*clips[:3], *clips[:3]], strict=True)]
+    assert 0.5 <= scenes.rates(seen)["all_three"] < 1
+    assert sum(scenes.confusion(seen)["colour"].values()) + sum(scenes.confusion(seen)["shape"].values()) > 0
+    blank = scenes.look(chosen[0], np.zeros_like(clips[0]))
+    assert blank.found == scenes.NOTHING
+
+
+def test_a_judge_that_fails_gives_no_number(load, monkeypatch):
+    scenes = load("scenes")
+    monkeypatch.setattr(scenes, "clip_of", lambda *_: np.zeros((5, 32, 32, 3), dtype=np.uint8))
+    with pytest.raises(load("report").GateError, match="the judge must be right in 99%"):
+        scenes.check_judge(scenes.held_out(2, 0), 5, 32, 32)
+
+
+def test_a_run_writes_its_result(load, monkeypatch, tmp_path, tiny_model, capsys):
+    arguments = ["prompt_following", "--model", tiny_model, "--count", 3, "--batch", 2, "--device", "cpu"]
+    arguments += ["--size", "64", "--frames", 9, "--steps", 1, "--sheet", tmp_path / "sheet.png"]
+    monkeypatch.setattr(sys, "argv", ["run.py", *map(str, arguments), "--result", str(tmp_path / "r.json")])
+    assert load("run").main() == 1
+    result = json.loads((tmp_path / "r.json").read_text())
+    assert {"colour", "shape", "motion", "all_three", "seconds_per_clip"} == set(result["figures"])
+    assert result["bars"]["colour"] == {"bar": ">= 0.95", "passed": False}
+    assert result["gate"]["judge_shape"] == 1
+    assert result["model"]["name"] == "tiny"
+    assert set(result["details"]["by_language"]) == {"en", "zh"}
+    assert (tmp_path / "sheet.png").stat().st_size < 500_000
+    assert "MISSED" in capsys.readouterr().out
+
+
+def test_batches_start_from_the_noise_of_their_own_seeds(load):
+    import torch
+
+    sampling = load("sampling")
+    both = sampling._noise_of([1, 2])((2, 3, 4))
+    alone = torch.randn((1, 3, 4), generator=torch.Generator().manual_seed(2))
+    assert torch.equal(both[1:], alone)
