@@ -5,7 +5,7 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 RECIPES = {
     "default-vae": "the autoencoder of the bundled model",
@@ -14,30 +14,33 @@ RECIPES = {
 }
 
 
+class _Parser(argparse.ArgumentParser):
+    """An argument parser that states a mistake in one line, without the usage before it."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print the mistake and exit with status 2."""
+        self.exit(2, f"{self.prog}: error: {message}; see {self.prog} --help\n")
+
+
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    top = argparse.ArgumentParser(
-        prog="ea-train", description="Train the networks of EA. A run continues from its last checkpoint."
+    top = _Parser(
+        prog="ea-train",
+        description="Train the networks of EA. A run continues from its last checkpoint.",
+        allow_abbrev=False,
     )
     commands = top.add_subparsers(dest="recipe", metavar="RECIPE", required=True)
     for name, text in RECIPES.items():
-        command = commands.add_parser(name, help=text, description=f"Train {text}.")
-        command.add_argument(
-            "--output", type=Path, required=True, metavar="DIR", help="run folder: checkpoints, log, export"
-        )
-        command.add_argument(
-            "--preset", choices=("tiny", "cpu", "gpu"), default="cpu", help="machine size (default: cpu)"
-        )
-        command.add_argument(
-            "--set",
-            action="append",
-            default=[],
-            metavar="NAME=VALUE",
-            help="override a setting, e.g. loop.steps=500",
-        )
-        command.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
-        command.add_argument("--dry-run", action="store_true", help="print the settings as JSON and stop")
-        command.add_argument("--debug", action="store_true", help="show the traceback of an error")
+        command = commands.add_parser(name, help=text, description=f"Train {text}.", allow_abbrev=False)
+        _add_common(command)
+        if name != "default-text":
+            command.add_argument(
+                "--data",
+                type=Path,
+                metavar="MANIFEST",
+                help="train on the videos and pictures of a .json, .jsonl or .csv manifest "
+                "(default: procedural clips)",
+            )
         if name == "default-dit":
             command.add_argument("--vae", type=Path, metavar="DIR", help="export of default-vae (required)")
             command.add_argument("--text", type=Path, metavar="DIR", help="export of default-text (required)")
@@ -48,7 +51,11 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; returns the exit status."""
+    """Run the command.
+
+    Returns:
+        0 when the run is finished, 130 when it was stopped and can be continued, 2 after a user's mistake.
+    """
     arguments = parser().parse_args(argv)
     try:
         return _run(arguments)
@@ -57,9 +64,36 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         print(f"ea-train: error: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("stopped; the same command continues", file=sys.stderr)
+        return 130
+
+
+def _add_common(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--output", type=Path, required=True, metavar="DIR", help="run folder: checkpoints, log, export"
+    )
+    command.add_argument(
+        "--preset", choices=("tiny", "cpu", "gpu"), default="cpu", help="machine size (default: cpu)"
+    )
+    command.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="override a setting, e.g. loop.steps=500; --dry-run shows their names",
+    )
+    command.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
+    command.add_argument("--dry-run", action="store_true", help="print the settings as JSON and stop")
+    command.add_argument("--debug", action="store_true", help="show the traceback of an error")
 
 
 def _run(arguments: argparse.Namespace) -> int:
+    if arguments.recipe == "default-dit" and not arguments.dry_run:
+        for name in ("vae", "text"):
+            if getattr(arguments, name) is None:
+                raise ValueError(f"--{name}: give the folder that `ea-train default-{name}` exported to")
+
     from ea_train import schema
     from ea_train.recipes import find
 
@@ -76,31 +110,36 @@ def _train(arguments: argparse.Namespace, recipe: Any, settings: Any) -> int:
     from ea_train.loop.trainer import Trainer
 
     device = resolve_device(arguments.device)
-    parts = {}
-    if arguments.recipe == "default-dit":
-        for name in ("vae", "text"):
-            if getattr(arguments, name) is None:
-                raise ValueError(f"--{name}: give the folder that `ea-train default-{name}` exported to")
-        parts = {
-            "vae_directory": arguments.vae,
-            "text_directory": arguments.text,
-            "cache_directory": arguments.cache or arguments.output / "latents",
-            "device": device,
-            "on_progress": lambda done, total: print(f"latents: shard {done}/{total}", file=sys.stderr),
-        }
-    trainer = Trainer(recipe.build(settings, **parts), settings, arguments.output, device=device)
+    if device.type == "meta":
+        raise ValueError("device 'meta' computes nothing; allowed are auto, cpu, cuda and cuda:N")
+    task = recipe.build(settings, **_inputs(arguments, device))
+    trainer = Trainer(task, settings, arguments.output, device=device)
     trainer.fit()
     if trainer.finished_steps < settings.loop.steps:
         print(f"stopped after step {trainer.finished_steps}; the same command continues", file=sys.stderr)
         return 130
     figures = trainer.validate()
-    trainer.export(
-        {
-            "recipe": arguments.recipe,
-            "preset": arguments.preset,
-            **{k: f"{v:.4f}" for k, v in figures.items()},
-        }
-    )
+    numbers = {name: f"{value:.4f}" for name, value in figures.items()}
+    trainer.export({"recipe": arguments.recipe, "preset": arguments.preset, **numbers})
     print("  ".join(f"{name} {value:.4g}" for name, value in figures.items()))
     print(f"exported to {arguments.output / 'export'}")
     return 0
+
+
+def _inputs(arguments: argparse.Namespace, device: Any) -> dict[str, Any]:
+    if arguments.recipe == "default-text":
+        return {}
+    if arguments.recipe == "default-vae":
+        return {"data": arguments.data}
+    return {
+        "vae_directory": arguments.vae,
+        "text_directory": arguments.text,
+        "cache_directory": arguments.cache or arguments.output / "latents",
+        "device": device,
+        "data": arguments.data,
+        "on_progress": _show_shards,
+    }
+
+
+def _show_shards(done: int, total: int) -> None:
+    print(f"latents: shard {done}/{total}", file=sys.stderr)

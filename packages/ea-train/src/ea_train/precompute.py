@@ -149,9 +149,8 @@ def _read_shard(path: Path) -> dict[str, Tensor]:
 
 
 def _claim(directory: Path, vae: ea_vae.MagvitVae, source: ClipSource, config: CacheConfig) -> None:
-    made_from = {"vae": fingerprint(vae), "source": source.describe(), **asdict(config)}
-    made_from.pop("clips"), made_from.pop("batch_size")
-    made_from = json.loads(json.dumps(made_from))
+    settings = {name: value for name, value in asdict(config).items() if name not in ("clips", "batch_size")}
+    made_from = json.loads(json.dumps({"vae": fingerprint(vae), "source": source.describe(), **settings}))
     path = directory / "cache.json"
     if not path.exists():
         write_json(path, made_from)

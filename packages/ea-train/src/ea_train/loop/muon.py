@@ -1,11 +1,12 @@
 """Muon for matrices and convolutions: momentum whose update is orthogonalised.
 
-The weight of a convolution counts as the matrix (out, in * taps). An orthogonal update moves every singular direction by
-the same amount, so directions with tiny gradients keep pace with those that constant inputs make steep. For narrow
-autoencoders, which AdamW leaves at a blurred copy of the input for thousands of steps, that is the difference.
+The weight of a convolution counts as the matrix (out, in * taps). An orthogonal update moves every singular
+direction by the same amount, so directions with tiny gradients keep pace with those that constant inputs
+make steep. For narrow autoencoders, which AdamW leaves at a blurred copy of the input for thousands of
+steps, that is the difference.
 
-Source: Jordan et al. 2024, "Muon: an optimizer for hidden layers", with the update scaled by sqrt(out / in) so that one
-learning rate suits every width (Bernstein 2025, "Deriving Muon").
+Source: Jordan et al. 2024, "Muon: an optimizer for hidden layers", with the update scaled by sqrt(out / in)
+so that one learning rate suits every width (Bernstein 2025, "Deriving Muon").
 """
 
 from collections.abc import Callable, Iterable
@@ -28,14 +29,19 @@ class Muon(torch.optim.Optimizer):
     """
 
     def __init__(
-        self, parameters: Iterable[nn.Parameter], *, lr: float, momentum: float = 0.95, weight_decay: float = 0.0
+        self,
+        parameters: Iterable[nn.Parameter],
+        *,
+        lr: float,
+        momentum: float = 0.95,
+        weight_decay: float = 0.0,
     ) -> None:
         super().__init__(parameters, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
         if any(p.ndim < 2 for group in self.param_groups for p in group["params"]):
             raise ValueError("Muon takes weights with at least two axes")
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
+    def step(self, closure: Callable[[], float] | None = None) -> None:
         """Update every weight that has a gradient."""
         assert closure is None
         for group in self.param_groups:
@@ -44,7 +50,9 @@ class Muon(torch.optim.Optimizer):
                 if parameter.grad is not None:
                     by_shape.setdefault(parameter.flatten(1).shape, []).append(parameter)
             for (rows, columns), parameters in by_shape.items():
-                directions = torch.stack([self._direction(p, group["momentum"]).flatten(1) for p in parameters])
+                directions = torch.stack(
+                    [self._direction(p, group["momentum"]).flatten(1) for p in parameters]
+                )
                 scale = -group["lr"] * (rows / columns) ** 0.5
                 for parameter, update in zip(parameters, orthogonalise(directions), strict=True):
                     parameter.mul_(1 - group["lr"] * group["weight_decay"])

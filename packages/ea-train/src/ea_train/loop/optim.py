@@ -38,9 +38,10 @@ def build_optimizers(config: OptimConfig, modules: Iterable[nn.Module]) -> list[
         if parameter.requires_grad and id(parameter) not in chosen
     ]
     first, second = config.betas
-    optimizers: list[torch.optim.Optimizer] = [
-        torch.optim.AdamW(_groups(rest, config), lr=config.lr, betas=(first, second), foreach=True)
-    ]
+    optimizers: list[torch.optim.Optimizer] = []
+    if rest:
+        groups = _groups(rest, config)
+        optimizers.append(torch.optim.AdamW(groups, lr=config.lr, betas=(first, second), foreach=True))
     if matrices:
         optimizers.append(Muon(matrices, lr=config.muon_lr, weight_decay=config.weight_decay))
     for optimizer in optimizers:
@@ -71,9 +72,6 @@ def _groups(parameters: list[nn.Parameter], config: OptimConfig) -> list[dict[st
 
 
 def _matrices(modules: list[nn.Module]) -> list[nn.Parameter]:
-    return [
-        layer.weight
-        for module in modules
-        for layer in module.modules()
-        if isinstance(layer, nn.Linear | nn.Conv3d) and layer.weight.requires_grad
-    ]
+    layers = [layer for module in modules for layer in module.modules()]
+    found = [layer.get_parameter("weight") for layer in layers if isinstance(layer, nn.Linear | nn.Conv3d)]
+    return [weight for weight in found if weight.requires_grad]

@@ -8,10 +8,10 @@ from typing import Literal
 import torch
 
 from ea_dit.families.mmdit import MMDiT, MMDiTConfig
-from ea_dit.text.bytes import load_byte_encoder
+from ea_dit.text.bytes import ByteTextEncoder, load_byte_encoder
 from ea_train.config import LoopConfig, OptimConfig, RunConfig
 from ea_train.precompute import CacheConfig, LatentCache, build_cache
-from ea_train.sources import ProceduralClips
+from ea_train.sources import ClipSource, ManifestClips, ProceduralClips
 from ea_train.tasks.denoise import DenoiseConfig, DenoiseTask
 from ea_vae import load_vae
 
@@ -69,7 +69,6 @@ def config(preset: Literal["tiny", "cpu", "gpu"]) -> DefaultDitConfig:
             ema_decay=0.9995,
             log_every=100,
             num_workers=12,
-            compile=True,
         ),
         optim=OptimConfig(lr=8e-4, betas=(0.9, 0.98), weight_decay=0.01, warmup_steps=500, decay="linear"),
     )
@@ -82,6 +81,7 @@ def build(
     text_directory: Path,
     cache_directory: Path,
     device: torch.device,
+    data: Path | None = None,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> DenoiseTask:
     """The task; fills the caches of latents first, as far as they are not there yet.
@@ -92,9 +92,14 @@ def build(
         text_directory: The text encoder that `ea-train default-text` exported.
         cache_directory: Where latents are kept.
         device: Where clips are encoded.
+        data: Manifest of captioned videos and pictures to train on; the procedural clips if None.
         on_progress: Finished and total shards of the current cache.
+
+    Raises:
+        ValueError: A folder or the manifest cannot be used, or a caption is too long for the text encoder.
     """
-    source = ProceduralClips(settings.data_seed)
+    text_encoder = load_byte_encoder(text_directory, dtype=torch.float32, device=str(device))
+    source = _clips(settings, data, text_encoder)
     vae = load_vae(vae_directory, dtype=torch.float32, device=device)
     bf16 = settings.loop.precision == "bf16"
     caches = []
@@ -102,7 +107,6 @@ def build(
         folder = cache_directory / f"{size.width}x{size.height}x{size.num_frames}"
         build_cache(vae, source, folder, size, autocast=bf16, on_progress=on_progress)
         caches.append(LatentCache(folder, clips=size.clips))
-    text_encoder = load_byte_encoder(text_directory, dtype=torch.float32, device=str(device))
     torch.manual_seed(settings.loop.seed)
     transformer = MMDiT(
         MMDiTConfig(
@@ -117,3 +121,16 @@ def build(
         )
     )
     return DenoiseTask(transformer, text_encoder, caches, source, settings.task)
+
+
+def _clips(settings: DefaultDitConfig, data: Path | None, text_encoder: ByteTextEncoder) -> ClipSource:
+    if data is None:
+        return ProceduralClips(settings.data_seed)
+    longest = max(size.num_frames for size in settings.caches)
+    source = ManifestClips(data, settings.data_seed, split="all", num_frames=longest)
+    for entry in source.entries:
+        try:
+            text_encoder.tokenize([entry.text])
+        except ValueError as error:
+            raise ValueError(f"{data}:{entry.line}: {error}") from None
+    return source

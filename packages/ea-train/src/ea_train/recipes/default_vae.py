@@ -1,12 +1,13 @@
 """The autoencoder of the bundled model: a narrow V5.1 MAGVIT with 16 latent channels, 4x8x8."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 import torch
 
 from ea_train.config import LoopConfig, OptimConfig, RunConfig
-from ea_train.sources import ProceduralClips
+from ea_train.sources import ClipSource, ManifestClips, ProceduralClips
 from ea_train.tasks.autoencoder import AutoencoderConfig, AutoencoderTask
 from ea_train.tasks.autoencoder_start import start_as_copy
 from ea_vae import MagvitConfig, MagvitVae
@@ -51,7 +52,7 @@ def config(preset: Literal["tiny", "cpu", "gpu"]) -> DefaultVaeConfig:
             ),
             loop=LoopConfig(steps=2000, batch_size=4, precision="bf16", ema_decay=0.995, num_workers=1),
             optim=OptimConfig(
-                lr=1.5e-3, lr_by_fan_in=0.08, betas=(0.9, 0.95), weight_decay=0.0, warmup_steps=50
+                kind="muon", muon_lr=0.02, lr=1e-3, betas=(0.9, 0.95), weight_decay=0.0, warmup_steps=50
             ),
         )
     return DefaultVaeConfig(
@@ -69,13 +70,21 @@ def config(preset: Literal["tiny", "cpu", "gpu"]) -> DefaultVaeConfig:
         ),
         loop=LoopConfig(steps=6000, batch_size=16, precision="bf16", ema_decay=0.999, num_workers=12),
         optim=OptimConfig(
-            lr=1.5e-3, lr_by_fan_in=0.08, betas=(0.9, 0.95), weight_decay=0.0, warmup_steps=200
+            kind="muon", muon_lr=0.02, lr=1e-3, betas=(0.9, 0.95), weight_decay=0.0, warmup_steps=200
         ),
     )
 
 
-def build(settings: DefaultVaeConfig) -> AutoencoderTask:
-    """The task, with freshly initialised networks."""
+def build(settings: DefaultVaeConfig, *, data: Path | None = None) -> AutoencoderTask:
+    """The task, with freshly initialised networks.
+
+    Args:
+        settings: Sizes and objective.
+        data: Manifest of videos and pictures to train on; the procedural clips if None.
+
+    Raises:
+        ValueError: The manifest cannot be used.
+    """
     torch.manual_seed(settings.loop.seed)
     vae = MagvitVae(
         MagvitConfig(
@@ -85,8 +94,14 @@ def build(settings: DefaultVaeConfig) -> AutoencoderTask:
         )
     )
     start_as_copy(vae)
-    train, heldout = (
-        ProceduralClips(settings.data_seed),
-        ProceduralClips(settings.data_seed + 1, split="heldout"),
-    )
+    train, heldout = _clips(settings, data)
     return AutoencoderTask(vae, settings.task, train=train, heldout=heldout)
+
+
+def _clips(settings: DefaultVaeConfig, data: Path | None) -> tuple[ClipSource, ClipSource]:
+    if data is None:
+        train = ProceduralClips(settings.data_seed)
+        return train, ProceduralClips(settings.data_seed + 1, split="heldout")
+    longest = int(max(shape[0] for shape in settings.task.shapes))
+    train = ManifestClips(data, settings.data_seed, num_frames=longest)
+    return train, ManifestClips(data, settings.data_seed, split="heldout", num_frames=longest)

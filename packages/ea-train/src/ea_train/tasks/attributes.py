@@ -26,6 +26,7 @@ from ea_data.synthetic import (
     mentioned,
     sample_scene,
 )
+from ea_data.synthetic.vocabulary import Split
 from ea_dit.text.bytes import ByteTextEncoder, save_byte_encoder
 from ea_train.tasks.base import Batch, StepOutput
 
@@ -119,20 +120,18 @@ class AttributesTask:
         rng = random.Random(-1)
         rows = [self._sample(rng, split="heldout") for _ in range(self.config.validation_captions)]
         device = next(self.encoder.parameters()).device
-        right = [
-            _all_right(
-                self.reader(self.encoder(self.encoder.tokenize([text]).to(device))),
-                torch.tensor([classes]).to(device),
-            )
-            for text, classes in rows
-        ]
+        right = []
+        for start in range(0, len(rows), 64):
+            texts, classes = zip(*rows[start : start + 64], strict=True)
+            logits = self.reader(self.encoder(self.encoder.tokenize(texts).to(device)))
+            right.append(_all_right(logits, torch.tensor(classes, device=device)))
         return {"val/all_attributes_right": float(torch.cat(right).mean())}
 
     def export(self, directory: Path, metadata: dict[str, str]) -> None:
         """Write the text encoder; the classifiers are not needed any more."""
         save_byte_encoder(self.encoder, directory, metadata=metadata)
 
-    def _sample(self, rng: random.Random, *, split: str) -> tuple[str, list[int]]:
+    def _sample(self, rng: random.Random, *, split: Split) -> tuple[str, list[int]]:
         if rng.random() < self.config.empty_share:
             return "", [0] * len(NUM_CLASSES)
         spec = sample_scene(self.config.data_seed, rng.randrange(1 << 40), split=split, two_shapes=0.4)
