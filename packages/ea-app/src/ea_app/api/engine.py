@@ -162,7 +162,7 @@ class Engine:
             request.validate()
         path = None if output is None else check_output(output, request.num_frames)
         should_stop = None if cancel is None else lambda: cancel.cancelled
-        with concerning(None), torch.backends.cudnn.flags(deterministic=True, benchmark=False):
+        with concerning(None), torch.backends.cudnn.flags(enabled=True, deterministic=True):
             made = self.pipeline(request, on_progress=on_progress, should_stop=should_stop)
         frames = made.frames_uint8()[0]
         record = make_record(
