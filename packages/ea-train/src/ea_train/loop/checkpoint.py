@@ -29,6 +29,11 @@ def checkpoint_steps(directory: Path) -> list[int]:
     )
 
 
+def checkpoint_folder(directory: Path, step: int) -> Path:
+    """Where the checkpoint of a step is, or would be."""
+    return directory / f"{_PREFIX}{step:08d}"
+
+
 def save(
     directory: Path, step: int, tensors: Mapping[str, Mapping[str, Tensor]], state: Mapping[str, Any]
 ) -> Path:
@@ -43,7 +48,7 @@ def save(
     Returns:
         The finished folder.
     """
-    final = directory / f"{_PREFIX}{step:08d}"
+    final = checkpoint_folder(directory, step)
     draft = directory / f".{final.name}.{os.getpid()}.tmp"
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir(parents=True)
@@ -68,7 +73,7 @@ def load(directory: Path, step: int) -> tuple[dict[str, dict[str, Tensor]], dict
     Raises:
         ValueError: A file is missing or damaged.
     """
-    folder = directory / f"{_PREFIX}{step:08d}"
+    folder = checkpoint_folder(directory, step)
     try:
         state = json.loads((folder / "state.json").read_text())
         tensors = {path.stem: load_file(path) for path in sorted(folder.glob("*.safetensors"))}
@@ -82,7 +87,7 @@ def load(directory: Path, step: int) -> tuple[dict[str, dict[str, Tensor]], dict
 def prune(directory: Path, keep: int) -> None:
     """Remove all but the newest `keep` checkpoints, and drafts that a killed run left."""
     for step in checkpoint_steps(directory)[:-keep]:
-        shutil.rmtree(directory / f"{_PREFIX}{step:08d}", ignore_errors=True)
+        shutil.rmtree(checkpoint_folder(directory, step), ignore_errors=True)
     for draft in directory.glob(f".{_PREFIX}*.tmp"):
         shutil.rmtree(draft, ignore_errors=True)
 

@@ -138,8 +138,10 @@ class Trainer:
             try:
                 self._restore(tensors)
             except (KeyError, RuntimeError) as error:
+                newest = checkpoint.checkpoint_folder(folder, steps[-1])
                 raise ValueError(
-                    f"checkpoint {folder} at step {steps[-1]} does not fit this task: {error}"
+                    f"checkpoint {newest} lacks something or does not fit this task ({error}); remove it to "
+                    "continue from the one before"
                 ) from error
             self.finished_steps = self._saved_steps = int(state["step"])
         write_json(self.directory / "config.json", to_mapping(self.config))

@@ -1,0 +1,103 @@
+"""Tiny tasks that show what the loop does, and the tiny networks of the recipes."""
+
+import dataclasses
+
+import pytest
+import torch
+from torch import nn
+
+from ea_train.config import LoopConfig, OptimConfig, RunConfig
+from ea_train.loop import callbacks
+from ea_train.loop.trainer import Trainer
+from ea_train.tasks.base import StepOutput
+
+
+class ToyTask:
+    """Regression on rows that are numbered through, so that batches can be cut in any way."""
+
+    def __init__(self, *, noise=0.1, on_step=lambda step: None):
+        torch.manual_seed(0)
+        self.net = nn.Sequential(nn.Linear(4, 8), nn.LayerNorm(8), nn.SiLU(), nn.Linear(8, 3))
+        self.modules = {"net": self.net}
+        self.trainable = {"generator": ["net"]}
+        self.inputs = {"rows": "toy"}
+        self.noise = noise
+        self.on_step = on_step
+
+    def batch(self, seed, step, size):
+        rows = [torch.Generator().manual_seed(seed << 32 | (step * size + row)) for row in range(size)]
+        return {"x": torch.stack([torch.randn(4, generator=row) for row in rows])}
+
+    def step(self, batch, generator, step):
+        self.on_step(step)
+        x = batch["x"]
+        noise = torch.randn(x.shape, generator=generator) * self.noise
+        error = (self.net(x + noise).float() - x[:, :3]).square().mean()
+        return StepOutput(losses={"generator": error}, metrics={"error": error.detach()})
+
+    @torch.no_grad()
+    def validate(self):
+        return {"val/weights": float(sum(p.double().sum() for p in self.net.parameters()))}
+
+    def export(self, directory, metadata):
+        directory.mkdir(parents=True, exist_ok=True)
+        (directory / "facts.txt").write_text(repr((self.validate(), metadata)))
+
+
+class TwoGroupTask(ToyTask):
+    """A generator that tries to please a judge, and the judge."""
+
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.judge = nn.Linear(3, 1)
+        self.modules["judge"] = self.judge
+        self.trainable["discriminator"] = ["judge"]
+
+    def step(self, batch, generator, step):
+        output = super().step(batch, generator, step)
+        made = self.net(batch["x"])
+        losses = {
+            "generator": output.losses["generator"] - 0.1 * self.judge(made).mean(),
+            "discriminator": self.judge(made.detach()).square().mean(),
+        }
+        return StepOutput(losses=losses, metrics=output.metrics)
+
+
+@pytest.fixture
+def toy():
+    return ToyTask
+
+
+@pytest.fixture
+def two_groups():
+    return TwoGroupTask
+
+
+@pytest.fixture(autouse=True)
+def _without_tensorboard(request, monkeypatch):
+    if request.node.get_closest_marker("slow") is None:
+        monkeypatch.setattr(callbacks, "_open_board", lambda directory, finished: None)
+
+
+@pytest.fixture
+def settings():
+    """A short run with a checkpoint after every step."""
+
+    def make(loop=None, optim=None):
+        shown = LoopConfig(steps=6, batch_size=4, log_every=1, checkpoint_minutes=0.0, ema_decay=0.9)
+        return RunConfig(
+            loop=dataclasses.replace(shown, **(loop or {})),
+            optim=dataclasses.replace(OptimConfig(warmup_steps=2), **(optim or {})),
+        )
+
+    return make
+
+
+@pytest.fixture
+def trainer(tmp_path):
+    """Make a trainer on the CPU; one folder per name."""
+
+    def make(task, config, name="run"):
+        return Trainer(task, config, tmp_path / name, device=torch.device("cpu"))
+
+    return make

@@ -1,0 +1,137 @@
+"""`ea-train` from the outside: the three recipes in order, and what it says to a mistake."""
+
+import json
+import resource
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from safetensors import safe_open
+
+import ea_dit
+import ea_vae
+from ea_data.media import write_video
+from ea_dit.text.bytes import load_byte_encoder
+from ea_train import cli, precompute
+
+
+@pytest.fixture
+def fails(capsys):
+    """Run the command, expect status 2 and return its one line."""
+
+    def run(*arguments):
+        try:
+            status = cli.main(list(arguments))
+        except SystemExit as stopped:
+            status = stopped.code
+        lines = capsys.readouterr().err.splitlines()
+        assert (status, len(lines)) == (2, 1), lines
+        return lines[0]
+
+    return run
+
+
+def _train(recipe, folder, *more):
+    return cli.main([recipe, "--preset", "tiny", "--device", "cpu", "--output", str(folder), *more])
+
+
+def test_the_three_recipes_make_a_model(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(precompute, "SHARD_CLIPS", 8)
+    assert _train("default-vae", tmp_path / "vae") == 0
+    assert _train("default-text", tmp_path / "text") == 0
+    parts = ["--vae", str(tmp_path / "vae/export"), "--text", str(tmp_path / "text/export")]
+    assert _train("default-dit", tmp_path / "dit", *parts) == 0
+    shown = capsys.readouterr()
+    assert "latents: shard 1/1" in shown.err
+    assert "step 4/4" in shown.err
+    assert f"exported to {tmp_path / 'dit/export'}" in shown.out
+    ea_vae.load_vae(tmp_path / "vae/export")
+    load_byte_encoder(tmp_path / "text/export")
+    ea_dit.load_transformer(tmp_path / "dit/export")
+    (weights,) = (tmp_path / "dit/export").glob("*.safetensors")
+    with safe_open(weights, framework="pt") as file:
+        facts = file.metadata()
+    assert (facts["recipe"], facts["preset"], facts["steps"]) == ("default-dit", "tiny", "4")
+    assert float(facts["val/loss"]) > 0
+    # Finished runs answer at once and export again; another setting is another run.
+    assert _train("default-dit", tmp_path / "dit", *parts) == 0
+    assert _train("default-dit", tmp_path / "dit", *parts, "--set", "loop.seed=1") == 2
+    assert "loop.seed is 1, but the run in" in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_own_footage(tmp_path, monkeypatch):
+    monkeypatch.setattr(precompute, "SHARD_CLIPS", 8)
+    rows = []
+    for name in ("one", "two"):
+        noise = np.random.default_rng(len(rows)).integers(0, 255, (7, 24, 32, 3)).astype(np.uint8)
+        write_video(tmp_path / f"{name}.mp4", noise, fps=8)
+        rows.append({"file_path": f"{name}.mp4", "text": f"clip {name}", "type": "video"})
+    manifest = tmp_path / "clips.json"
+    manifest.write_text(json.dumps(rows))
+    short = ["--data", str(manifest), "--set", "loop.steps=1"]
+    assert _train("default-vae", tmp_path / "vae", *short) == 0
+    assert _train("default-text", tmp_path / "text", "--set", "loop.steps=1") == 0
+    parts = ["--vae", str(tmp_path / "vae/export"), "--text", str(tmp_path / "text/export")]
+    assert _train("default-dit", tmp_path / "dit", *parts, *short) == 0
+
+
+def test_a_caption_that_no_encoder_reads_is_named(tmp_path, capsys):
+    assert _train("default-text", tmp_path / "text", "--set", "loop.steps=1") == 0
+    assert _train("default-vae", tmp_path / "vae", "--set", "loop.steps=1") == 0
+    write_video(tmp_path / "clip.mp4", np.zeros((5, 16, 16, 3), dtype=np.uint8), fps=8)
+    row = {"file_path": "clip.mp4", "text": "word " * 60, "type": "video"}
+    (tmp_path / "m.jsonl").write_text(json.dumps(row) + "\n")
+    parts = ["--vae", str(tmp_path / "vae/export"), "--text", str(tmp_path / "text/export")]
+    capsys.readouterr()
+    assert _train("default-dit", tmp_path / "dit", *parts, "--data", str(tmp_path / "m.jsonl")) == 2
+    assert "m.jsonl:1: prompt is 300 bytes" in capsys.readouterr().err
+
+
+def test_a_dry_run_prints_the_settings_and_makes_nothing(tmp_path, capsys):
+    assert _train("default-dit", tmp_path / "run", "--dry-run", "--set", "loop.steps=9") == 0
+    assert json.loads(capsys.readouterr().out)["loop"]["steps"] == 9
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["default-vae", "--set", "loop.stepz=1"], "config.loop: unknown key 'stepz'"),
+        (["default-vae", "--set", "loop.steps"], "write it as name=value"),
+        (["default-vae", "--set", "loop.steps=x"], "config.loop.steps: expected int"),
+        (["default-vae", "--device", "tpu"], "device must be 'auto', 'cpu', 'cuda' or 'cuda:N', got 'tpu'"),
+        (["default-vae", "--device", "cuda:99"], "device 'cuda:99' is not there"),
+        (["default-vae", "--device", "meta"], "device 'meta' computes nothing"),
+        (["default-vae", "--preset", "huge"], "argument --preset: invalid choice: 'huge'"),
+        (["default-vae", "--data", "nothing.json"], "nothing.json"),
+        (["default-vae", "--vae", "x"], "unrecognized arguments: --vae x"),
+        (["default-dit"], "--vae: give the folder that `ea-train default-vae` exported to"),
+        (["default-dit", "--vae", "x"], "--text: give the folder that `ea-train default-text` exported to"),
+        (["default-dit", "--vae", "x", "--text", "y"], "no such file"),
+        (["default"], "invalid choice: 'default'"),
+    ],
+)
+def test_a_mistake_is_one_line_and_status_2(arguments, message, fails, tmp_path):
+    preset = [] if arguments == ["default"] or "--preset" in arguments else ["--preset", "tiny"]
+    line = fails(*arguments, *preset, "--output", str(tmp_path / "run"))
+    assert line.startswith("ea-train")
+    assert message in line
+
+
+def test_no_recipe_is_a_mistake(fails):
+    assert "RECIPE" in fails()
+
+
+def test_help_needs_no_torch():
+    code = (
+        "import sys; from ea_train import cli\n"
+        "try: cli.main(['default-dit', '--help'])\n"
+        "finally: print(sorted({'torch', 'yaml', 'numpy'} & sys.modules.keys()))"
+    )
+    before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.endswith("[]\n")
+    assert "--vae DIR" in done.stdout
+    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before < 1.0

@@ -1,0 +1,156 @@
+"""Settings: what is refused, how it is said, and the optimisers that follow from them."""
+
+import dataclasses
+import json
+
+import pytest
+import torch
+from torch import nn
+
+from ea_train import schema
+from ea_train.config import LoopConfig, OptimConfig, RunConfig
+from ea_train.loop.ema import ExponentialAverage
+from ea_train.loop.optim import build_optimizers, lr_factor, set_learning_rates
+from ea_train.recipes import default_dit, default_text, default_vae, find
+
+RECIPES = [default_vae, default_text, default_dit]
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.__name__.rpartition(".")[2])
+@pytest.mark.parametrize("preset", ["tiny", "cpu", "gpu"])
+def test_every_preset_survives_json(recipe, preset):
+    config = recipe.config(preset)
+    plain = json.loads(json.dumps(schema.to_mapping(config)))
+    assert schema.from_mapping(type(config), plain) == config
+
+
+@pytest.mark.parametrize(
+    ("assignment", "message"),
+    [
+        ("loop.stepz=3", "config.loop: unknown key 'stepz'; allowed are batch_size, checkpoint_minutes"),
+        ("loops.steps=3", "override 'loops.steps': 'loops' is not a group of settings"),
+        ("loop.steps.x=3", "override 'loop.steps.x': 'loop.steps' is not a group of settings"),
+        ("loop.steps", "override 'loop.steps': write it as name=value"),
+        ("loop.steps=many", "config.loop.steps: expected int, got 'many'"),
+        ("loop.steps=2.5", "config.loop.steps: expected int, got 2.5"),
+        ("loop.steps=true", "config.loop.steps: expected int, got True"),
+        ("loop.steps=[1", "override 'loop.steps': '[1' is not a YAML value"),
+        ("loop.steps=0", "loop.steps must be at least 1, got 0"),
+        ("loop.seed=-1", "loop.seed must be at least 0, got -1"),
+        ("loop.ema_decay=1", "loop.ema_decay must be in [0, 1), got 1.0"),
+        ("loop=3", "config.loop: expected a group of settings, got 3"),
+        ("optim.lr=fast", "config.optim.lr: expected a finite number, got 'fast'"),
+        ("optim.lr=.nan", "config.optim.lr: expected a finite number, got nan"),
+        ("optim.betas=[0.9]", "optim.betas must be two numbers in [0, 1), got (0.9,)"),
+        ("optim.betas=0.9", "config.optim.betas: expected a list, got 0.9"),
+        ("optim.decay=never", "config.optim.decay: 'never' is not one of 'constant', 'cosine', 'linear'"),
+        ("task.shapes=[[4, 16, 16, 1]]", "task.shapes: 4 frames of 16x16 pixels do not fit"),
+        ("task.shapes=[[5, 16, 16]]", "task.shapes must list (frames, height, width, weight)"),
+    ],
+)
+def test_a_wrong_override_is_one_clear_line(assignment, message):
+    with pytest.raises(ValueError) as caught:  # noqa: PT011  the whole message is compared
+        schema.override(default_vae.config("tiny"), [assignment])
+    assert str(caught.value).startswith(message)
+    assert "\n" not in str(caught.value)
+
+
+def test_overrides_reach_their_settings():
+    config = schema.override(
+        default_dit.config("cpu"),
+        ["loop.steps=7", "optim.lr=1e-4", "task.sigmas.mean=0", "caches=[{clips: 9, height: 32}]"],
+    )
+    assert (config.loop.steps, config.optim.lr, config.task.sigmas.mean) == (7, 1e-4, 0.0)
+    assert [(cache.clips, cache.height, cache.width) for cache in config.caches] == [(9, 32, 64)]
+    assert config.loop.batch_size == default_dit.config("cpu").loop.batch_size
+
+
+@pytest.mark.parametrize(
+    "caches", ["[{num_frames: 4}]", "[{height: 24}]", "[{condition_weights: [1, 1]}]", "[{clips: 0}]"]
+)
+def test_caches_that_no_network_takes_are_refused(caches):
+    with pytest.raises(ValueError, match=r"^caches: "):
+        schema.override(default_dit.config("tiny"), [f"caches={caches}"])
+
+
+def test_a_missing_setting_is_named():
+    @dataclasses.dataclass(frozen=True, kw_only=True)
+    class Needed:
+        name: str
+
+    with pytest.raises(ValueError, match=r"^config.name is missing$"):
+        schema.from_mapping(Needed, {})
+
+
+def test_flattened_settings_number_groups_in_lists():
+    plain = json.loads(json.dumps(schema.to_mapping(default_dit.config("tiny"))))
+    flat = schema.flatten(plain)
+    assert (flat["caches.0.clips"], flat["loop.steps"], flat["task.sigmas.density"]) == (8, 4, "logit_normal")
+    assert flat["optim.betas"] == [0.9, 0.99]
+
+
+def test_an_unknown_recipe_is_refused():
+    with pytest.raises(ValueError, match="known: default-vae, default-text, default-dit"):
+        find("default")
+
+
+@pytest.mark.parametrize(
+    ("decay", "expected"),
+    [("constant", [0.5, 1.0, 1.0, 1.0]), ("cosine", [0.5, 0.5, 0.1464]), ("linear", [0.5, 1.0, 0.5])],
+)
+def test_learning_rates_rise_and_fall(decay, expected):
+    config = OptimConfig(warmup_steps=2, decay=decay, decay_fraction=0.5)
+    steps = {"constant": (0, 1, 5, 99), "cosine": (0, 50, 75), "linear": (0, 50, 75)}[decay]
+    assert [round(lr_factor(config, step, 100), 4) for step in steps] == expected
+
+
+def test_weights_are_decayed_and_biases_are_not():
+    net = nn.Sequential(nn.Linear(4, 8), nn.LayerNorm(8))
+    (optimizer,) = build_optimizers(OptimConfig(weight_decay=0.1), [net])
+    assert [(g["weight_decay"], len(g["params"])) for g in optimizer.param_groups] == [(0.0, 3), (0.1, 1)]
+    assert optimizer.defaults["betas"] == (0.9, 0.99)
+    set_learning_rates([optimizer], 0.5)
+    assert {group["lr"] for group in optimizer.param_groups} == {5e-4}
+
+
+def test_wide_weights_get_a_smaller_rate():
+    net = nn.ModuleList([nn.Linear(4, 2), nn.Linear(100, 2), nn.Conv3d(100, 2, 1)])
+    (optimizer,) = build_optimizers(OptimConfig(lr=1e-2, lr_by_fan_in=0.1), [net])
+    rates = {group["lr"]: len(group["params"]) for group in optimizer.param_groups if group["weight_decay"]}
+    assert rates == {1e-2: 1, 1e-3: 2}
+
+
+def test_muon_takes_the_matrices_and_adamw_the_rest():
+    net = nn.Sequential(nn.Linear(4, 8), nn.LayerNorm(8), nn.Linear(8, 2), nn.Embedding(3, 2))
+    adamw, muon = build_optimizers(OptimConfig(kind="muon", lr=1e-3, muon_lr=1e-2), [net])
+    matrices = {id(net[0].weight), id(net[2].weight)}
+    assert {id(p) for group in muon.param_groups for p in group["params"]} == matrices
+    rest = {id(p) for group in adamw.param_groups for p in group["params"]}
+    assert rest == {id(p) for p in net.parameters()} - matrices
+    assert {group["lr"] for group in muon.param_groups} == {1e-2}
+
+
+def test_a_muon_step_is_orthogonal():
+    layer = nn.Linear(6, 4, bias=True)
+    before = layer.weight.detach().clone()
+    _, muon = build_optimizers(OptimConfig(kind="muon", muon_lr=0.1, weight_decay=0.0), [layer])
+    (layer(torch.randn(16, 6, generator=torch.Generator().manual_seed(0))) ** 2).mean().backward()
+    muon.step()
+    sizes = torch.linalg.svdvals(layer.weight.detach() - before) / (0.1 * (4 / 6) ** 0.5)
+    assert 0.5 < float(sizes.min()) <= float(sizes.max()) < 1.5
+
+
+def test_early_averages_forget_the_start():
+    net = nn.Linear(1, 1, bias=False)
+    nn.init.zeros_(net.weight)
+    average = ExponentialAverage({"net": net}, 0.999)
+    nn.init.ones_(net.weight)
+    average.update(1)
+    assert float(average.averages["net.weight"]) == pytest.approx(1 - 2 / 11)
+    for step in range(2, 200):
+        average.update(step)
+    assert float(average.averages["net.weight"]) > 0.99
+
+
+def test_the_default_run_is_valid():
+    assert RunConfig() == RunConfig(loop=LoopConfig(), optim=OptimConfig())

@@ -1,0 +1,182 @@
+"""The tasks of the default recipes: batches, losses, what they export."""
+
+import dataclasses
+
+import pytest
+import torch
+
+import ea_dit
+import ea_vae
+from ea_dit.text.bytes import ByteEncoderConfig, ByteTextEncoder, load_byte_encoder
+from ea_train import precompute
+from ea_train.precompute import CacheConfig, LatentCache, build_cache
+from ea_train.recipes import default_dit, default_text, default_vae
+from ea_train.sources import ProceduralClips
+from ea_train.tasks.attributes import NUM_CLASSES, AttributesConfig, AttributesTask
+
+
+def _trains(task, *, step=0, least=0.5):
+    """One step gives at least this share of the weights of every group gradients, from finite losses."""
+    output = task.step(task.batch(0, step, 2), torch.Generator().manual_seed(0), step)
+    assert output.losses.keys() == task.trainable.keys()
+    for group, names in task.trainable.items():
+        assert torch.isfinite(output.losses[group])
+        parameters = [p for name in names for p in task.modules[name].parameters() if p.requires_grad]
+        gradients = torch.autograd.grad(
+            output.losses[group], parameters, allow_unused=True, retain_graph=True
+        )
+        moved = sum(gradient is not None and bool(gradient.any()) for gradient in gradients)
+        assert moved > least * len(parameters)
+    return {name: float(loss.detach()) for name, loss in output.losses.items()}
+
+
+def _same(first, second):
+    return all(torch.equal(first[key], second[key]) for key in first)
+
+
+@pytest.fixture
+def autoencoder():
+    settings = default_vae.config("tiny")
+    changes = {"disc_weight": 0.5, "disc_start": 1, "shapes": ((5, 32, 32, 1.0), (1, 32, 32, 1.0))}
+    return default_vae.build(
+        dataclasses.replace(settings, task=dataclasses.replace(settings.task, **changes))
+    )
+
+
+def test_an_autoencoder_batch_is_a_function_of_seed_and_step(autoencoder):
+    batches = [autoencoder.batch(0, step, 2)["video"] for step in range(6)]
+    assert torch.equal(batches[2], autoencoder.batch(0, 2, 2)["video"])
+    # The voxel budget: single frames come in batches five times as large.
+    assert {tuple(b.shape[2:]) for b in batches} == {(5, 32, 32), (1, 32, 32)}
+    assert {b.shape[0] * b.shape[2] for b in batches} <= {1, 2, 3, 5}
+
+
+def test_the_discriminator_counts_from_its_step_on(autoencoder):
+    before = _trains(autoencoder, step=0)["generator"]
+    autoencoder.config = dataclasses.replace(autoencoder.config, disc_start=0)
+    after = _trains(autoencoder, step=0)["generator"]
+    assert before != after
+
+
+def test_an_exported_autoencoder_has_latents_of_unit_variance(autoencoder, tmp_path):
+    autoencoder.config = dataclasses.replace(autoencoder.config, scaling_clips=8)
+    autoencoder.export(tmp_path, {"steps": "0"})
+    vae = ea_vae.load_vae(tmp_path)
+    clips = [ProceduralClips(0).clip(i, num_frames=5, height=32, width=32) for i in range(8)]
+    with torch.no_grad():
+        latents = vae.encode(torch.stack(clips)).mode() * vae.config.scaling_factor
+    assert float(latents.std()) == pytest.approx(1.0, abs=0.01)
+
+
+def test_a_fresh_autoencoder_keeps_brightness():
+    vae = default_vae.build(default_vae.config("tiny")).vae
+    levels = torch.tensor([-0.6, 0.0, 0.6])
+    video = levels.view(3, 1, 1, 1, 1).expand(3, 3, 5, 32, 32).clone()
+    video[:, :, :, ::2, ::2] += 0.2  # a norm has nothing to divide by in a flat picture
+    with torch.no_grad():
+        output = vae.decode_clip(vae.encode_clip(video).mode())
+    found = output.mean(dim=(1, 2, 3, 4))
+    assert bool((found.diff() > 0.3).all()), found
+
+
+@pytest.fixture
+def attributes():
+    return default_text.build(default_text.config("tiny"))
+
+
+def test_caption_batches_state_what_the_captions_say(attributes):
+    batch = attributes.batch(0, 3, 64)
+    assert _same(batch, attributes.batch(0, 3, 64))
+    limits = torch.tensor(list(NUM_CLASSES.values()))
+    assert batch["classes"].shape == (64, len(NUM_CLASSES))
+    assert bool(((batch["classes"] >= 0) & (batch["classes"] <= limits)).all())
+    silent = (batch["ids"] == 256).all(dim=1)
+    assert bool((batch["classes"][silent] == 0).all())
+    assert bool((batch["classes"][~silent, 0] > 0).all())
+
+
+def test_a_caption_encoder_trains_and_exports(attributes, tmp_path):
+    _trains(attributes)
+    assert 0.0 <= attributes.validate()["val/all_attributes_right"] <= 1.0
+    attributes.export(tmp_path, {"steps": "0"})
+    again = load_byte_encoder(tmp_path)
+    ids = again.tokenize(["a red circle", "红色圆形"])
+    with torch.no_grad():
+        assert torch.equal(again(ids), attributes.encoder(ids))
+
+
+def test_every_attribute_needs_a_token():
+    encoder = ByteTextEncoder(ByteEncoderConfig(width=16, num_layers=1, num_heads=2, num_tokens=4))
+    with pytest.raises(ValueError, match=r"text\.num_tokens must be at least 10"):
+        AttributesTask(encoder, AttributesConfig())
+
+
+@pytest.fixture
+def denoiser(tmp_path, monkeypatch, attributes):
+    monkeypatch.setattr(precompute, "SHARD_CLIPS", 8)
+    default_vae.build(default_vae.config("tiny")).export(tmp_path / "vae", {})
+    attributes.export(tmp_path / "text", {})
+    cache = CacheConfig(
+        clips=8, num_frames=9, height=16, width=32, batch_size=4, condition_weights=(1.0, 1.0, 1.0, 1.0, 1.0)
+    )
+    return default_dit.build(
+        dataclasses.replace(default_dit.config("tiny"), caches=(cache,)),
+        vae_directory=tmp_path / "vae",
+        text_directory=tmp_path / "text",
+        cache_directory=tmp_path / "latents",
+        device=torch.device("cpu"),
+    )
+
+
+def test_denoiser_batches_draw_lengths_prompts_and_conditions(denoiser):
+    batches = [denoiser.batch(0, step, 4) for step in range(40)]
+    assert _same(batches[7], denoiser.batch(0, 7, 4))
+    shapes = {tuple(batch["latents"].shape[2:]) for batch in batches}
+    assert shapes == {(3, 2, 4), (1, 2, 4)}
+    assert all(batch["condition"].shape[1] == 17 for batch in batches)
+    used = torch.cat([batch["condition"].flatten(1).abs().sum(dim=1) for batch in batches])
+    assert 0 < int((used > 0).sum()) < len(used)
+    empty = torch.cat([(batch["ids"] == 256).all(dim=1) for batch in batches])
+    assert 0 < int(empty.sum()) < len(empty) // 4
+
+
+def test_a_single_frame_is_never_given_as_its_own_condition(denoiser):
+    kinds = denoiser.caches[0].kind_of
+    kinds[kinds == 4] = 0  # a box leaves something to make even in a single frame
+    used = {1: 0.0, 3: 0.0}
+    for step in range(60):
+        batch = denoiser.batch(0, step, 4)
+        used[batch["latents"].shape[2]] += float(batch["condition"].abs().sum())
+    assert used[1] == 0.0
+    assert used[3] > 0.0
+
+
+def test_a_denoiser_trains_and_exports(denoiser, tmp_path):
+    _trains(denoiser, least=0.0)  # a fresh transformer ends in zeros, so little moves in the first step
+    assert all(not p.requires_grad for p in denoiser.text_encoder.parameters())
+    assert denoiser.validate() == denoiser.validate()
+    assert {"clips", "text encoder", "autoencoder of cache 0"} == denoiser.inputs.keys()
+    denoiser.export(tmp_path / "export", {"steps": "0"})
+    again = ea_dit.load_transformer(tmp_path / "export")
+    state = denoiser.transformer.state_dict()
+    assert all(torch.equal(value, state[name]) for name, value in again.state_dict().items())
+
+
+def test_validation_clips_must_leave_some_to_train_on(denoiser):
+    with pytest.raises(ValueError, match=r"task\.validation_clips is 8, but cache 0 holds only 8 clips"):
+        type(denoiser)(
+            denoiser.transformer,
+            denoiser.text_encoder,
+            denoiser.caches,
+            denoiser.captions,
+            dataclasses.replace(denoiser.config, validation_clips=8),
+        )
+
+
+def test_a_cache_of_other_latents_is_told_apart(denoiser, tmp_path):
+    other = default_vae.build(dataclasses.replace(default_vae.config("tiny"), data_seed=5)).vae
+    with torch.no_grad():
+        other.quant_conv.weight.add_(0.1)
+    config = CacheConfig(clips=8, num_frames=9, height=16, width=32)
+    build_cache(other, ProceduralClips(0), tmp_path / "other", config)
+    assert LatentCache(tmp_path / "other").autoencoder != denoiser.inputs["autoencoder of cache 0"]

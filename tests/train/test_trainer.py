@@ -1,0 +1,233 @@
+"""The loop: continuing, stopping, accumulating, averaging."""
+
+import json
+import os
+import signal
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from ea_train.loop import checkpoint
+
+
+class Killed(BaseException):
+    """Stands for the process going away: nothing may catch it and save."""
+
+
+def _all_tensors(trainer, step):
+    folder = trainer.directory / "checkpoints" / f"step-{step:08d}"
+    return {
+        f"{path.stem}.{name}": value
+        for path in sorted(folder.glob("*.safetensors"))
+        for name, value in load_file(path).items()
+    }
+
+
+def _require_same(found, expected):
+    assert found.keys() == expected.keys()
+    different = [name for name in expected if not torch.equal(found[name], expected[name])]
+    assert different == []
+
+
+def _kill_at(number):
+    def on_step(step):
+        if step == number:
+            raise Killed
+
+    return on_step
+
+
+@pytest.mark.parametrize(
+    ("kind", "loop", "optim"),
+    [
+        ("toy", {}, {}),
+        ("toy", {}, {"kind": "muon", "weight_decay": 0.1}),
+        ("toy", {"precision": "bf16", "grad_accum": 2}, {"lr_by_fan_in": 0.002, "decay": "linear"}),
+        ("two_groups", {"ema_decay": 0.0}, {}),
+    ],
+)
+def test_a_killed_run_continues_with_the_numbers_it_would_have_had(
+    kind, loop, optim, request, settings, trainer
+):
+    task, config = request.getfixturevalue(kind), settings(loop, optim)
+    straight = trainer(task(), config, "straight")
+    straight.fit()
+    with pytest.raises(Killed):
+        trainer(task(on_step=_kill_at(3)), config, "killed").fit()
+    continued = trainer(task(), config, "killed")
+    continued.fit()
+    assert continued.finished_steps == 6
+    _require_same(_all_tensors(continued, 6), _all_tensors(straight, 6))
+    names = {name.partition(".")[0] for name in _all_tensors(straight, 6)}
+    assert {"module-net", "optimizer-generator-0"} <= names
+    assert ("ema" in names) == bool(config.loop.ema_decay)
+
+
+def test_the_log_of_a_continued_run_has_every_step_once(toy, settings, trainer):
+    with pytest.raises(Killed):
+        trainer(toy(on_step=_kill_at(3)), settings(), "killed").fit()
+    again = trainer(toy(), settings(), "killed")
+    log = again.directory / "log.jsonl"
+    with log.open("a") as file:
+        file.write('{"step": 4, "loss/generator": 0.5}\n{"step": 5, "los')  # after the checkpoint; torn
+    again.fit()
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    assert [line["step"] for line in lines] == [1, 2, 3, 4, 5, 6]
+    assert {"loss/generator", "error", "minutes", "time"} <= lines[0].keys()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_saves_and_stops(number, toy, settings, trainer):
+    task = toy(on_step=lambda step: os.kill(os.getpid(), number) if step == 1 else None)
+    before = signal.getsignal(number)
+    stopped = trainer(task, settings({"checkpoint_minutes": 60.0}))
+    stopped.fit()
+    assert stopped.finished_steps == 2
+    assert checkpoint.checkpoint_steps(stopped.directory / "checkpoints") == [2]
+    assert signal.getsignal(number) is before
+
+
+def test_a_half_written_checkpoint_is_ignored_and_removed(toy, settings, trainer):
+    with pytest.raises(Killed):
+        trainer(toy(on_step=_kill_at(2)), settings()).fit()
+    continued = trainer(toy(), settings())
+    folder = continued.directory / "checkpoints"
+    draft = folder / ".step-00000005.1.tmp"
+    draft.mkdir()
+    (draft / "module-net.safetensors").write_bytes(b"half")
+    continued.fit()
+    assert not draft.exists()
+    assert sorted(path.name for path in folder.iterdir()) == ["step-00000005", "step-00000006"]
+
+
+@pytest.mark.parametrize("name", ["state.json", "module-net.safetensors", "ema.safetensors"])
+@pytest.mark.parametrize("damage", ["cut", "gone"])
+def test_a_damaged_checkpoint_is_named(name, damage, toy, settings, trainer):
+    first = trainer(toy(), settings({"steps": 1}))
+    first.fit()
+    path = first.directory / "checkpoints" / "step-00000001" / name
+    path.write_bytes(path.read_bytes()[:20])
+    if damage == "gone":
+        path.unlink()
+    with pytest.raises(ValueError, match="step-00000001"):
+        trainer(toy(), settings()).fit()
+
+
+def test_a_run_continues_only_with_its_own_settings(toy, settings, trainer):
+    trainer(toy(), settings({"steps": 1}, {"betas": (0.8, 0.9)})).fit()
+    with pytest.raises(ValueError, match=r"^loop.batch_size is 5, but the run in .* was started with 4"):
+        trainer(toy(), settings({"batch_size": 5}, {"betas": (0.8, 0.9)})).fit()
+    other = toy()
+    other.inputs = {"rows": "others"}
+    with pytest.raises(ValueError, match=r"^rows is others, but the run in .* was started with toy"):
+        trainer(other, settings(optim={"betas": (0.8, 0.9)})).fit()
+    longer = trainer(toy(), settings({"steps": 2, "log_every": 2}, {"betas": (0.8, 0.9)}))
+    longer.fit()
+    assert longer.finished_steps == 2
+
+
+def test_a_finished_run_is_left_as_it_is(toy, settings, trainer):
+    first = trainer(toy(), settings())
+    first.fit()
+    state = first.directory / "checkpoints" / "step-00000006" / "state.json"
+    written = state.stat().st_mtime_ns
+    again = trainer(toy(), settings())
+    again.fit()
+    assert (again.finished_steps, state.stat().st_mtime_ns) == (6, written)
+
+
+def test_accumulated_micro_batches_equal_one_large_batch(toy, settings, trainer):
+    large = trainer(toy(noise=0.0), settings({"batch_size": 8}), "large")
+    small = trainer(toy(noise=0.0), settings({"batch_size": 2, "grad_accum": 4}), "small")
+    large.fit()
+    small.fit()
+    for name, value in large.task.modules["net"].state_dict().items():
+        torch.testing.assert_close(small.task.modules["net"].state_dict()[name], value, rtol=1e-4, atol=1e-6)
+    logs = [(t.directory / "log.jsonl").read_text().splitlines()[-1] for t in (large, small)]
+    assert json.loads(logs[0])["error"] == pytest.approx(json.loads(logs[1])["error"], rel=1e-3)
+
+
+@pytest.mark.parametrize(("limit", "clipped"), [(1e-3, True), (0.0, False)])
+def test_gradients_are_clipped_at_the_global_norm(limit, clipped, toy, settings, trainer):
+    run = trainer(toy(), settings({"steps": 1}, {"max_grad_norm": limit}))
+    norms = []
+
+    def look(optimizer, *_):
+        gradients = [p.grad for group in optimizer.param_groups for p in group["params"]]
+        norms.append(float(torch.cat([g.flatten() for g in gradients]).norm()))
+
+    run.optimizers["generator"][0].register_step_pre_hook(look)
+    run.fit()
+    assert (norms[0] <= 1.001e-3) is clipped
+
+
+def test_validation_and_export_see_the_averages_and_leave_the_weights(toy, settings, trainer):
+    run = trainer(toy(), settings())
+    run.fit()
+    plain = run.task.validate()
+    weights = {name: value.clone() for name, value in run.task.net.state_dict().items()}
+    averaged = run.validate()
+    assert averaged != plain
+    assert averaged["val/weights"] == pytest.approx(
+        float(sum(value.double().sum() for value in run.ema.averages.values()))
+    )
+    run.export({"recipe": "toy"})
+    facts = (run.directory / "export" / "facts.txt").read_text()
+    assert facts == repr((averaged, {"steps": "6", "recipe": "toy"}))
+    assert all(torch.equal(weights[name], value) for name, value in run.task.net.state_dict().items())
+
+
+def test_the_loss_of_a_group_moves_only_its_own_weights(two_groups, settings, trainer):
+    task, fresh, found = two_groups(), two_groups(), []
+    run = trainer(task, settings({"steps": 1}, {"max_grad_norm": 0.0}))
+    run.optimizers["discriminator"][0].register_step_pre_hook(
+        lambda *_: found.append(task.judge.bias.grad.clone())
+    )
+    run.fit()
+    made = fresh.net(fresh.batch(0, 0, 4)["x"]).detach()
+    fresh.judge(
+        made
+    ).square().mean().backward()  # without the generator's loss, which passes through the judge
+    torch.testing.assert_close(found, [fresh.judge.bias.grad])
+
+
+def test_batches_from_worker_processes_are_the_same(toy, settings, trainer):
+    plain = trainer(toy(), settings({"steps": 3}), "plain")
+    helped = trainer(toy(), settings({"steps": 3, "num_workers": 1}), "helped")
+    plain.fit()
+    helped.fit()
+    _require_same(_all_tensors(helped, 3), _all_tensors(plain, 3))
+
+
+def test_a_diverged_run_stops_before_it_is_saved(toy, settings, trainer):
+    task = toy()
+
+    def spoil(step):
+        if step == 2:
+            with torch.no_grad():
+                task.net[0].weight.fill_(float("nan"))
+
+    task.on_step = spoil
+    run = trainer(task, settings())
+    with pytest.raises(ValueError, match=r"loss/generator is nan at step 3.*last checkpoint is of step 2"):
+        run.fit()
+    assert checkpoint.checkpoint_steps(run.directory / "checkpoints") == [1, 2]
+
+
+def test_validation_in_between_is_logged(toy, settings, trainer):
+    run = trainer(toy(), settings({"validate_every": 3}))
+    run.fit()
+    lines = [json.loads(line) for line in (run.directory / "log.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines if "val/weights" in line] == [3, 6]
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default")
+def test_a_compiled_run_follows_the_eager_one(toy, settings, trainer):
+    eager = trainer(toy(), settings({"steps": 2}), "eager")
+    compiled = trainer(toy(), settings({"steps": 2, "compile": True}), "compiled")
+    eager.fit()
+    compiled.fit()
+    for name, value in _all_tensors(eager, 2).items():
+        torch.testing.assert_close(_all_tensors(compiled, 2)[name], value, rtol=1e-4, atol=1e-6)
