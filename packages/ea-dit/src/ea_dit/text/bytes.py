@@ -96,7 +96,8 @@ class QueryPool(nn.Module):
     def __init__(self, width: int, num_heads: int, num_tokens: int) -> None:
         super().__init__()
         self.num_heads = num_heads
-        self.queries_KD = nn.Parameter(torch.randn(num_tokens, width) * 0.5)
+        self.queries_KD = nn.Parameter(torch.empty(num_tokens, width))
+        nn.init.normal_(self.queries_KD, std=0.5)
         self.norm = nn.LayerNorm(width)
         self.to_q = nn.Linear(width, width)
         self.to_kv = nn.Linear(width, 2 * width)
@@ -128,7 +129,8 @@ class ByteTextEncoder(nn.Module):
         width = config.width
         self.embedding = nn.Embedding(PAD_ID + 1, width)
         self.shorten = nn.ModuleList([nn.Conv1d(width, width, 5, stride=2, padding=2) for _ in range(2)])
-        self.positions_LD = nn.Parameter(torch.randn(config.max_bytes // 4, width) * 0.02)
+        self.positions_LD = nn.Parameter(torch.empty(config.max_bytes // 4, width))
+        nn.init.normal_(self.positions_LD, std=0.02)
         self.layers = nn.ModuleList([EncoderLayer(width, config.num_heads) for _ in range(config.num_layers)])
         self.pool = QueryPool(width, config.num_heads, config.num_tokens)
         self.norm_out = nn.LayerNorm(width)

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from ea_kernels.runtime.files import (
     CONFIG_NAME,
@@ -80,6 +81,22 @@ def load_weights(
     return state
 
 
+class _WithoutValues(TorchFunctionMode):
+    """Leaves out the initialisation of weights that are about to be replaced.
+
+    On meta it computes nothing, yet torch imports its compiler for it, which takes seconds.
+    """
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        given = dict(kwargs or {})
+        initialises = getattr(func, "__module__", None) == "torch.nn.init"
+        if initialises or func in (Tensor.normal_, Tensor.uniform_, Tensor.fill_, Tensor.zero_):
+            return args[0] if args else given["tensor"]
+        return func(*args, **given)
+
+
 def load_into(
     build: Callable[[], M],
     path: str | Path,
@@ -111,7 +128,7 @@ def load_into(
     Raises:
         ValueError: If a tensor is missing, left over or has another shape; it names the tensor and the file.
     """
-    with torch.device("meta"):
+    with torch.device("meta"), _WithoutValues():
         model = build()
     expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     # Names and shapes first: a wrong checkpoint is refused before gigabytes are read.
