@@ -4,6 +4,7 @@ Shape letters: B batch, C channels, T frames, H height, W width.
 """
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ea_vae.layers.streaming import TemporalStream, first_frame_copies
@@ -37,8 +38,21 @@ class CausalConv3d(nn.Conv3d):
 
     def forward(self, x_BCTHW: Tensor, stream: TemporalStream | None = None) -> Tensor:
         """Convolve a whole clip (`stream` None) or the next slice of one."""
+        if stream is None and x_BCTHW.shape[2] == 1:
+            return self._image(x_BCTHW)
         if stream is None:
             x_BCTHW = torch.cat((first_frame_copies(x_BCTHW, TAPS - 1), x_BCTHW), dim=2)
         else:
             x_BCTHW = stream.extend(x_BCTHW, taps=TAPS, stride=self.stride[0])
         return super().forward(x_BCTHW)
+
+    def _image(self, x_BC1HW: Tensor) -> Tensor:
+        """An image meets every tap, so one 2-D convolution with their sum does the work of three."""
+        y_BCHW = F.conv2d(
+            x_BC1HW.squeeze(2),
+            self.weight.sum(dim=2),
+            self.bias,
+            self.stride[1:],
+            self.padding[1:],  # type: ignore[arg-type]
+        )
+        return y_BCHW.unsqueeze(2)
