@@ -7,13 +7,18 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 from safetensors import safe_open
+from safetensors.torch import load_file
 
 import ea_dit
 import ea_vae
 from ea_data.media import write_video
+from ea_dit.pipelines import load_components
 from ea_dit.text.bytes import load_byte_encoder
 from ea_train import cli, precompute
+from ea_train.bundle import bundle_model
+from ea_train.sources import ProceduralClips
 
 
 @pytest.fixture
@@ -54,6 +59,16 @@ def test_the_three_recipes_make_a_model(tmp_path, monkeypatch, capsys):
         facts = file.metadata()
     assert (facts["recipe"], facts["preset"], facts["steps"]) == ("default-dit", "tiny", "4")
     assert float(facts["val/loss"]) > 0
+    size = bundle_model(
+        vae=tmp_path / "vae/export",
+        text=tmp_path / "text/export",
+        transformer=tmp_path / "dit/export",
+        output=tmp_path / "model",
+        info={"name": "tiny"},
+        training={"steps": 4},
+    )
+    assert size == sum(path.stat().st_size for path in (tmp_path / "model").rglob("*.safetensors"))
+    assert load_components(tmp_path / "model", dtype="float32", device="cpu").text_encoder is not None
     # Finished runs answer at once and export again; another setting is another run.
     assert _train("default-dit", tmp_path / "dit", *parts) == 0
     assert _train("default-dit", tmp_path / "dit", *parts, "--set", "loop.seed=1") == 2
@@ -119,6 +134,16 @@ def test_a_mistake_is_one_line_and_status_2(arguments, message, fails, tmp_path)
     assert message in line
 
 
+def test_a_mistake_that_a_worker_finds_is_one_line_too(fails, tmp_path, monkeypatch):
+    def broken(self, index, **size):
+        raise ValueError("clip.mp4 is damaged")
+
+    monkeypatch.setattr(ProceduralClips, "clip", broken)
+    options = ["--preset", "tiny", "--device", "cpu", "--set", "loop.num_workers=1"]
+    line = fails("default-vae", *options, "--output", str(tmp_path / "run"))
+    assert line == "ea-train: error: ValueError: clip.mp4 is damaged"
+
+
 def test_no_recipe_is_a_mistake(fails):
     assert "RECIPE" in fails()
 
@@ -135,3 +160,27 @@ def test_help_needs_no_torch():
     assert done.stdout.endswith("[]\n")
     assert "--vae DIR" in done.stdout
     assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before < 1.0
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.filterwarnings("default")
+def test_kill_9_costs_nothing(tmp_path):
+    options = ["--preset", "tiny", "--device", "cpu", "--set", "loop.checkpoint_minutes=0"]
+    arguments = ["default-vae", *options, "--set", "loop.steps=8", "--output"]
+    code = "import sys; from ea_train.cli import main; sys.exit(main(sys.argv[1:]))"
+    command = [sys.executable, "-c", code, *arguments, str(tmp_path / "killed")]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if line.startswith("step 3/"):
+                process.kill()
+                break
+    assert not (tmp_path / "killed/export").exists()
+    assert cli.main([*arguments, str(tmp_path / "killed")]) == 0
+    assert cli.main([*arguments, str(tmp_path / "straight")]) == 0
+    last = "checkpoints/step-00000008"
+    for path in sorted((tmp_path / "straight" / last).glob("*.safetensors")):
+        expected, found = load_file(path), load_file(tmp_path / "killed" / last / path.name)
+        assert [name for name in expected if not torch.equal(expected[name], found[name])] == []
+    assert (tmp_path / "straight/tensorboard").is_dir()

@@ -62,11 +62,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (ValueError, OSError) as error:
         if arguments.debug:
             raise
-        print(f"ea-train: error: {error}", file=sys.stderr)
+        print(f"ea-train: error: {_message(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("stopped; the same command continues", file=sys.stderr)
         return 130
+
+
+def _message(error: Exception) -> str:
+    # An error of a worker process arrives with its traceback as text; the last line is the error itself.
+    text = str(error)
+    return text.strip().splitlines()[-1] if "Original Traceback" in text else text
 
 
 def _add_common(command: argparse.ArgumentParser) -> None:
