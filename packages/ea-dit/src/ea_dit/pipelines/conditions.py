@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ea_vae.latents import scale_latents
+
 CAMERA_SCALE = 6.0
 """Released camera models see ray maps times this."""
 
@@ -38,7 +40,7 @@ class Vae(Protocol):
 
 def encode_video(vae: Vae, video_BCTHW: Tensor) -> Tensor:
     """Encodes pixels -1 ... 1 to scaled latents: the posterior's mode times the scaling factor."""
-    return vae.encode(video_BCTHW).mode() * vae.config.scaling_factor
+    return scale_latents(vae.encode(video_BCTHW).mode(), vae.config.scaling_factor)
 
 
 def mask_video(

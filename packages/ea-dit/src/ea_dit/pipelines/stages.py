@@ -23,6 +23,7 @@ from ea_dit.pipelines.request import GenerationRequest
 from ea_dit.pipelines.variants import has_reference, variant_of
 from ea_dit.text.base import TextStates, concatenate
 from ea_dit.types import Conditioning
+from ea_vae.latents import to_unit_range, unscale_latents
 
 Noise = Callable[[tuple[int, ...]], Tensor]
 """Gives the next unit-normal draw of a shape; called for the initial noise first, then for pixel noise."""
@@ -243,9 +244,9 @@ def decode(parts: Components, latents_BCthw: Tensor, num_frames: int) -> Tensor:
     """Scaled latents to float32 frames 0 ... 1 (B, 3, T, H, W) on the CPU."""
     vae = parts.vae
     weight = next(vae.parameters())
-    unscaled = latents_BCthw.to(device=weight.device, dtype=weight.dtype) / vae.config.scaling_factor
-    frames = vae.decode(unscaled, num_frames=num_frames)
-    return (frames.float().clamp(-1, 1) / 2 + 0.5).clamp(0, 1).cpu()
+    scaled = latents_BCthw.to(device=weight.device, dtype=weight.dtype)
+    frames = vae.decode(unscale_latents(scaled, vae.config.scaling_factor), num_frames=num_frames)
+    return to_unit_range(frames).cpu()
 
 
 def to_float(pixels: Tensor) -> Tensor:
