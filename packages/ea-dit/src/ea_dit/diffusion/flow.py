@@ -15,6 +15,11 @@ from torch import Tensor
 CLASS_NAME = "FlowMatchEulerDiscreteScheduler"
 
 
+def shift_levels(sigma: Tensor, factor: float) -> Tensor:
+    """Moves noise levels towards 1: s sigma / (1 + (s - 1) sigma) (arXiv 2403.03206)."""
+    return factor * sigma / (1 + (factor - 1) * sigma)
+
+
 @dataclass(frozen=True, kw_only=True)
 class FlowMatching:
     """The flow and its sampling schedule, in the vocabulary of the released scheduler config.
@@ -53,7 +58,7 @@ class FlowMatching:
 
     @property
     def effective_shift(self) -> float:
-        """The factor s of sigma' = s sigma / (1 + (s - 1) sigma)."""
+        """The factor of `shift_levels`."""
         return math.exp(self.mu) if self.use_dynamic_shifting else self.shift
 
     def sigmas(self, num_steps: int) -> Tensor:
@@ -62,8 +67,7 @@ class FlowMatching:
             raise ValueError(f"num_steps must be at least 1, got {num_steps}")
         lowest = 1 / self.num_train_timesteps
         linear = torch.linspace(1.0, lowest, num_steps, dtype=torch.float64)
-        shift = self.effective_shift
-        shifted = shift * linear / (1 + (shift - 1) * linear)
+        shifted = shift_levels(linear, self.effective_shift)
         return torch.cat((shifted, shifted.new_zeros(1))).float()
 
     def timesteps(self, sigmas: Tensor) -> Tensor:
@@ -78,8 +82,7 @@ class FlowMatching:
             noise: Unit normal, same shape.
             sigma: One level, or one per sample (B,).
         """
-        if isinstance(sigma, Tensor) and sigma.ndim == 1:
-            sigma = sigma.view(-1, *([1] * (clean.ndim - 1))).to(clean.device)
+        sigma = _per_sample(sigma, clean)
         return (sigma * noise + (1.0 - sigma) * clean).to(clean.dtype)
 
     def target(self, clean: Tensor, noise: Tensor) -> Tensor:
@@ -88,14 +91,19 @@ class FlowMatching:
 
     def clean_from(self, noisy: Tensor, prediction: Tensor, sigma: Tensor | float) -> Tensor:
         """Returns the clean latents that a prediction at a noise level amounts to."""
-        if isinstance(sigma, Tensor) and sigma.ndim == 1:
-            sigma = sigma.view(-1, *([1] * (noisy.ndim - 1))).to(noisy.device)
-        return noisy - sigma * prediction
+        return noisy - _per_sample(sigma, noisy) * prediction
 
     def step(self, latents: Tensor, prediction: Tensor, sigma: Tensor, sigma_next: Tensor) -> Tensor:
         """One Euler step, computed in float32 and cast to the dtype of the prediction."""
         moved = latents.float() + (sigma_next - sigma) * prediction.float()
         return moved.to(prediction.dtype)
+
+
+def _per_sample(sigma: Tensor | float, like: Tensor) -> Tensor | float:
+    """Levels (B,) as (B, 1, ...) beside a batch; a single level as it is."""
+    if isinstance(sigma, Tensor) and sigma.ndim == 1:
+        return sigma.view(-1, *([1] * (like.ndim - 1))).to(like.device)
+    return sigma
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from ea_dit.diffusion.flow import shift_levels
+
 
 @dataclass(frozen=True, kw_only=True)
 class SigmaSampling:
@@ -15,7 +17,7 @@ class SigmaSampling:
         density: "uniform", or "logit_normal": sigma = sigmoid(n), n normal (arXiv 2403.03206).
         mean: Of n; positive means more noise.
         std: Of n.
-        shift: Moves levels towards noise afterwards, sigma' = s sigma / (1 + (s - 1) sigma); 1 leaves them.
+        shift: Factor by which `shift_levels` moves levels towards noise afterwards; 1 leaves them.
         stratified: One draw from each of B equal parts of the distribution instead of B independent ones.
     """
 
@@ -49,5 +51,4 @@ class SigmaSampling:
         u = u.clamp(1e-6, 1 - 1e-6)
         if self.density == "logit_normal":
             u = torch.sigmoid(self.mean + self.std * torch.special.ndtri(u))
-        sigma = self.shift * u / (1 + (self.shift - 1) * u)
-        return sigma.clamp(1e-5, 1 - 1e-5).float()
+        return shift_levels(u, self.shift).clamp(1e-5, 1 - 1e-5).float()
