@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ea_app.api.job import find_model
-from ea_app.api.output import SUFFIXES
 from ea_app.api.record import versions
 from ea_app.options import InputError
+from ea_data.media import OUTPUT_SUFFIXES
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def _encoders() -> Finding:
     missing += [] if features.check("webp") else ["webp"]
     if missing:
         return Finding("encoders", False, f"missing: {', '.join(missing)}")
-    return Finding("encoders", True, f"{', '.join(SUFFIXES)} can be written")
+    return Finding("encoders", True, f"{', '.join(OUTPUT_SUFFIXES)} can be written")
 
 
 def _model(name: str) -> Finding:

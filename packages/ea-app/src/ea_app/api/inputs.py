@@ -16,6 +16,9 @@ from ea_app.options import InputError, concerning
 from ea_data.media import probe, read_image, read_mask, read_video
 from ea_data.transforms import cover_crop, cover_crop_mask
 
+INPUT_KEYS = ("image", "last_image", "video", "mask")
+"""Options that name a file, and the fields of `GenerationRequest` that its pixels go to."""
+
 Size = tuple[int, int]
 """Width and height in pixels."""
 
@@ -74,7 +77,7 @@ def read_inputs(files: Mapping[str, str], size: Size, frames: int | None, prefer
     """Open the files of a job.
 
     Args:
-        files: Paths by option key: image, last_image, video, mask.
+        files: Paths by option key, see `INPUT_KEYS`.
         size: What they are cut to.
         frames: How many frames the job has; None lets a video decide.
         preferred_frames: At most so many frames are taken of a video that decides.
@@ -86,7 +89,7 @@ def read_inputs(files: Mapping[str, str], size: Size, frames: int | None, prefer
     sources: dict[str, Source] = {}
     notices: list[str] = []
     fps = None
-    for key in ("image", "last_image", "video", "mask"):
+    for key in INPUT_KEYS:
         if key not in files:
             continue
         field = key.replace("_", "-")

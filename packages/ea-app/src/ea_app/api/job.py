@@ -8,14 +8,13 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from ea_app.api.inputs import Source, read_inputs
+from ea_app.api.inputs import INPUT_KEYS, Source, read_inputs
 from ea_app.catalog import Model, ModelInfo, find
 from ea_app.options import Limits, complete, concerning, parse
 
 DRAWN_SEED_BITS = 31
 """Drawn seeds are short enough to be typed again."""
 
-_FILES = ("image", "last_image", "video", "mask")
 _MACHINE = ("model", "device", "dtype", "output")
 
 
@@ -97,7 +96,7 @@ def make_job(model: Model, /, **options: Any) -> Job:
     values = complete(
         {key: value for key, value in given.items() if key not in _MACHINE}, limits_of(model.info)
     )
-    files = {key: values[key] for key in _FILES if key in values}
+    files = {key: values[key] for key in INPUT_KEYS if key in values}
     size = values["size"]
     inputs = read_inputs(files, size, values.get("frames"), model.info.native_frames)
     notices = inputs.notices

@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ea_app.options import InputError
-
-SUFFIXES = (".mp4", ".gif", ".webp", ".png")
+from ea_data.media import OUTPUT_SUFFIXES
 
 
 def record_path(output: Path) -> Path:
@@ -40,8 +39,8 @@ def check_output(output: str | Path, frames: int) -> Path:
     """
     path = Path(output).expanduser()
     suffix = path.suffix.lower()
-    if suffix not in SUFFIXES:
-        raise InputError("output", f"must end with one of {', '.join(SUFFIXES)}; got {str(output)!r}")
+    if suffix not in OUTPUT_SUFFIXES:
+        raise InputError("output", f"must end with one of {', '.join(OUTPUT_SUFFIXES)}; got {str(output)!r}")
     if suffix == ".png" and frames > 1:
         raise InputError(
             "output", f".png holds one frame, not {frames}; use --frames 1, or .mp4, .gif or .webp"

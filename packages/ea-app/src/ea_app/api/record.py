@@ -10,14 +10,13 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from ea_app.api.inputs import Source, check_unchanged
+from ea_app.api.inputs import INPUT_KEYS, Source, check_unchanged
 from ea_app.api.output import record_path
 from ea_app.catalog import Model
 from ea_app.options import MAX_SEED, InputError, concerning
 from ea_data.media import read_metadata
 
 FORMAT = "ea-record/1"
-INPUTS = ("image", "last_image", "video", "mask")
 _NEEDED: Mapping[str, Mapping[str, type]] = {
     "request": {"prompt": str, "width": int, "height": int, "num_frames": int, "seed": int},
     "model": {"name": str, "fingerprint": str},
@@ -153,7 +152,7 @@ def _checked(path: Path, text: str) -> dict[str, Any]:
                 raise InputError("file", f"the record in {path} has no usable {name}")
     for name, entry in record["inputs"].items():
         whole = entry is None or (isinstance(entry, dict) and isinstance(entry.get("path"), str))
-        if name not in INPUTS or not whole or (entry and not _HASH.fullmatch(str(entry.get("xxh3")))):
+        if name not in INPUT_KEYS or not whole or (entry and not _HASH.fullmatch(str(entry.get("xxh3")))):
             raise InputError("file", f"the record in {path} has a broken input {name!r}")
     return record
 
