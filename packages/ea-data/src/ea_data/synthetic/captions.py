@@ -77,7 +77,7 @@ def _compose(
 
 
 def _choose(rng: random.Random | None, options: tuple[str, ...]) -> str:
-    """First option canonically; otherwise the first half of the time, else any."""
+    """The first option canonically; otherwise the first in four of ten draws, else any of them."""
     if rng is None or rng.random() < 0.4:
         return options[0]
     return options[rng.randrange(len(options))]
