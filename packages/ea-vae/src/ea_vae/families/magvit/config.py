@@ -27,7 +27,7 @@ IGNORED_KEYS = frozenset(
         "upcast_vae",
     )
 )
-# What a released config means when it leaves a key out (FACTS of the original loader, not of V5).
+# What a released config means when it leaves a key out: the defaults of the original class, not those of V5.
 RELEASED_DEFAULTS: Mapping[str, Any] = {
     "latent_channels": 4,
     "scaling_factor": 0.1825,
@@ -194,10 +194,6 @@ class MagvitConfig:
         if self.tile_stages != 4:
             released["ch_mult"] = [1] * self.tile_stages
         return released
-
-    def with_overrides(self, released: Mapping[str, Any]) -> Self:
-        """A copy with some keys of the released spelling replaced."""
-        return type(self).from_dict({**self.to_dict(), **released})
 
     def edited(self, **changes: Any) -> Self:
         """A copy with some fields replaced."""
