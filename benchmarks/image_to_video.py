@@ -5,6 +5,7 @@ their ground-truth clips.
 """
 
 import argparse
+from dataclasses import asdict
 
 import torch
 from torch import Tensor
@@ -57,11 +58,7 @@ def run(arguments: argparse.Namespace) -> Report:
         settings={
             "clips": len(scenes),
             "seed": arguments.seed,
-            "width": setup.width,
-            "height": setup.height,
-            "frames": setup.frames,
-            "steps": setup.steps,
-            "guidance": setup.guidance,
+            **asdict(setup),
         },
         details={"psnr": spreads, "rates": rates(seen), "mistakes": confusion(seen)},
     )

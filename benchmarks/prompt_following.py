@@ -5,6 +5,7 @@ each clip shows. Gate: the judge is right in at least 99 % of ground-truth clips
 """
 
 import argparse
+from dataclasses import asdict
 from pathlib import Path
 
 from contact_sheet import CLIPS, write_sheet
@@ -43,11 +44,7 @@ def run(arguments: argparse.Namespace) -> Report:
         settings={
             "prompts": len(scenes),
             "seed": arguments.seed,
-            "width": setup.width,
-            "height": setup.height,
-            "frames": setup.frames,
-            "steps": setup.steps,
-            "guidance": setup.guidance,
+            **asdict(setup),
             "batch": arguments.batch,
         },
         details={"by_language": rates_by_language(seen), "mistakes": confusion(seen)},

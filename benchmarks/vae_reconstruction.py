@@ -14,7 +14,7 @@ import torch
 from ea_app.api.engine import Engine
 from ea_data.media import VIDEO_SUFFIXES, read_video
 from ea_data.transforms import cover_crop
-from ea_vae import MagvitVae
+from ea_vae import MagvitVae, to_unit_range
 from metrics import IDENTICAL, Frames, psnr, ssim
 from report import GateError, Report, spread
 from sampling import Progress
@@ -73,9 +73,8 @@ def reconstruct(vae: MagvitVae, clip: Frames) -> Frames:
     weight = next(vae.parameters())
     pixels = torch.from_numpy(clip.copy()).movedim(-1, 0)[None].to(weight.device, weight.dtype) / 127.5 - 1
     with torch.no_grad():
-        pixels = vae.geometry.pad_frames(pixels)
         decoded = vae.decode(vae.encode(pixels).mode(), num_frames=len(clip))
-    restored = (decoded[0].float().clamp(-1, 1) + 1) * 127.5
+    restored = to_unit_range(decoded[0]) * 255
     return restored.round().to(torch.uint8).movedim(0, -1).cpu().numpy()
 
 
