@@ -63,7 +63,8 @@ def test_key_map_renames_every_tensor_and_back(name, diffusers):
         ({"attention_head_dim": 40}, "attention_head_dim must be a positive multiple of 16"),
         ({"in_channels": None}, "in_channels is missing"),
         ({"in_channels": 8}, "in_channels .8. must be at least out_channels"),
-        ({"num_layers": 0}, "num_layers must be at least 1"),
+        ({"num_layers": 0}, "num_layers must be a whole number of at least 1, got 0"),
+        ({"text_embed_dim": "wide"}, "text_embed_dim must be a whole number of at least 1, got 'wide'"),
     ],
 )
 def test_unsupported_config_is_refused_by_name(change, message):

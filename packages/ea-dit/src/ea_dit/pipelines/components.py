@@ -59,7 +59,7 @@ def load_components(
         device: "auto", "cpu", "cuda" or "cuda:N".
 
     Raises:
-        ValueError: If a part is missing or not understood.
+        ValueError: If a part is missing or not understood, or transformer and autoencoder do not fit.
     """
     directory = Path(directory)
     for part in ("transformer", "vae", "text_encoder"):
@@ -68,9 +68,16 @@ def load_components(
     place = resolve_device(device)
     number = resolve_dtype(dtype, place)
     scheduler = directory / "scheduler" / "scheduler_config.json"
+    transformer = load_transformer(directory / "transformer", dtype=number, device=place)
+    vae = load_vae(directory / "vae", dtype=number, device=place)
+    if transformer.config.out_channels != vae.config.latent_channels:
+        raise ValueError(
+            f"{directory}: out_channels of the transformer must be latent_channels of the vae, "
+            f"got {transformer.config.out_channels} and {vae.config.latent_channels}"
+        )
     return Components(
-        transformer=load_transformer(directory / "transformer", dtype=number, device=place),
-        vae=load_vae(directory / "vae", dtype=number, device=place),
+        transformer=transformer,
+        vae=vae,
         text_encoder=load_text_encoder(directory, dtype=number, device=place),
         flow=FlowMatching.from_dict(read_json(scheduler)) if scheduler.is_file() else FlowMatching(),
     )

@@ -47,6 +47,10 @@ class ByteEncoderConfig:
 
     def __post_init__(self) -> None:
         """Refuse sizes that do not fit together."""
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+                raise ValueError(f"{field.name} must be a whole number of at least 1, got {value!r}")
         if self.max_bytes < 4 or self.max_bytes % 4:
             raise ValueError(f"max_bytes must be a positive multiple of 4, got {self.max_bytes}")
         if self.width % self.num_heads:
@@ -186,7 +190,11 @@ def load_byte_encoder(
     Raises:
         ValueError: A missing, extra or misshapen tensor, or an unknown config key.
     """
-    config = ByteEncoderConfig.from_dict(read_config(directory))
+    values = read_config(directory)
+    try:
+        config = ByteEncoderConfig.from_dict(values)
+    except ValueError as error:
+        raise ValueError(f"{directory}/config.json: {error}") from None
     return load_into(lambda: ByteTextEncoder(config), directory, dtype=dtype, device=device)
 
 

@@ -5,6 +5,18 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, Self
 
 CLASS_NAME = "EasyAnimateTransformer3DModel"
+_WHOLE_NUMBERS = (
+    "num_layers",
+    "num_attention_heads",
+    "attention_head_dim",
+    "in_channels",
+    "out_channels",
+    "patch_size",
+    "text_embed_dim",
+    "time_embed_dim",
+    "sample_height",
+    "sample_width",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,10 +93,11 @@ class MMDiTConfig:
         _require("timestep_activation_fn", self.timestep_activation_fn, "silu")
         _require("time_position_encoding_type", self.time_position_encoding_type, "3d_rope")
         _require("dropout", self.dropout, 0)
-        for name in ("num_layers", "num_attention_heads", "in_channels", "out_channels", "patch_size"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if self.attention_head_dim < 16 or self.attention_head_dim % 16:
+        for name in _WHOLE_NUMBERS:
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+                raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
+        if self.attention_head_dim % 16:
             raise ValueError(
                 f"attention_head_dim must be a positive multiple of 16, got {self.attention_head_dim}"
             )
