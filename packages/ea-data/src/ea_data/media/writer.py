@@ -115,20 +115,18 @@ def _write_mp4(path: Path, frames: Frames, fps: float, crf: int, metadata: str |
 def _write_animation(path: Path, frames: Frames, fps: float, metadata: str | None) -> None:
     pictures = [Image.fromarray(picture) for picture in frames]
     ticks = np.arange(len(frames) + 1) / fps
-    options: dict[str, Any]
+    options: dict[str, Any] = {}
     if path.suffix.lower() == ".gif":
         pictures = [picture.quantize(256, dither=Image.Dither.NONE) for picture in pictures]
         # A gif counts hundredths of a second, and browsers slow down what lasts less than two.
         durations = [max(20, int(step) * 10) for step in np.diff(np.round(ticks * 100))]
-        options = {"format": "GIF", "disposal": 1}
-        note = {} if metadata is None else {"comment": metadata.encode()}
+        options |= {"format": "GIF", "disposal": 1}
+        options |= {} if metadata is None else {"comment": metadata.encode()}
     else:
         durations = [int(step) for step in np.diff(np.round(ticks * 1000))]
-        options = {"format": "WEBP", "lossless": True}
-        note = {} if metadata is None else {"xmp": xmp_packet(metadata)}
-    pictures[0].save(
-        path, save_all=True, append_images=pictures[1:], duration=durations, loop=0, **options, **note
-    )
+        options |= {"format": "WEBP", "lossless": True}
+        options |= {} if metadata is None else {"xmp": xmp_packet(metadata)}
+    pictures[0].save(path, save_all=True, append_images=pictures[1:], duration=durations, loop=0, **options)
 
 
 def _write_png(path: Path, frames: Frames, metadata: str | None) -> Path:
