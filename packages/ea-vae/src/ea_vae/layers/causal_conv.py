@@ -53,6 +53,6 @@ class CausalConv3d(nn.Conv3d):
             self.weight.sum(dim=2),
             self.bias,
             self.stride[1:],
-            self.padding[1:],  # type: ignore[arg-type]
+            self.padding[1:],
         )
         return y_BCHW.unsqueeze(2)

@@ -73,7 +73,8 @@ def judge(frames: NDArray[np.uint8]) -> Verdict:
     background = fit_background(small)
     behind = background.at(small)
     sightings = find_objects(small, foreground(small, behind))
-    found = [(seen.area, _describe(small, behind, seen)) for seen in sightings]
+    described = [(seen.area, _describe(small, behind, seen)) for seen in sightings]
+    found = [(area, judged) for area, judged in described if judged is not None]
     found.sort(key=lambda pair: -pair[0])
     kind, names = _name_background(background)
     return Verdict(
@@ -90,17 +91,21 @@ def _shrunk(frames: NDArray[np.uint8]) -> Float:
     return cut.reshape(count, height, factor, width, factor, 3).mean(axis=(2, 4), dtype=np.float32)
 
 
-def _describe(frames: Float, behind: Float, seen: Sighting) -> JudgedObject:
+def _describe(frames: Float, behind: Float, seen: Sighting) -> JudgedObject | None:
     short = min(frames.shape[1:3])
     pictures, rows = [], []
     for time, region in seen.regions.items():
         alpha, left, top = _soft_mask(frames[time], behind[min(time, len(behind) - 1)], region, seen.rgb)
         area = float(alpha.sum())
+        if area < 1:  # a smear that fades into the background has no outline in this frame
+            continue
         steps_y, steps_x = np.arange(alpha.shape[0]), np.arange(alpha.shape[1])
         x, y = float((alpha.sum(0) * steps_x).sum() / area), float((alpha.sum(1) * steps_y).sum() / area)
         radius = math.sqrt(area / math.pi)
         pictures.append(sample(alpha, x, y, radius))
         rows.append((x + left, y + top, radius))
+    if not pictures:
+        return None
     compared = match(np.stack(pictures))
     x, y, radius = np.array(rows, dtype=np.float32).T
     votes = (compared.distance * (radius**2)[:, None]).sum(axis=0) / (radius**2).sum()
