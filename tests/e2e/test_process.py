@@ -57,6 +57,8 @@ def test_ctrl_c_is_one_line_and_leaves_nothing(tmp_path, tiny_model):
         stderr=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
+        # A background job of a shell ignores Ctrl-C, and so would its children.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
     )
     lines = iter(process.stderr.readline, "")
     assert any(line.startswith("denoising") for line in lines)
