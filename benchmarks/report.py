@@ -42,21 +42,25 @@ def write_report(
     """Print the figures with their bars and write everything as JSON.
 
     Returns:
-        Whether every measured figure reaches its bar.
+        Whether every figure that has a bar was measured and reaches it.
     """
     bars = {bar.figure: bar for bar in benchmark.bars if bar.figure in report.figures}
     passed = {figure: bar.passed(report.figures[figure]) for figure, bar in bars.items()}
+    unmeasured = [bar.figure for bar in benchmark.bars if bar.figure not in report.figures]
     for figure, value in report.figures.items():
         verdict = (
             f"  bar {bars[figure]}: {'passed' if passed[figure] else 'MISSED'}" if figure in bars else ""
         )
         print(f"{figure:<28} {value:>9.4g}{verdict}")
+    for figure in unmeasured:
+        print(f"{figure:<28} not measured")
     content = {
         "benchmark": name,
         "about": benchmark.about,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "figures": {figure: _short(value) for figure, value in report.figures.items()},
         "bars": {figure: {"bar": str(bar), "passed": passed[figure]} for figure, bar in bars.items()},
+        "not_measured": unmeasured,
         "gate": dict(report.gate),
         "settings": dict(report.settings),
         "model": dict(model),
@@ -67,7 +71,7 @@ def write_report(
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     print(f"wrote {path}")
-    return all(passed.values())
+    return all(passed.values()) and not unmeasured
 
 
 def spread(values: Sequence[float]) -> dict[str, float]:
