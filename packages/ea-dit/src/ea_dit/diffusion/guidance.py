@@ -17,10 +17,18 @@ class Guidance:
     Attributes:
         scale: g = negative + scale (positive - negative); 1 and below switch guidance off.
         rescale: Share of g that is brought back to the standard deviation of the positive prediction.
+        cfg_channel: Only that many leading channels are guided, the others are the positive prediction's;
+            None guides all. Open-Sora's released configs say 3; a learned variance is never guided.
     """
 
     scale: float = 1.0
     rescale: float = 0.0
+    cfg_channel: int | None = None
+
+    def __post_init__(self) -> None:
+        """Refuses impossible values."""
+        if self.cfg_channel is not None and self.cfg_channel < 1:
+            raise ValueError(f"cfg_channel must be at least 1, got {self.cfg_channel}")
 
     @property
     def active(self) -> bool:
@@ -32,6 +40,12 @@ class Guidance:
         if not self.active:
             return prediction
         negative, positive = prediction.chunk(2)
+        if self.cfg_channel is None:
+            return self._guide(negative, positive)
+        guided = self._guide(negative[:, : self.cfg_channel], positive[:, : self.cfg_channel])
+        return torch.cat((guided, positive[:, self.cfg_channel :]), dim=1)
+
+    def _guide(self, negative: Tensor, positive: Tensor) -> Tensor:
         guided = negative + self.scale * (positive - negative)
         if self.rescale > 0:
             axes = tuple(range(1, guided.ndim))
