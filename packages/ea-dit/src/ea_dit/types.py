@@ -1,6 +1,6 @@
 """Small types that the whole package shares."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from torch import Tensor
 
@@ -15,25 +15,32 @@ class Conditioning:
         inpaint_latents: Mask channel(s) followed by masked-video latents, appended to the input channels.
         control_latents: Control signal (and reference) latents, appended after the inpaint channels.
         ref_latents: Reference image latents, T = 1, turned into tokens (`ref_channels` models).
-        clip_states: (B, L, clip_channels) image tokens (`clip_channels` models); need `ref_latents`.
-        text_mask: (B, M) boolean, True at real tokens; None attends to all of them. Open-Sora: a mask with
-            fewer rows than the text is tiled, so that a null caption is cut to the prompt's length.
-        frame_mask: (B, T) boolean, False for frames that are at timestep 0 (Open-Sora).
-        num_frames: (B,) length of the clip as a condition (Open-Sora 1.1), as the four below.
-        height: (B,) pixels.
-        width: (B,) pixels.
-        aspect_ratio: (B,) as the model was trained on it.
-        fps: (B,) frames per second.
+        clip_states: Image features of CLIP: (B, L, channels) patch tokens, or the pooled (B, channels) for V3;
+            V5 models read them together with `ref_latents`.
+        clip_mask: (B, tokens) 1 where an image token that the model makes of `clip_states` counts, 0 where
+            not.
+        resolution: (B, 2) height and width in pixels, for models that are told the size.
+        aspect_ratio: (B, 1) height / width.
     """
 
     inpaint_latents: Tensor | None = None
     control_latents: Tensor | None = None
     ref_latents: Tensor | None = None
     clip_states: Tensor | None = None
-    text_mask: Tensor | None = None
-    frame_mask: Tensor | None = None
-    num_frames: Tensor | None = None
-    height: Tensor | None = None
-    width: Tensor | None = None
+    clip_mask: Tensor | None = None
+    resolution: Tensor | None = None
     aspect_ratio: Tensor | None = None
-    fps: Tensor | None = None
+
+    def require_only(self, *allowed: str) -> None:
+        """Refuses what a model has no input for.
+
+        Args:
+            *allowed: Names of the attributes that the model takes.
+
+        Raises:
+            ValueError: If another one is given, naming it.
+        """
+        for field in fields(self):
+            if field.name not in allowed and getattr(self, field.name) is not None:
+                takes = f"it takes {', '.join(allowed)}" if allowed else "it takes no conditions"
+                raise ValueError(f"the model has no input for {field.name}; {takes}")
