@@ -21,6 +21,9 @@ class Conditioning:
             not.
         resolution: (B, 2) height and width in pixels, for models that are told the size.
         aspect_ratio: (B, 1) height / width.
+        frame_mask: (B, T) boolean, False for frames that are at timestep 0 (Open-Sora).
+        num_frames: (B,) length of the clip, for models that are told it.
+        fps: (B,) frames per second, for models that are told it.
     """
 
     inpaint_latents: Tensor | None = None
@@ -30,6 +33,9 @@ class Conditioning:
     clip_mask: Tensor | None = None
     resolution: Tensor | None = None
     aspect_ratio: Tensor | None = None
+    frame_mask: Tensor | None = None
+    num_frames: Tensor | None = None
+    fps: Tensor | None = None
 
     def require_only(self, *allowed: str) -> None:
         """Refuses what a model has no input for.
