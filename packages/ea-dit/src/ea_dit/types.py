@@ -31,6 +31,10 @@ class Conditioning:
     ref_latents: Tensor | None = None
     clip_states: Tensor | None = None
     clip_mask: Tensor | None = None
+    text_mask: Tensor | None = None
+    second_text_mask: Tensor | None = None
+    size_ids: Tensor | None = None
+    clip_mask: Tensor | None = None
     resolution: Tensor | None = None
     aspect_ratio: Tensor | None = None
     frame_mask: Tensor | None = None
