@@ -19,6 +19,8 @@ class Conditioning:
             V5 models read them together with `ref_latents`.
         clip_mask: (B, tokens) 1 where an image token that the model makes of `clip_states` counts, 0 where
             not.
+        size_ids: (B, 6) original height and width, target height and width, crop top and left in pixels (V4);
+            None for what released pipelines pass for the size of the latents.
         resolution: (B, 2) height and width in pixels, for models that are told the size.
         aspect_ratio: (B, 1) height / width.
         frame_mask: (B, T) boolean, False for frames that are at timestep 0 (Open-Sora).
@@ -31,10 +33,7 @@ class Conditioning:
     ref_latents: Tensor | None = None
     clip_states: Tensor | None = None
     clip_mask: Tensor | None = None
-    text_mask: Tensor | None = None
-    second_text_mask: Tensor | None = None
     size_ids: Tensor | None = None
-    clip_mask: Tensor | None = None
     resolution: Tensor | None = None
     aspect_ratio: Tensor | None = None
     frame_mask: Tensor | None = None
