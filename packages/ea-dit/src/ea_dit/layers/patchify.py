@@ -35,18 +35,22 @@ class PatchEmbed(nn.Module):
         return F.linear(patches, self.weight.flatten(1), self.bias)
 
 
-def unpatchify(tokens_BLK: Tensor, *, grid: tuple[int, int, int], patch_size: int) -> Tensor:
-    """Puts tokens of K = C P P numbers, channel first, back into a video.
+def unpatchify(
+    tokens_BLK: Tensor, *, grid: tuple[int, int, int], patch_size: int, channel_last: bool = False
+) -> Tensor:
+    """Puts tokens of K = C P P numbers back into a video.
 
     Args:
         tokens_BLK: Tokens.
         grid: Tokens along time, rows, columns.
         patch_size: P.
+        channel_last: Whether a token's numbers are ordered (row, column, channel) instead of (channel, row,
+            column).
 
     Returns:
         (B, C, T, H, W).
     """
     t, h, w = grid
-    return rearrange(
-        tokens_BLK, "b (t h w) (c p q) -> b c t (h p) (w q)", t=t, h=h, w=w, p=patch_size, q=patch_size
-    )
+    token = "p q c" if channel_last else "c p q"
+    pattern = f"b (t h w) ({token}) -> b c t (h p) (w q)"
+    return rearrange(tokens_BLK, pattern, t=t, h=h, w=w, p=patch_size, q=patch_size)

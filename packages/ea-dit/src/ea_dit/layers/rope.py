@@ -29,6 +29,43 @@ def fit_grid(grid: tuple[int, int], base: tuple[int, int]) -> tuple[tuple[int, i
     return (round((base_height - size_h) / 2), size_h), (round((base_width - size_w) / 2), size_w)
 
 
+def rope_2d(
+    grid: tuple[int, int],
+    head_dim: int,
+    *,
+    base: tuple[int, int],
+    theta: float = 10000.0,
+    device: torch.device | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Cosines and sines of the angles of every token of a picture.
+
+    The first half of the head's channels encodes the column, the second half the row.
+
+    Args:
+        grid: Rows and columns of tokens.
+        head_dim: Channels of one head, a multiple of 4.
+        base: Base grid, rows and columns.
+        theta: Base of the frequencies theta^(-2i / channels).
+        device: Where to make them.
+
+    Returns:
+        cos_LP and sin_LP, float32, one entry per token and pair of channels.
+    """
+    if head_dim % 4:
+        raise ValueError(f"head_dim must be a multiple of 4 for 2D rotary positions, got {head_dim}")
+    rows, columns = grid
+    (top, height), (left, width) = fit_grid(grid, base)
+    steps = {"dtype": torch.float32, "device": device}
+    y = top + height * torch.arange(rows, **steps) / rows
+    x = left + width * torch.arange(columns, **steps) / columns
+    count = head_dim // 2
+    frequencies = theta ** (-torch.arange(0, count, 2, **steps) / count)
+    x_half = (x[:, None] * frequencies).expand(rows, -1, -1)
+    y_half = (y[:, None] * frequencies)[:, None].expand(-1, columns, -1)
+    angles_LP = torch.cat((x_half, y_half), dim=-1).flatten(0, 1)
+    return angles_LP.cos(), angles_LP.sin()
+
+
 def rope_3d(
     grid: tuple[int, int, int],
     head_dim: int,
