@@ -15,7 +15,7 @@ class Conditioning:
         inpaint_latents: Mask channel(s) followed by masked-video latents, appended to the input channels.
         control_latents: Control signal (and reference) latents, appended after the inpaint channels.
         ref_latents: Reference image latents, T = 1, turned into tokens (`ref_channels` models).
-        clip_states: Image features of CLIP: (B, L, channels) patch tokens, or the pooled (B, channels) for V3;
+        clip_states: Features of CLIP: (B, L, channels) patch tokens, or the pooled (B, channels) for V3;
             V5 models read them together with `ref_latents`.
         clip_mask: (B, tokens) 1 where an image token that the model makes of `clip_states` counts, 0 where
             not.

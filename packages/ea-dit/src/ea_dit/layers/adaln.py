@@ -1,8 +1,9 @@
 """Adaptive layer norms. Shapes: B batch, L tokens, D width, C condition width.
 
-The condition that they take has its SiLU already applied: it is the same for all of them.
+The condition of `JointAdaNorm` and `OutputHead` has its SiLU already applied: it is the same for all of them.
 """
 
+import torch
 from torch import Tensor, nn
 
 from ea_kernels import ops
@@ -63,3 +64,41 @@ class OutputHead(nn.Module):
             self.first_norm(x_BLD), scale, shift, norm.weight, norm.bias, eps=norm.eps
         )
         return self.projection(x_BLD)
+
+
+class ModulationTable(nn.Module):
+    """Learned rows that are added to what is computed once per step for all blocks (adaLN-single).
+
+    Args:
+        rows: Number of vectors, for example six: shift, scale and gate of attention and MLP.
+        width: D.
+    """
+
+    def __init__(self, rows: int, width: int) -> None:
+        super().__init__()
+        self.table = nn.Parameter(torch.randn(rows, width) / width**0.5)
+
+    def forward(self, shared_BRD: Tensor) -> tuple[Tensor, ...]:
+        """Returns one (B, D) per row; `shared_BRD` may have a single row that counts for all."""
+        return (self.table + shared_BRD).unbind(dim=1)
+
+
+class TableHead(nn.Module):
+    """LayerNorm without affine, shift and scale from a table plus the timestep, projection to patches.
+
+    Args:
+        width: D.
+        out_features: Numbers per token.
+        eps: Of the norm.
+    """
+
+    def __init__(self, width: int, out_features: int, *, eps: float = 1e-6) -> None:
+        super().__init__()
+        self.eps = eps
+        self.modulation = ModulationTable(2, width)
+        self.projection = nn.Linear(width, out_features)
+
+    def forward(self, x_BLD: Tensor, time_BD: Tensor) -> Tensor:
+        """Returns (B, L, out_features); `time_BD` is the timestep embedding without SiLU."""
+        shift, scale = self.modulation(time_BD[:, None])
+        return self.projection(ops.modulated_layer_norm(x_BLD, scale, shift, eps=self.eps))

@@ -1,13 +1,104 @@
-"""Joint attention over video and text tokens.
+"""Attention over one stream, from one stream to another, and jointly over video and text tokens.
 
-Shapes: B batch, L video tokens, M text tokens, H heads, D width, K head width.
+Shapes: B batch, L (video) tokens, S context tokens, M text tokens, H heads, D width, K head width.
 """
+
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
 from ea_kernels import ops
 from ea_kernels.nn import LayerNorm
+
+PADDING_BIAS = -10000.0
+"""What released models add to the scores of padding; finite, so that padding alone is still attended to."""
+
+
+def padding_bias(mask_BM: Tensor, *, dtype: torch.dtype) -> Tensor:
+    """Turns a padding mask into an additive attention mask.
+
+    Args:
+        mask_BM: 1 where a token counts, 0 where it is padding.
+        dtype: That of the queries.
+
+    Returns:
+        (B, 1, 1, M): 0 or `PADDING_BIAS`.
+    """
+    return ((1.0 - mask_BM.to(dtype)) * PADDING_BIAS)[:, None, None]
+
+
+class Attention(nn.Module):
+    """Self-attention of a stream, or cross-attention from it to a context.
+
+    Args:
+        width: D.
+        num_heads: H.
+        head_dim: K.
+        context_width: Width of the context's tokens, None for D.
+        bias: Whether the query, key and value projections have one; the output projection always has.
+        norm: Makes the per-head norm of queries, and that of keys, from K; None without.
+        rope_first: Turn queries and keys before their norms, not after.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        num_heads: int,
+        head_dim: int,
+        *,
+        context_width: int | None = None,
+        bias: bool = True,
+        norm: Callable[[int], nn.Module] | None = None,
+        rope_first: bool = False,
+    ) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.rope_first = rope_first
+        inner, source = num_heads * head_dim, width if context_width is None else context_width
+        self.query = nn.Linear(width, inner, bias=bias)
+        self.key = nn.Linear(source, inner, bias=bias)
+        self.value = nn.Linear(source, inner, bias=bias)
+        self.query_norm = None if norm is None else norm(head_dim)
+        self.key_norm = None if norm is None else norm(head_dim)
+        self.out = nn.Linear(inner, width)
+
+    def forward(
+        self,
+        x_BLD: Tensor,
+        context_BSE: Tensor | None = None,
+        *,
+        mask: Tensor | None = None,
+        rope: tuple[Tensor, Tensor] | None = None,
+    ) -> Tensor:
+        """Attends.
+
+        Args:
+            x_BLD: Tokens that ask.
+            context_BSE: Tokens that are asked, None for x itself.
+            mask: As in `ea_kernels.ops.attention`.
+            rope: Cosines and sines of the positions of x; they turn the queries, and the keys where x itself
+                is asked.
+
+        Returns:
+            The update, same shape as x.
+        """
+        source = x_BLD if context_BSE is None else context_BSE
+        q_BLHK = self.query(x_BLD).unflatten(-1, (self.num_heads, -1))
+        k_BSHK = self.key(source).unflatten(-1, (self.num_heads, -1))
+        v_BSHK = self.value(source).unflatten(-1, (self.num_heads, -1))
+        turn_keys = rope if context_BSE is None else None
+        q_BLHK = self._placed(q_BLHK, self.query_norm, rope)
+        k_BSHK = self._placed(k_BSHK, self.key_norm, turn_keys)
+        return self.out(ops.attention(q_BLHK, k_BSHK, v_BSHK, mask=mask).flatten(2))
+
+    def _placed(self, x_BLHK: Tensor, norm: nn.Module | None, rope: tuple[Tensor, Tensor] | None) -> Tensor:
+        """Queries or keys, normed and turned."""
+        if rope is not None and self.rope_first:
+            x_BLHK = ops.apply_rotary(x_BLHK, *rope)
+        if norm is not None:
+            x_BLHK = norm(x_BLHK)
+        return ops.apply_rotary(x_BLHK, *rope) if rope is not None and not self.rope_first else x_BLHK
 
 
 class AttentionStream(nn.Module):

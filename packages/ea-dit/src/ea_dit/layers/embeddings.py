@@ -1,4 +1,4 @@
-"""Embeddings of timesteps and text. Shapes: B batch, L tokens, D width, C condition width."""
+"""Embeddings of timesteps, sizes and text. Shapes: B batch, L tokens, N numbers, D, C and E widths."""
 
 import math
 
@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ea_kernels import ops
 from ea_kernels.nn import RMSNorm
 
 
@@ -76,3 +77,30 @@ class TextEmbed(nn.Module):
         if self.norm is not None:
             states_BLE = self.norm(states_BLE)
         return self.projection(states_BLE)
+
+
+def embed_numbers(embed: TimestepEmbed, values_BN: Tensor) -> Tensor:
+    """Embeds several numbers per sample (sizes, ratios, rates) by one network, side by side.
+
+    Returns:
+        (B, N * width of the embedding).
+    """
+    return embed(values_BN.flatten()).unflatten(0, tuple(values_BN.shape)).flatten(1)
+
+
+class CaptionEmbed(nn.Module):
+    """Linear, tanh-approximated GELU, Linear: text (or image) states to tokens.
+
+    Args:
+        in_width: Width of the states.
+        width: Width of the result, and in between.
+    """
+
+    def __init__(self, in_width: int, width: int) -> None:
+        super().__init__()
+        self.inner = nn.Linear(in_width, width)
+        self.outer = nn.Linear(width, width)
+
+    def forward(self, states_BLE: Tensor) -> Tensor:
+        """Returns (B, L, width)."""
+        return self.outer(ops.gelu(self.inner(states_BLE), tanh=True))

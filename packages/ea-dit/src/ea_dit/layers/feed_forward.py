@@ -1,4 +1,4 @@
-"""The token-wise MLP."""
+"""The token-wise MLPs."""
 
 from torch import Tensor, nn
 
@@ -21,3 +21,21 @@ class FeedForward(nn.Module):
     def forward(self, x_BLD: Tensor) -> Tensor:
         """Returns the update, same shape."""
         return self.down(ops.gelu(self.up(x_BLD), tanh=True))
+
+
+class GatedFeedForward(nn.Module):
+    """Linear to values and gates, value * exact GELU of the gate, Linear down.
+
+    Args:
+        width: Width of the tokens.
+        hidden: Width in between, of the values and of the gates.
+    """
+
+    def __init__(self, width: int, hidden: int) -> None:
+        super().__init__()
+        self.up = nn.Linear(width, 2 * hidden)
+        self.down = nn.Linear(hidden, width)
+
+    def forward(self, x_BLD: Tensor) -> Tensor:
+        """Returns the update, same shape."""
+        return self.down(ops.geglu(self.up(x_BLD)))
