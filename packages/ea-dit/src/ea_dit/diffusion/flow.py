@@ -12,6 +12,8 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
+from ea_dit.diffusion.loop import Draw, Memory, kept_steps
+
 CLASS_NAME = "FlowMatchEulerDiscreteScheduler"
 
 
@@ -123,8 +125,7 @@ class EulerFlowSampler:
 
     def __post_init__(self) -> None:
         """Makes the schedule."""
-        # As released, min(int(n strength), n) steps; a strength too small for even one step runs the last.
-        kept = max(min(int(self.num_steps * self.strength), self.num_steps), 1)
+        kept = kept_steps(self.num_steps, self.strength)
         object.__setattr__(self, "sigmas", self.flow.sigmas(self.num_steps)[self.num_steps - kept :])
 
     @property
@@ -136,7 +137,20 @@ class EulerFlowSampler:
         """Returns the latents that the run starts from: noise, or a clean video noised to the first level."""
         return noise if clean is None else self.flow.add_noise(clean, noise, float(self.sigmas[0]))
 
-    def step(self, index: int, latents: Tensor, prediction: Tensor) -> Tensor:
-        """Returns the latents after step `index`."""
+    def model_input(self, index: int, latents: Tensor) -> Tensor:
+        """Returns the latents as they are."""
+        del index
+        return latents
+
+    def step(
+        self,
+        index: int,
+        latents: Tensor,
+        prediction: Tensor,
+        memory: Memory,
+        draw: Draw | None = None,
+    ) -> tuple[Tensor, Memory]:
+        """Returns the latents after step `index`; nothing is remembered or drawn."""
+        del draw
         sigma, sigma_next = self.sigmas[index], self.sigmas[index + 1]
-        return self.flow.step(latents, prediction, sigma, sigma_next)
+        return self.flow.step(latents, prediction, sigma, sigma_next), memory

@@ -1,33 +1,96 @@
-"""The denoise loop."""
+"""The denoise loop, and what a solver must offer to be run by it."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
 Predictor = Callable[[Tensor, Tensor], Tensor]
-"""(latents, timestep scalar) to the guided prediction, same shape as the latents."""
+"""(model input, timestep scalar) to the guided prediction, same shape as the latents."""
+
+PredictorAt = Callable[[int, int], Predictor]
+"""(index of the model call, number of calls) to the predictor of that call."""
 
 StepHook = Callable[[int, int, Tensor], None]
 """Called after every step with the number of steps done, their total, and the latents."""
+
+Draw = Callable[[tuple[int, ...]], Tensor]
+"""Gives the next unit-normal draw of a shape."""
 
 
 class Cancelled(Exception):  # noqa: N818  (it is no error: the caller asked for it)
     """The caller asked to stop."""
 
 
+@dataclass(frozen=True)
+class Memory:
+    """What a solver remembers of the steps before; it goes into a step and comes out of it.
+
+    Attributes:
+        outputs: Earlier outputs of the network in the form the solver works with, the newest last.
+        base: Latents that the evaluations of one step share, where a step takes several.
+        partial: Weighted sum of those evaluations so far.
+    """
+
+    outputs: tuple[Tensor, ...] = ()
+    base: Tensor | None = None
+    partial: Tensor | None = None
+
+
 class Sampler(Protocol):
-    """A solver with the schedule of one run."""
+    """A solver with the schedule of one run. It is immutable: runs differ only in what is passed."""
 
     @property
     def timesteps(self) -> Tensor:
-        """The network's timestep of every step."""
+        """The network's timestep of every model call."""
         ...
 
-    def step(self, index: int, latents: Tensor, prediction: Tensor) -> Tensor:
-        """Returns the latents after step `index`."""
+    def start(self, noise: Tensor, clean: Tensor | None = None) -> Tensor:
+        """Returns the latents of the first step: of noise, or of a clean video noised to that level."""
         ...
+
+    def model_input(self, index: int, latents: Tensor) -> Tensor:
+        """Returns the latents as the network takes them at call `index`."""
+        ...
+
+    def step(
+        self, index: int, latents: Tensor, prediction: Tensor, memory: Memory, draw: Draw | None
+    ) -> tuple[Tensor, Memory]:
+        """Returns the latents after call `index`, and the memory for the next.
+
+        Raises:
+            ValueError: If the solver adds noise and `draw` is None.
+        """
+        ...
+
+
+def draws(generator: torch.Generator) -> Draw:
+    """Draws from a generator on the CPU, so that a seed means the same on every device."""
+    return lambda shape: torch.randn(shape, generator=generator)
+
+
+def drawn(draw: Draw | None, like: Tensor) -> Tensor:
+    """The next draw, in the shape, dtype and place of `like`; an error if there is nothing to draw from."""
+    if draw is None:
+        raise ValueError("draw must be given: this sampler adds noise in every step")
+    return draw(tuple(like.shape)).to(device=like.device, dtype=like.dtype)
+
+
+def kept_steps(num_steps: int, strength: float) -> int:
+    """How many of a schedule's steps, the last ones, are run.
+
+    As released, min(int(n strength), n); a strength too small for even one step runs the last.
+
+    Raises:
+        ValueError: If there are no steps, or strength is outside (0, 1].
+    """
+    if num_steps < 1:
+        raise ValueError(f"num_steps must be at least 1, got {num_steps}")
+    if not 0 < strength <= 1:
+        raise ValueError(f"strength must be above 0 and at most 1, got {strength}")
+    return max(min(int(num_steps * strength), num_steps), 1)
 
 
 def denoise(
@@ -35,15 +98,32 @@ def denoise(
     latents: Tensor,
     sampler: Sampler,
     *,
+    draw: Draw | None = None,
     on_step: StepHook | None = None,
     should_stop: Callable[[], bool] | None = None,
 ) -> Tensor:
-    """Runs a sampler over its schedule.
+    """Runs a sampler over its schedule with one predictor; see `denoise_steps`."""
+    return denoise_steps(
+        lambda index, total: predict, latents, sampler, draw=draw, on_step=on_step, should_stop=should_stop
+    )
+
+
+def denoise_steps(
+    predictor_at: PredictorAt,
+    latents: Tensor,
+    sampler: Sampler,
+    *,
+    draw: Draw | None = None,
+    on_step: StepHook | None = None,
+    should_stop: Callable[[], bool] | None = None,
+) -> Tensor:
+    """Runs a sampler over its schedule; the guided network may differ from step to step.
 
     Args:
-        predict: The guided network.
-        latents: Where to start.
+        predictor_at: Gives the guided network of a step.
+        latents: Where to start, as `sampler.start` returned it.
         sampler: Solver and schedule.
+        draw: Source of the noise that ancestral and SDE samplers add; others never ask.
         on_step: See `StepHook`.
         should_stop: Asked before every step.
 
@@ -52,13 +132,17 @@ def denoise(
 
     Raises:
         Cancelled: If `should_stop` said so.
+        ValueError: If the sampler needs noise and `draw` is None.
     """
     timesteps = sampler.timesteps
+    total = len(timesteps)
+    memory = Memory()
     with torch.no_grad():
         for index, timestep in enumerate(timesteps):
             if should_stop is not None and should_stop():
-                raise Cancelled(f"stopped after {index} of {len(timesteps)} steps")
-            latents = sampler.step(index, latents, predict(latents, timestep))
+                raise Cancelled(f"stopped after {index} of {total} steps")
+            prediction = predictor_at(index, total)(sampler.model_input(index, latents), timestep)
+            latents, memory = sampler.step(index, latents, prediction, memory, draw)
             if on_step is not None:
-                on_step(index + 1, len(timesteps), latents)
+                on_step(index + 1, total, latents)
     return latents
