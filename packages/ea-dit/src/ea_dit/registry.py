@@ -12,13 +12,16 @@ from typing import Any, TypeAlias
 
 import torch
 
+from ea_dit.families.hunyuan3d import Hunyuan3D, Hunyuan3DConfig
+from ea_dit.families.hunyuan3d import keymap as hunyuan3d_keymap
+from ea_dit.families.hunyuan3d.config import CLASS_NAME as HUNYUAN3D
 from ea_dit.families.mmdit import MMDiT, MMDiTConfig
 from ea_dit.families.mmdit import keymap as mmdit_keymap
 from ea_dit.families.mmdit.config import CLASS_NAME as MMDIT
 from ea_kernels.runtime.device import resolve_device, resolve_dtype
 from ea_kernels.runtime.weights import KeyMap, load_into, read_config, save_checkpoint, stored_shapes
 
-Transformer: TypeAlias = MMDiT
+Transformer: TypeAlias = MMDiT | Hunyuan3D
 """Any of the networks; a further family joins with `|`."""
 
 
@@ -61,6 +64,12 @@ FAMILIES: tuple[Family, ...] = (
         build=MMDiT,
         key_map=mmdit_keymap.key_map,
         is_diffusers_layout=mmdit_keymap.is_diffusers_layout,
+    ),
+    Family(
+        class_names=(HUNYUAN3D,),
+        read=Hunyuan3DConfig.from_dict,
+        build=Hunyuan3D,
+        key_map=hunyuan3d_keymap.key_map,
     ),
 )
 

@@ -1,6 +1,7 @@
 """What the V4 family makes of timestep, sizes, text and image before its blocks.
 
-Shapes: B batch, N second encoder's tokens, F their width, S patch tokens, Q image tokens, E their width, D width.
+Shapes: B batch, N second encoder's tokens, F their width, S patch tokens, Q image tokens, E their width,
+D width.
 """
 
 import math

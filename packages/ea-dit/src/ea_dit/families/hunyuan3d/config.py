@@ -125,7 +125,7 @@ class Hunyuan3DConfig:
             _require_multiple("out_channels", self.out_channels, 2)
         if self.in_channels < self.latent_channels:
             raise ValueError(
-                f"in_channels ({self.in_channels}) must be at least the latents' {self.latent_channels} channels"
+                f"in_channels ({self.in_channels}) must be at least the latents' ({self.latent_channels})"
             )
         if self.enable_clip_in_inpaint:
             self._check_image_tokens()

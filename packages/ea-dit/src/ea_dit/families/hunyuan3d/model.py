@@ -1,7 +1,7 @@
 """The V4 denoiser.
 
-Shapes: B batch, C channels, T latent frames, H and W latent size, L video tokens, M and N tokens of the two text
-encoders, Q image tokens, D width, E width of text and image tokens.
+Shapes: B batch, C channels, T latent frames, H and W latent size, L video tokens, M and N tokens of the two
+text encoders, Q image tokens, D width, E width of text and image tokens.
 """
 
 import torch
@@ -77,7 +77,8 @@ class Hunyuan3D(nn.Module):
 
         Args:
             hidden_BCTHW: Noisy latents, H and W multiples of the patch size.
-            timestep_B: One timestep per sample in 0 ... 999; its dtype's rounding counts, as in released runs.
+            timestep_B: One timestep per sample in 0 ... 999; its dtype's rounding counts, as in released
+                runs.
             text_BME: States of the first encoder, `text_len` of them.
             second_text_BNF: States of the second encoder, `text_len_t5` of them.
             text_mask_BM: 1 at tokens, 0 at padding, which a learned vector replaces; None = no padding.
