@@ -14,5 +14,5 @@ PRESETS: Mapping[str, Hunyuan3DConfig] = MappingProxyType(
         "v4-t2v": replace(_INPAINT, in_channels=4, enable_clip_in_inpaint=False),
     }
 )
-"""Configurations by "<version>-<variant>". Released files are of the inpaint variant; the sizes are those of the
-HunyuanDiT that V4 starts from."""
+"""Configurations by "<version>-<variant>". Released files are of the inpaint variant; the sizes are those of
+the HunyuanDiT that V4 starts from."""
