@@ -1,6 +1,6 @@
 """Causal video autoencoders (MAGVIT, 4x8x8) in the EasyAnimate and diffusers checkpoint layouts."""
 
-from ea_vae.execution import ExecutionPlan
+from ea_vae.execution import ExecutionPlan, VideoAutoencoder, latents_to_frames
 from ea_vae.families.magvit.config import MagvitConfig
 from ea_vae.families.magvit.model import MagvitVae
 from ea_vae.geometry import LatentGeometry, crop_video
@@ -17,7 +17,9 @@ __all__ = [
     "Posterior",
     "TemporalCache",
     "VaeSpec",
+    "VideoAutoencoder",
     "crop_video",
+    "latents_to_frames",
     "load_vae",
     "save_vae",
     "scale_latents",

@@ -1,1 +1,1 @@
-"""Layers that the autoencoder families share."""
+"""What the autoencoder families share: layers, and reading the values of their configs."""

@@ -1,4 +1,4 @@
-"""Convolution over time and space that never looks into the future.
+"""Convolution over time and space that does not look into the future, unless it is told to.
 
 Shape letters: B batch, C channels, T frames, H height, W width.
 """
@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ea_vae.layers.streaming import TemporalStream, first_frame_copies
+from ea_vae.layers.streaming import TemporalPass, first_frame_copies
 
 TAPS = 3
 
@@ -15,8 +15,8 @@ TAPS = 3
 class CausalConv3d(nn.Conv3d):
     """A 3x3x3 convolution, causal in time.
 
-    Before the first frame of a clip the first frame is repeated twice. Later slices of the same clip see the
-    frames that the stream carries.
+    Before the first frame of a clip the first frame is repeated twice. A slice of a clip sees the frames that
+    its pass puts around it.
 
     Args:
         in_channels: Input channels.
@@ -36,8 +36,8 @@ class CausalConv3d(nn.Conv3d):
         padding = (0, 1, 1) if pad_space else (0, 0, 0)
         super().__init__(in_channels, out_channels, TAPS, stride=stride, padding=padding)
 
-    def forward(self, x_BCTHW: Tensor, stream: TemporalStream | None = None) -> Tensor:
-        """Convolve a whole clip (`stream` None) or the next slice of one."""
+    def forward(self, x_BCTHW: Tensor, stream: TemporalPass | None = None) -> Tensor:
+        """Convolve a whole clip (`stream` None) or a slice of one."""
         if stream is None and x_BCTHW.shape[2] == 1:
             return self._image(x_BCTHW)
         if stream is None:

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ea_vae.layers.causal_conv import CausalConv3d
-from ea_vae.layers.streaming import TemporalStream
+from ea_vae.layers.streaming import TemporalPass
 
 
 class Downsampler(nn.Module):
@@ -19,13 +19,13 @@ class Downsampler(nn.Module):
         super().__init__()
         self.conv = CausalConv3d(channels, channels, stride=(2 if halve_time else 1, 2, 2), pad_space=False)
 
-    def forward(self, x_BCTHW: Tensor, stream: TemporalStream | None = None) -> Tensor:
+    def forward(self, x_BCTHW: Tensor, stream: TemporalPass | None = None) -> Tensor:
         """[B, C, T, H, W] -> [B, C, T', H/2, W/2]."""
         return self.conv(F.pad(x_BCTHW, (0, 1, 0, 1)), stream)
 
 
 class Upsampler(nn.Module):
-    """Double H and W, convolve, then with `double_time` double the frames except the first of the clip.
+    """Double H and W, convolve, then with `double_time` double the frames (the first of a clip stays single).
 
     Args:
         channels: Channels.
@@ -39,14 +39,14 @@ class Upsampler(nn.Module):
         self.double_time = double_time
         self.linear_time = linear_time
 
-    def forward(self, x_BCTHW: Tensor, stream: TemporalStream | None = None) -> Tensor:
-        """[B, C, T, H, W] -> [B, C, T', 2H, 2W]; T' is 2T - 1 at the start of a clip, else 2T."""
+    def forward(self, x_BCTHW: Tensor, stream: TemporalPass | None = None) -> Tensor:
+        """[B, C, T, H, W] -> [B, C, T', 2H, 2W]; T' is 2T, or 2T - 1 if the first frame stays single."""
         # Not F.interpolate: automatic mixed precision would send it through float32.
         x_BTHWC = repeat(x_BCTHW, "b c t h w -> b t (h 2) (w 2) c")
         x_BCTHW = self.conv(rearrange(x_BTHWC, "b t h w c -> b c t h w"), stream)
         if not self.double_time:
             return x_BCTHW
-        if stream is not None and not stream.at_start:
+        if stream is not None and not stream.keeps_first:
             return self._double(x_BCTHW)
         if x_BCTHW.shape[2] == 1:
             return x_BCTHW

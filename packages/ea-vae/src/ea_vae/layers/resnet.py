@@ -5,7 +5,7 @@ from torch.nn import functional as F
 
 from ea_vae.layers.causal_conv import CausalConv3d
 from ea_vae.layers.norm import ClipGroupNorm
-from ea_vae.layers.streaming import TemporalStream
+from ea_vae.layers.streaming import TemporalPass
 
 
 class ResidualLayer(nn.Module):
@@ -28,7 +28,7 @@ class ResidualLayer(nn.Module):
             nn.Conv3d(in_channels, out_channels, 1) if in_channels != out_channels else nn.Identity()
         )
 
-    def forward(self, x_BCTHW: Tensor, stream: TemporalStream | None = None) -> Tensor:
+    def forward(self, x_BCTHW: Tensor, stream: TemporalPass | None = None) -> Tensor:
         """[B, in_channels, T, H, W] -> [B, out_channels, T, H, W]."""
         h_BCTHW = self.conv1(F.silu(self.norm1(x_BCTHW)), stream)
         h_BCTHW = self.conv2(F.silu(self.norm2(h_BCTHW)), stream)

@@ -1,15 +1,53 @@
-"""State that a causal network carries from one temporal slice to the next.
+"""What a temporal slice of a clip sees of the frames around it.
 
-A clip may go through a causal network in slices. Every 3-tap convolution then needs the last input frames
-of the slice before. Those frames are collected in a `TemporalCache`, which goes into a pass and comes out
-of it; no module remembers anything.
+A clip may go through a network in slices. At its ends every 3-tap convolution needs frames that the slice
+does not have. A causal network takes them from the slice before: they are collected in a `TemporalCache`,
+which goes into a pass and comes out of it; no module remembers anything. Other networks put zeros there.
+Layers get the choice as a `TemporalPass`, or None for a whole clip: causal, its first frame repeated before.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import Protocol
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
+
+
+class TemporalPass(Protocol):
+    """One forward call of an encoder or decoder on one slice."""
+
+    @property
+    def keeps_first(self) -> bool:
+        """Whether the first frame of the slice stays single where frames are doubled."""
+        ...
+
+    def extend(self, x_BCTHW: Tensor, *, taps: int, stride: int) -> Tensor:
+        """Put the frames around a slice that a convolution needs.
+
+        Args:
+            x_BCTHW: The slice.
+            taps: Temporal kernel size of the convolution.
+            stride: Temporal stride of the convolution.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class ZeroPass:
+    """A slice on its own, with zero frames before and after it.
+
+    Attributes:
+        keeps_first: See `TemporalPass`; for a single picture.
+    """
+
+    keeps_first: bool = False
+
+    def extend(self, x_BCTHW: Tensor, *, taps: int, stride: int) -> Tensor:
+        """Put as many zero frames on both sides as keep the length at stride 1."""
+        return F.pad(x_BCTHW, (0, 0, 0, 0, taps // 2, taps // 2))
 
 
 @dataclass(frozen=True)
@@ -33,22 +71,22 @@ class TemporalCache:
 class TemporalStream:
     """Cursor over a cache during one pass: every convolution takes its past from it and leaves its future.
 
-    It lives for one forward call of an encoder or decoder. A network is always traversed in the same order,
-    so the position in the cache identifies the convolution.
+    It is the `TemporalPass` of one forward call of an encoder or decoder. A network is always traversed in
+    the same order, so the position in the cache identifies the convolution.
+
+    Args:
+        cache: What came out with the slice before; empty at the beginning of a clip.
+        single_start: Whether the first frame of a clip stays single where frames are doubled.
     """
 
-    def __init__(self, cache: TemporalCache) -> None:
+    def __init__(self, cache: TemporalCache, *, single_start: bool = True) -> None:
         self.at_start = cache.at_start
+        self.keeps_first = single_start and cache.at_start
         self._past: Iterator[Tensor] = iter(cache.tails)
         self._future: list[Tensor] = []
 
     def extend(self, x_BCTHW: Tensor, *, taps: int, stride: int) -> Tensor:
         """Put the past frames in front of a slice and keep its tail for the next one.
-
-        Args:
-            x_BCTHW: The slice.
-            taps: Temporal kernel size of the convolution.
-            stride: Temporal stride of the convolution.
 
         Returns:
             The slice with `taps - 1` copies of its first frame in front at the beginning of a clip, else with
@@ -67,3 +105,18 @@ class TemporalStream:
 def first_frame_copies(x_BCTHW: Tensor, count: int) -> Tensor:
     """A view of `count` copies of the first frame, [B, C, count, H, W]."""
     return x_BCTHW[:, :, :1].expand(-1, -1, count, -1, -1)
+
+
+def cut_frames(x_BCTHW: Tensor, length: int | None, *, first: int | None = None) -> list[Tensor]:
+    """Consecutive slices of a clip.
+
+    Args:
+        x_BCTHW: The clip.
+        length: Frames per slice, fewer in the last one; None puts all that remain into one.
+        first: Frames in the first slice if it has another length.
+    """
+    num_frames = x_BCTHW.shape[2]
+    length = num_frames if length is None else length
+    start = min(length if first is None else first, num_frames)
+    edges = (0, *range(start, num_frames, length), num_frames)
+    return [x_BCTHW[:, :, begin:end] for begin, end in pairwise(edges)]

@@ -1,1 +1,1 @@
-"""MAGVIT-style causal video autoencoder of V5 and V5.1."""
+"""MAGVIT-style video autoencoder of V2 to V5.1."""

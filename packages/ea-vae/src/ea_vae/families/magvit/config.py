@@ -1,16 +1,18 @@
 """Configuration of the MAGVIT family and its released spelling."""
 
-import ast
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
-from typing import Any, Literal, Self
+from dataclasses import dataclass, replace
+from typing import Any, Literal, Self, get_args
 
+from ea_vae.families.magvit.temporal import TEMPORAL_MODES, TemporalMode
 from ea_vae.geometry import LatentGeometry
+from ea_vae.layers.config_values import as_json, check_stages, check_types, label, read_values
 
 DOWN_BLOCKS = ("SpatialDownBlock3D", "SpatialTemporalDownBlock3D")
 UP_BLOCKS = ("SpatialUpBlock3D", "SpatialTemporalUpBlock3D")
 CLASS_NAME = "AutoencoderKLMagvit"
-MODE_FLAGS = ("cache_mag_vae", "cache_compression_vae", "slice_compression_vae", "slice_mag_vae")
+# In the order in which they are read: the first that is set decides.
+MODE_FLAGS = tuple(mode.flag for mode in TEMPORAL_MODES.values() if mode.flag is not None)
 
 # Keys of released configs that change nothing in this network.
 IGNORED_KEYS = frozenset(
@@ -82,8 +84,10 @@ _RENAMED = {
     "mid_block_num_attention_heads": "mid_attention_heads",
 }
 
-TemporalMode = Literal["cached", "whole"]
-MidAttention = Literal["none", "spatial"]
+_NAMES = {name: name for name in _SAME_NAME} | _RENAMED
+
+TemporalModeName = Literal["cached", "cached-decoder", "neighbours", "slices", "whole"]
+MidAttention = Literal["none", "3d", "spatial", "temporal", "spatial_temporal"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,11 +107,16 @@ class MagvitConfig:
         act_fn: Activation; only "silu" exists.
         per_frame_norm: Norm statistics per frame, which makes the result independent of temporal slicing,
             and nearest (instead of linear) doubling of frames.
-        mid_attention: Attention between the coarsest residual layers.
+        mid_attention: Attention between the coarsest residual layers: over all positions of all frames of a
+            slice ("3d"), within frames ("spatial"), over the frames at each position, or the latter two.
         mid_attention_heads: Its number of heads.
-        temporal_mode: "cached" cuts a clip into slices and carries convolution state; "whole" does not cut.
-        encoder_slice_frames: Frames per encoder slice after the first frame.
-        decoder_slice_latents: Latent frames per decoder slice after the first.
+        temporal_mode: How the network goes through a clip. "cached" (V5, V5.1): the first frame alone, then
+            slices that see the frames before them. "cached-decoder" (V4): encoded in independent slices,
+            decoded in slices that see the frames before them. "neighbours" (V3): encoded in independent
+            slices, decoded in slices that see those before and after at the coarsest resolution. "slices"
+            (V2): independent causal slices. "whole": no cuts.
+        encoder_slice_frames: Frames per encoder slice (after a frame that goes alone).
+        decoder_slice_latents: Latent frames per decoder slice (the same).
         scaling_factor: A transformer sees latents multiplied by this.
         use_tiling: Spatial tiles in both directions.
         use_tiling_encoder: Spatial tiles when encoding.
@@ -129,7 +138,7 @@ class MagvitConfig:
     per_frame_norm: bool = True
     mid_attention: MidAttention = "none"
     mid_attention_heads: int = 1
-    temporal_mode: TemporalMode = "cached"
+    temporal_mode: TemporalModeName = "cached"
     encoder_slice_frames: int = 4
     decoder_slice_latents: int = 1
     scaling_factor: float = 0.7125
@@ -141,15 +150,27 @@ class MagvitConfig:
     tile_stages: int = 4
 
     def __post_init__(self) -> None:
-        _check_types(self)
-        _check_network(self)
+        check_types(self, _RENAMED)
+        check_stages(self, {"down_block_types": DOWN_BLOCKS, "up_block_types": UP_BLOCKS})
+        _check_attention(self)
         _check_execution(self)
 
     @property
     def geometry(self) -> LatentGeometry:
         """Compression in time and space, counted from the stages."""
         halvings = self.down_block_types[:-1]
-        return LatentGeometry(time=2 ** halvings.count(DOWN_BLOCKS[1]), space=2 ** len(halvings))
+        return LatentGeometry(
+            time=2 ** halvings.count(DOWN_BLOCKS[1]),
+            space=2 ** len(halvings),
+            rule=self.mode.rule,
+            slice_frames=self.encoder_slice_frames,
+            slice_latents=self.decoder_slice_latents,
+        )
+
+    @property
+    def mode(self) -> TemporalMode:
+        """The way through time that `temporal_mode` names."""
+        return TEMPORAL_MODES[self.temporal_mode]
 
     @classmethod
     def from_dict(cls, released: Mapping[str, Any]) -> Self:
@@ -159,38 +180,31 @@ class MagvitConfig:
         the class that wrote the file.
 
         Raises:
-            ValueError: On an unknown key, a value out of range, or a temporal mode of V2 to V4.
+            ValueError: On an unknown key or a value out of range.
         """
-        given = {name: value for name, value in released.items() if not name.startswith("_")}
+        given = {name: value for name, value in released.items() if name not in IGNORED_KEYS}
         defaults = RELEASED_DEFAULTS if _EASYANIMATE_KEYS & given.keys() else DIFFUSERS_DEFAULTS
-        values = {**defaults, **{name: value for name, value in given.items() if name not in IGNORED_KEYS}}
+        values = {**defaults, **given}
+        multipliers = values.pop("ch_mult", None) or (1, 2, 4, 4)
+        if values.get("block_out_channels") is None:
+            values["block_out_channels"] = [released.get("ch", 128) * factor for factor in multipliers]
         arguments: dict[str, Any] = {
             "temporal_mode": _temporal_mode({flag: bool(values.pop(flag, False)) for flag in MODE_FLAGS}),
             "mid_attention": _mid_attention(values),
+            "tile_stages": len(multipliers),
         }
-        multipliers = values.pop("ch_mult", None) or (1, 2, 4, 4)
-        arguments["tile_stages"] = len(multipliers)
-        if values.get("block_out_channels") is None:
-            values["block_out_channels"] = [given.get("ch", 128) * factor for factor in multipliers]
-        for name, value in values.items():
-            field = _RENAMED.get(name, name)
-            if name not in _RENAMED and name not in _SAME_NAME:
-                known = ", ".join(sorted((*_SAME_NAME, *_RENAMED, *_EASYANIMATE_KEYS)))
-                raise ValueError(f"vae config: unknown key {name!r}; known keys: {known}")
-            arguments[field] = _as_tuple(name, value) if name.endswith(("_channels", "_types")) else value
-        return cls(**arguments)
+        return cls(**arguments, **read_values(values, names=_NAMES, known_elsewhere=_EASYANIMATE_KEYS))
 
     def to_dict(self) -> dict[str, Any]:
         """The released spelling, readable by `from_dict` and by the original programs."""
         released: dict[str, Any] = {"_class_name": CLASS_NAME}
-        for name in _SAME_NAME:
-            value = getattr(self, name)
-            released[name] = list(value) if isinstance(value, tuple) else value
-        released |= {name: getattr(self, field) for name, field in _RENAMED.items()}
-        released |= dict.fromkeys(MODE_FLAGS, False) | {"cache_mag_vae": self.temporal_mode == "cached"}
+        released |= {name: as_json(getattr(self, field)) for name, field in _NAMES.items()}
+        released |= {flag: flag == self.mode.flag for flag in MODE_FLAGS}
         released["mid_block_type"] = "MidBlock3D"
         released["mid_block_use_attention"] = self.mid_attention != "none"
-        released["mid_block_attention_type"] = "spatial"
+        released["mid_block_attention_type"] = (
+            "spatial" if self.mid_attention == "none" else self.mid_attention
+        )
         if self.tile_stages != 4:
             released["ch_mult"] = [1] * self.tile_stages
         return released
@@ -200,95 +214,36 @@ class MagvitConfig:
         return replace(self, **changes)
 
 
-def _temporal_mode(flags: Mapping[str, bool]) -> TemporalMode:
-    chosen = next((flag for flag in MODE_FLAGS if flags[flag]), None)
-    if chosen is None:
-        return "whole"
-    if chosen == "cache_mag_vae":
-        return "cached"
-    raise ValueError(
-        f"vae config: {chosen} selects a temporal mode of V2 to V4, which is not supported yet; "
-        "supported are cache_mag_vae (V5, V5.1) and no flag at all"
-    )
+def _temporal_mode(flags: Mapping[str, bool]) -> str:
+    modes = TEMPORAL_MODES.items()
+    return next(name for name, mode in modes if mode.flag is None or flags[mode.flag])
 
 
-def _mid_attention(values: dict[str, Any]) -> MidAttention:
+def _mid_attention(values: dict[str, Any]) -> str:
     used = values.pop("mid_block_use_attention", True)
     kind = values.pop("mid_block_attention_type", "3d")
-    if not used:
-        return "none"
-    if kind != "spatial":
-        raise ValueError(f"vae config: mid_block_attention_type must be 'spatial', got {kind!r}")
-    return "spatial"
+    return kind if used else "none"
 
 
-def _as_tuple(name: str, value: object) -> Any:
-    if isinstance(value, str):
-        # V2-era configs hold the list as the text of a Python tuple.
-        try:
-            value = ast.literal_eval(value)
-        except (SyntaxError, ValueError):
-            raise ValueError(f"vae config: {name} must be a list, got {value!r}") from None
-    return tuple(value) if isinstance(value, list | tuple) else value
-
-
-def _check_network(config: MagvitConfig) -> None:
-    stages = len(config.block_out_channels)
-    if stages < 2:
-        raise ValueError(f"block_out_channels must name at least 2 stages, got {config.block_out_channels!r}")
-    for name, allowed in (("down_block_types", DOWN_BLOCKS), ("up_block_types", UP_BLOCKS)):
-        kinds = getattr(config, name)
-        if len(kinds) != stages or any(kind not in allowed for kind in kinds):
-            raise ValueError(f"{name} must hold {stages} of {', '.join(allowed)}; got {kinds!r}")
-    for channels in config.block_out_channels:
-        if channels % config.norm_num_groups:
-            raise ValueError(
-                f"norm_num_groups ({config.norm_num_groups}) must divide block_out_channels, got {channels}"
-            )
-    if config.act_fn not in ("silu", "swish"):
-        raise ValueError(f"act_fn must be 'silu', got {config.act_fn!r}")
-    if config.mid_attention not in ("none", "spatial"):
-        raise ValueError(f"mid_attention must be 'none' or 'spatial', got {config.mid_attention!r}")
+def _check_attention(config: MagvitConfig) -> None:
+    if config.mid_attention not in get_args(MidAttention):
+        kinds = ", ".join(get_args(MidAttention))
+        raise ValueError(
+            f"mid_attention (mid_block_attention_type) must be one of {kinds}; got {config.mid_attention!r}"
+        )
     if config.block_out_channels[-1] % config.mid_attention_heads:
         raise ValueError(f"mid_attention_heads must divide {config.block_out_channels[-1]}")
 
 
 def _check_execution(config: MagvitConfig) -> None:
+    if config.temporal_mode not in TEMPORAL_MODES:
+        raise ValueError(
+            f"temporal_mode must be one of {', '.join(TEMPORAL_MODES)}; got {config.temporal_mode!r}"
+        )
     time, frames = config.geometry.time, config.encoder_slice_frames
-    if config.temporal_mode not in ("cached", "whole"):
-        raise ValueError(f"temporal_mode must be 'cached' or 'whole', got {config.temporal_mode!r}")
-    if config.temporal_mode == "cached" and frames % time:
-        raise ValueError(f"{_label('encoder_slice_frames')} must be a multiple of {time}, got {frames}")
+    cuts = config.temporal_mode != "whole"
+    if cuts and config.mode.whole_groups and frames % time:
+        name = label("encoder_slice_frames", _RENAMED)
+        raise ValueError(f"{name} must be a multiple of {time}, got {frames}")
     if not 0.0 <= config.tile_overlap_factor < 1.0:
         raise ValueError(f"tile_overlap_factor must be in [0, 1), got {config.tile_overlap_factor}")
-
-
-def _label(field: str) -> str:
-    """Name of a field for a message, with the released key where it differs."""
-    released = next((name for name, ours in _RENAMED.items() if ours == field), None)
-    return field if released is None else f"{field} ({released})"
-
-
-def _check_types(config: MagvitConfig) -> None:
-    for field in fields(config):
-        value, default = getattr(config, field.name), field.default
-        if isinstance(default, tuple):
-            wanted = "must be a list" if not isinstance(value, tuple) else None
-            wanted = wanted or next(filter(None, (_wanted(item, default[0]) for item in value)), None)
-        else:
-            wanted = _wanted(value, default)
-        if wanted is not None:
-            raise ValueError(f"{_label(field.name)} {wanted}, got {value!r}")
-
-
-def _wanted(value: object, example: object) -> str | None:
-    """What a value of the kind of the example must be; None if it is."""
-    if isinstance(example, bool):
-        return None if isinstance(value, bool) else "must be true or false"
-    if isinstance(value, bool):
-        return "must not be true or false"
-    if isinstance(example, int):
-        return None if isinstance(value, int) and value >= 1 else "must be a whole number of at least 1"
-    if isinstance(example, float):
-        return None if isinstance(value, int | float) else "must be a number"
-    return None if isinstance(value, str) else "must be text"

@@ -5,6 +5,22 @@ EasyAnimate's names; diffusers' class of the same name uses the same ones for th
 
 from ea_kernels.runtime.weights import KeyMap, Rename
 
+# Two attentions in a row are numbered: {l} is then followed by 0 (within frames) and 1 (over frames).
+_ATTENTIONS = tuple(
+    Rename(
+        f"{{side}}.mid_block.attentions.{index}.{released}.{{p}}",
+        f"{{side}}.mid.attentions.{index}.{ours}.{{p}}",
+    )
+    for index in ("{l}", "{l}.{child}")
+    for released, ours in (
+        ("group_norm", "norm"),
+        ("to_q", "query"),
+        ("to_k", "key"),
+        ("to_v", "value"),
+        ("to_out", "out"),
+    )
+)
+
 KEY_MAP = KeyMap(
     (
         Rename("encoder.down_blocks.{b}.convs.{l}.{rest*}", "encoder.stages.{b}.layers.{l}.{rest*}"),
@@ -12,11 +28,7 @@ KEY_MAP = KeyMap(
         Rename("decoder.up_blocks.{b}.convs.{l}.{rest*}", "decoder.stages.{b}.layers.{l}.{rest*}"),
         Rename("decoder.up_blocks.{b}.upsampler.{rest*}", "decoder.stages.{b}.resample.{rest*}"),
         Rename("{side}.mid_block.convs.{l}.{rest*}", "{side}.mid.layers.{l}.{rest*}"),
-        Rename("{side}.mid_block.attentions.{l}.group_norm.{p}", "{side}.mid.attentions.{l}.norm.{p}"),
-        Rename("{side}.mid_block.attentions.{l}.to_q.{p}", "{side}.mid.attentions.{l}.query.{p}"),
-        Rename("{side}.mid_block.attentions.{l}.to_k.{p}", "{side}.mid.attentions.{l}.key.{p}"),
-        Rename("{side}.mid_block.attentions.{l}.to_v.{p}", "{side}.mid.attentions.{l}.value.{p}"),
-        Rename("{side}.mid_block.attentions.{l}.to_out.{p}", "{side}.mid.attentions.{l}.out.{p}"),
+        *_ATTENTIONS,
         Rename("{side}.conv_norm_out.{p}", "{side}.norm_out.{p}"),
     )
 )

@@ -1,25 +1,23 @@
-"""The MAGVIT-style causal video autoencoder of V5 and V5.1.
+"""The MAGVIT-style video autoencoder of V2 to V5.1.
 
+The generations share this network; `temporal.py` knows how each goes through a clip.
 Shape letters: B batch, C channels, K latent channels, T frames, H height, W width. Pixels lie in [-1, 1].
 Module names are ours; `keymap.py` knows the released ones.
 """
 
 from itertools import pairwise
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ea_vae.execution import ExecutionPlan, run_decode, run_encode
+from ea_vae.execution import ExecutionPlan, VideoAutoencoder
 from ea_vae.families.magvit.config import DOWN_BLOCKS, UP_BLOCKS, MagvitConfig
-from ea_vae.geometry import LatentGeometry
-from ea_vae.latents import Posterior
-from ea_vae.layers.attention import FrameAttention
+from ea_vae.layers.attention import ClipAttention
 from ea_vae.layers.causal_conv import CausalConv3d
 from ea_vae.layers.norm import ClipGroupNorm
 from ea_vae.layers.resample import Downsampler, Upsampler
 from ea_vae.layers.resnet import ResidualLayer
-from ea_vae.layers.streaming import TemporalCache, TemporalStream
+from ea_vae.layers.streaming import TemporalCache, TemporalPass, TemporalStream
 
 
 class Stage(nn.Module):
@@ -30,11 +28,11 @@ class Stage(nn.Module):
         self.layers = nn.ModuleList(layers)
         self.resample = resample
 
-    def forward(self, x_BCTHW: Tensor, stream: TemporalStream | None) -> Tensor:
+    def forward(self, x_BCTHW: Tensor, around: TemporalPass | None) -> Tensor:
         """[B, C, T, H, W] -> the next stage's resolution."""
         for layer in self.layers:
-            x_BCTHW = layer(x_BCTHW, stream)
-        return x_BCTHW if self.resample is None else self.resample(x_BCTHW, stream)
+            x_BCTHW = layer(x_BCTHW, around)
+        return x_BCTHW if self.resample is None else self.resample(x_BCTHW, around)
 
 
 class MidBlock(nn.Module):
@@ -47,18 +45,15 @@ class MidBlock(nn.Module):
             _residual(config, channels, channels) for _ in range(config.layers_per_block)
         )
         count = config.layers_per_block - 1 if config.mid_attention != "none" else 0
-        self.attentions = nn.ModuleList(
-            FrameAttention(channels, num_heads=config.mid_attention_heads, num_groups=config.norm_num_groups)
-            for _ in range(count)
-        )
+        self.attentions = nn.ModuleList(_attention(config, channels) for _ in range(count))
 
-    def forward(self, x_BCTHW: Tensor, stream: TemporalStream | None) -> Tensor:
+    def forward(self, x_BCTHW: Tensor, around: TemporalPass | None) -> Tensor:
         """The shape stays."""
-        x_BCTHW = self.layers[0](x_BCTHW, stream)
+        x_BCTHW = self.layers[0](x_BCTHW, around)
         for index, layer in enumerate(self.layers[1:]):
             if self.attentions:
                 x_BCTHW = self.attentions[index](x_BCTHW)
-            x_BCTHW = layer(x_BCTHW, stream)
+            x_BCTHW = layer(x_BCTHW, around)
         return x_BCTHW
 
 
@@ -79,26 +74,21 @@ class Encoder(nn.Module):
         self.norm_out = ClipGroupNorm(config.norm_num_groups, channels[-1], per_frame=config.per_frame_norm)
         self.conv_out = CausalConv3d(channels[-1], 2 * config.latent_channels)
 
-    def forward(
-        self, x_BCTHW: Tensor, cache: TemporalCache | None = None
-    ) -> tuple[Tensor, TemporalCache | None]:
-        """Encode a whole clip (`cache` None) or its next slice.
+    def forward(self, x_BCTHW: Tensor, around: TemporalPass | None = None) -> Tensor:
+        """Encode a whole clip (`around` None) or a slice of one.
 
         Args:
             x_BCTHW: Pixels.
-            cache: None for a whole clip; else an empty cache for the first slice (one frame) and the cache
-                that came out with the slice before for every later one.
+            around: What the slice sees of the frames around it.
 
         Returns:
-            [B, 2K, t, H/8, W/8] and the cache for the next slice (None for a whole clip).
+            [B, 2K, t, H/8, W/8].
         """
-        stream = None if cache is None else TemporalStream(cache)
-        x_BCTHW = self.conv_in(x_BCTHW, stream)
+        x_BCTHW = self.conv_in(x_BCTHW, around)
         for stage in self.stages:
-            x_BCTHW = stage(x_BCTHW, stream)
-        x_BCTHW = self.mid(x_BCTHW, stream)
-        x_BCTHW = self.conv_out(F.silu(self.norm_out(x_BCTHW)), stream)
-        return x_BCTHW, None if stream is None else stream.finish()
+            x_BCTHW = stage(x_BCTHW, around)
+        x_BCTHW = self.mid(x_BCTHW, around)
+        return self.conv_out(F.silu(self.norm_out(x_BCTHW)), around)
 
 
 class Decoder(nn.Module):
@@ -118,28 +108,30 @@ class Decoder(nn.Module):
         self.norm_out = ClipGroupNorm(config.norm_num_groups, channels[-1], per_frame=config.per_frame_norm)
         self.conv_out = CausalConv3d(channels[-1], config.out_channels)
 
-    def forward(
-        self, x_BKTHW: Tensor, cache: TemporalCache | None = None
-    ) -> tuple[Tensor, TemporalCache | None]:
-        """Decode all latents (`cache` None) or the next slice; the arguments are as in `Encoder.forward`."""
-        stream = None if cache is None else TemporalStream(cache)
-        x_BCTHW = self.mid(self.conv_in(x_BKTHW, stream), stream)
+    def forward(self, x_BKTHW: Tensor, around: TemporalPass | None = None) -> Tensor:
+        """Decode all latents (`around` None) or a slice of them, see `Encoder.forward`."""
+        return self.enlarge(self.begin(x_BKTHW, around), around)
+
+    def begin(self, x_BKTHW: Tensor, around: TemporalPass | None) -> Tensor:
+        """The part at the coarsest resolution: [B, K, t, h, w] -> [B, C, t, h, w]."""
+        return self.mid(self.conv_in(x_BKTHW, around), around)
+
+    def enlarge(self, x_BCTHW: Tensor, around: TemporalPass | None) -> Tensor:
+        """The rest: [B, C, t, h, w] -> [B, 3, T, 8h, 8w]."""
         for stage in self.stages:
-            x_BCTHW = stage(x_BCTHW, stream)
-        x_BCTHW = self.conv_out(F.silu(self.norm_out(x_BCTHW)), stream)
-        return x_BCTHW, None if stream is None else stream.finish()
+            x_BCTHW = stage(x_BCTHW, around)
+        return self.conv_out(F.silu(self.norm_out(x_BCTHW)), around)
 
 
-class MagvitVae(nn.Module):
-    """Causal video autoencoder: 4n + 1 frames to n + 1 latent frames, 8 x 8 pixels to one position.
+class MagvitVae(VideoAutoencoder[MagvitConfig]):
+    """Video autoencoder of V2 to V5.1: 4 frames of 8 x 8 pixels to one latent position, the first alone.
 
     Args:
         config: Sizes and execution settings.
     """
 
     def __init__(self, config: MagvitConfig) -> None:
-        super().__init__()
-        self.config = config
+        super().__init__(config)
         moments = 2 * config.latent_channels
         self.encoder = Encoder(config)
         self.quant_conv = nn.Conv3d(moments, moments, 1)
@@ -147,15 +139,10 @@ class MagvitVae(nn.Module):
         self.decoder = Decoder(config)
 
     @property
-    def geometry(self) -> LatentGeometry:
-        """Compression in time and space."""
-        return self.config.geometry
-
-    @property
     def default_plan(self) -> ExecutionPlan:
         """How the config wants a pass to be cut."""
         config = self.config
-        sliced = config.temporal_mode == "cached"
+        sliced = config.temporal_mode != "whole"
         return ExecutionPlan(
             encoder_slice_frames=config.encoder_slice_frames if sliced else None,
             decoder_slice_latents=config.decoder_slice_latents if sliced else None,
@@ -166,82 +153,66 @@ class MagvitVae(nn.Module):
             tile_overlap=config.tile_overlap_factor,
         )
 
-    def encode_clip(self, video_BCTHW: Tensor) -> Posterior:
-        """Encode in one differentiable pass without slices or tiles; for training.
+    @property
+    def clip_plan(self) -> ExecutionPlan:
+        """The temporal slices of V2 to V4, which are part of the function; none for V5."""
+        if not self.config.mode.defined_by_slices:
+            return ExecutionPlan()
+        return self.default_plan.edited(tiling=False)
 
-        Args:
-            video_BCTHW: [B, 3, T, H, W] in [-1, 1]; T = 4n + 1, H and W multiples of 8.
-        """
-        return Posterior.from_moments(self.encode_slice(video_BCTHW, None)[0])
+    @property
+    def smoothed_slice_frames(self) -> int | None:
+        """Length of the slices whose joints `latents_to_frames` smooths; None if it does not."""
+        return self.config.encoder_slice_frames if self.config.mode.smoothed else None
 
-    def decode_clip(self, latents_BKTHW: Tensor) -> Tensor:
-        """Decode in one differentiable pass; [B, K, t, h, w] -> [B, 3, 4(t - 1) + 1, 8h, 8w]."""
-        return self.decode_slice(latents_BKTHW, None)[0]
+    def encode_frames(self, video_BCTHW: Tensor, slice_frames: int | None) -> Tensor:
+        """Moments of a clip; the arguments are as in `VideoAutoencoder.encode_frames`."""
+        mode, geometry = self.config.mode, self.geometry
+        if slice_frames is not None and mode.whole_groups and slice_frames % geometry.time:
+            raise ValueError(
+                f"encoder_slice_frames must be a multiple of {geometry.time}, got {slice_frames}"
+            )
+        return self.quant_conv(mode.encode(self.encoder, video_BCTHW, slice_frames, geometry))
+
+    def decode_frames(self, latents_BKTHW: Tensor, slice_latents: int | None) -> Tensor:
+        """Pixels of latents; the arguments are as in `VideoAutoencoder.decode_frames`."""
+        return self.config.mode.decode(self.decoder, self.post_quant_conv(latents_BKTHW), slice_latents)
 
     def encode_slice(
         self, video_BCTHW: Tensor, cache: TemporalCache | None
     ) -> tuple[Tensor, TemporalCache | None]:
-        """Moments [B, 2K, t, h, w] of the next slice of a clip; the cache is as in `Encoder.forward`."""
-        x_BCTHW, cache = self.encoder(video_BCTHW, cache)
-        return self.quant_conv(x_BCTHW), cache
+        """Moments [B, 2K, t, h, w] of the next slice of a clip, for callers that see a clip piece by piece.
+
+        Args:
+            video_BCTHW: Pixels.
+            cache: None for a whole clip; else an empty cache for the first slice (one frame) and the cache
+                that came out with the slice before for every later one.
+
+        Returns:
+            The moments and the cache for the next slice (None for a whole clip).
+        """
+        stream = None if cache is None else TemporalStream(cache)
+        moments_BKTHW = self.quant_conv(self.encoder(video_BCTHW, stream))
+        return moments_BKTHW, None if stream is None else stream.finish()
 
     def decode_slice(
         self, latents_BKTHW: Tensor, cache: TemporalCache | None
     ) -> tuple[Tensor, TemporalCache | None]:
-        """Pixels of the next slice of latents; the cache is as in `Encoder.forward`."""
-        return self.decoder(self.post_quant_conv(latents_BKTHW), cache)
-
-    def encode(self, video_BCTHW: Tensor, *, plan: ExecutionPlan | None = None) -> Posterior:
-        """Encode clips of any length.
-
-        Args:
-            video_BCTHW: [B, 3, T, H, W] in [-1, 1], H and W multiples of 8. If T is not 4n + 1 the last frame
-                is repeated up to the next such length; `decode` with `num_frames` crops it away again.
-            plan: How the pass is cut; None follows the config.
-
-        Returns:
-            The posterior of the latents [B, K, (T - 1) / 4 + 1, H / 8, W / 8], the division rounding up.
-
-        Raises:
-            ValueError: If the shape does not fit.
-        """
-        _check_channels("video", video_BCTHW, self.config.in_channels)
-        return Posterior.from_moments(run_encode(self, video_BCTHW, plan or self.default_plan))
-
-    def decode(
-        self, latents_BKTHW: Tensor, *, num_frames: int | None = None, plan: ExecutionPlan | None = None
-    ) -> Tensor:
-        """Decode latents.
-
-        Args:
-            latents_BKTHW: [B, K, t, h, w], without the scaling factor.
-            num_frames: Keep this many frames only; None keeps all 4 (t - 1) + 1.
-            plan: How the pass is cut; None follows the config.
-
-        Returns:
-            Pixels [B, 3, T, 8h, 8w] around [-1, 1], not clamped.
-
-        Raises:
-            ValueError: If the shape or `num_frames` does not fit.
-        """
-        _check_channels("latents", latents_BKTHW, self.config.latent_channels)
-        return run_decode(self, latents_BKTHW, plan or self.default_plan, num_frames=num_frames)
-
-    def forward(
-        self, video_BCTHW: Tensor, generator: torch.Generator | None = None
-    ) -> tuple[Tensor, Posterior]:
-        """Reconstruct through a sample of the posterior in one pass; for training.
-
-        Returns:
-            The reconstruction, shaped like the video, and the posterior.
-        """
-        posterior = self.encode_clip(video_BCTHW)
-        return self.decode_clip(posterior.sample(generator)), posterior
+        """Pixels of the next slice of latents; the cache is as in `encode_slice`."""
+        stream = None if cache is None else TemporalStream(cache)
+        video_BCTHW = self.decoder(self.post_quant_conv(latents_BKTHW), stream)
+        return video_BCTHW, None if stream is None else stream.finish()
 
 
-def _check_channels(name: str, x: Tensor, channels: int) -> None:
-    if x.ndim != 5 or x.shape[1] != channels:
-        raise ValueError(f"{name} must have the shape [B, {channels}, T, H, W], got {list(x.shape)}")
+def _attention(config: MagvitConfig, channels: int) -> nn.Module:
+    kinds = ("spatial", "temporal") if config.mid_attention == "spatial_temporal" else (config.mid_attention,)
+    layers = [
+        ClipAttention(
+            channels, over=kind, num_heads=config.mid_attention_heads, num_groups=config.norm_num_groups
+        )
+        for kind in kinds
+    ]
+    return layers[0] if len(layers) == 1 else nn.Sequential(*layers)
 
 
 def _residual(config: MagvitConfig, channels_in: int, channels_out: int) -> ResidualLayer:
