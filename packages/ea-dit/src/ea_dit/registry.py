@@ -5,7 +5,8 @@ a timestep (B), text states, states of a second text encoder where there is one;
 `recompute` and, where padding matters, `text_mask_BM` and `second_text_mask_BN`.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -18,10 +19,16 @@ from ea_dit.families.hunyuan3d.config import CLASS_NAME as HUNYUAN3D
 from ea_dit.families.mmdit import MMDiT, MMDiTConfig
 from ea_dit.families.mmdit import keymap as mmdit_keymap
 from ea_dit.families.mmdit.config import CLASS_NAME as MMDIT
+from ea_dit.families.pixart_motion import PixArtMotion, PixArtMotionConfig
+from ea_dit.families.pixart_motion import keymap as pixart_keymap
+from ea_dit.families.pixart_motion.motion_file import with_motion_file
+from ea_dit.families.pixart_motion.released import CLASS_NAMES as PIXART
 from ea_kernels.runtime.device import resolve_device, resolve_dtype
+from ea_kernels.runtime.files import CONFIG_NAME
 from ea_kernels.runtime.weights import KeyMap, load_into, read_config, save_checkpoint, stored_shapes
 
-Transformer: TypeAlias = MMDiT | Hunyuan3D
+Shape: TypeAlias = tuple[int, ...]
+Transformer: TypeAlias = MMDiT | PixArtMotion | Hunyuan3D
 """Any of the networks; a further family joins with `|`."""
 
 
@@ -36,6 +43,8 @@ class Family:
         key_map: Released names of a config's network; takes `diffusers=True` if there is such a layout.
         is_diffusers_layout: Tells the layout of diffusers by the names in a checkpoint; None if the family
             has only its own.
+        with_motion_file: Config of the video model from that of the image model and the shapes in a file of
+            motion modules; None if the family has no such files.
     """
 
     class_names: tuple[str, ...]
@@ -43,6 +52,7 @@ class Family:
     build: Callable[[Any], Transformer]
     key_map: Callable[..., KeyMap]
     is_diffusers_layout: Callable[[Iterable[str]], bool] | None = None
+    with_motion_file: Callable[[Mapping[str, Any], Mapping[str, Shape]], Mapping[str, Any]] | None = None
 
     def released_names(self, config: Any, *, diffusers: bool = False) -> KeyMap:
         """Returns the names in released files.
@@ -64,6 +74,13 @@ FAMILIES: tuple[Family, ...] = (
         build=MMDiT,
         key_map=mmdit_keymap.key_map,
         is_diffusers_layout=mmdit_keymap.is_diffusers_layout,
+    ),
+    Family(
+        class_names=PIXART,
+        read=PixArtMotionConfig.from_dict,
+        build=PixArtMotion,
+        key_map=pixart_keymap.key_map,
+        with_motion_file=with_motion_file,
     ),
     Family(
         class_names=(HUNYUAN3D,),
@@ -93,6 +110,8 @@ def load_transformer(
     *,
     dtype: str | torch.dtype | None = None,
     device: str | torch.device = "cpu",
+    motion_module: str | Path | None = None,
+    overrides: Mapping[str, Any] | None = None,
 ) -> Transformer:
     """Loads a transformer from a directory with `config.json` and safetensors.
 
@@ -104,6 +123,10 @@ def load_transformer(
         dtype: Number type such as "float32" or `torch.bfloat16`, "auto" for what suits the device; None
             keeps the stored one.
         device: "auto", "cpu", "cuda" or "cuda:N".
+        motion_module: File (or directory) of V1's motion modules, which complete the image model in `path`:
+            every tensor of the video model must be in exactly one of the two.
+        overrides: Values that replace those of `config.json` (`transformer_additional_kwargs` of released
+            yaml files).
 
     Returns:
         The model in evaluation mode.
@@ -115,16 +138,37 @@ def load_transformer(
     path = Path(path)
     target = resolve_device(device)
     number = None if dtype is None else resolve_dtype(dtype, target)
-    values = read_config(path)
-    try:
+    values = read_config(path) | dict(overrides or {})
+    also = () if motion_module is None else (Path(motion_module),)
+    with _naming(path / CONFIG_NAME):
         family = family_of(values)
+    if motion_module is not None:
+        values = _with_motion(family, values, Path(motion_module))
+    with _naming(path / CONFIG_NAME):
         config = family.read(values)
-    except ValueError as error:
-        raise ValueError(f"{path}/config.json: {error}") from None
     detect = family.is_diffusers_layout
     diffusers = detect is not None and detect(list(stored_shapes(path)))
     key_map = family.released_names(config, diffusers=diffusers)
-    return load_into(lambda: family.build(config), path, key_map=key_map, dtype=number, device=target)
+    return load_into(
+        lambda: family.build(config), path, key_map=key_map, dtype=number, device=target, also=also
+    )
+
+
+def _with_motion(family: Family, values: Mapping[str, Any], motion_module: Path) -> Mapping[str, Any]:
+    if family.with_motion_file is None:
+        raise ValueError(f"{family.class_names[0]} has no separate motion modules, got {motion_module}")
+    shapes = stored_shapes(motion_module)
+    with _naming(motion_module):
+        return family.with_motion_file(values, shapes)
+
+
+@contextmanager
+def _naming(file: Path) -> Iterator[None]:
+    """Puts the name of a file in front of what is wrong with it."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{file}: {error}") from None
 
 
 def save_transformer(

@@ -69,6 +69,8 @@ def load_components(
     number = resolve_dtype(dtype, place)
     scheduler = directory / "scheduler" / "scheduler_config.json"
     transformer = load_transformer(directory / "transformer", dtype=number, device=place)
+    if not isinstance(transformer, MMDiT):
+        raise ValueError(f"{directory}: the pipeline runs V5 and V5.1, got {type(transformer).__name__}")
     vae = load_vae(directory / "vae", dtype=number, device=place)
     if transformer.config.out_channels != vae.config.latent_channels:
         raise ValueError(

@@ -106,6 +106,7 @@ def load_into(
     device: str | torch.device = "cpu",
     allow_pickle: bool = False,
     keep_float32: tuple[str, ...] = (),
+    also: tuple[str | Path, ...] = (),
 ) -> M:
     """Build a model and fill it from a checkpoint.
 
@@ -121,6 +122,7 @@ def load_into(
         device: Where the model goes.
         allow_pickle: Accept pickle files.
         keep_float32: Patterns of our names that stay float32.
+        also: Further checkpoints that complete the first: every tensor is in exactly one of them.
 
     Returns:
         The model in evaluation mode with nothing left on meta.
@@ -132,16 +134,23 @@ def load_into(
         model = build()
     expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     # Names and shapes first: a wrong checkpoint is refused before gigabytes are read.
-    shapes = _released_shapes(path, allow_pickle=allow_pickle)
-    check_shapes(shapes, expected, key_map=key_map, where=str(path))
-    state = load_weights(
-        path,
-        key_map=key_map,
-        dtype=dtype,
-        device=device,
-        allow_pickle=allow_pickle,
-        keep_float32=keep_float32,
-    )
+    shapes: dict[str, Shape] = {}
+    for source in (path, *also):
+        found = _released_shapes(source, allow_pickle=allow_pickle)
+        if twice := sorted(found.keys() & shapes.keys()):
+            raise ValueError(f"{source}: tensor {twice[0]!r} is in {path} as well{_more(twice)}")
+        shapes |= found
+    check_shapes(shapes, expected, key_map=key_map, where=" + ".join(map(str, (path, *also))))
+    state: dict[str, Tensor] = {}
+    for source in (path, *also):
+        state |= load_weights(
+            source,
+            key_map=key_map,
+            dtype=dtype,
+            device=device,
+            allow_pickle=allow_pickle,
+            keep_float32=keep_float32,
+        )
     model.load_state_dict(state, strict=True, assign=True)
     for module in model.modules():
         reset = getattr(module, "reset_buffers", None)

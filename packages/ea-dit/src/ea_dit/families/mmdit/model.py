@@ -95,6 +95,7 @@ class MMDiT(nn.Module):
             ValueError: If sizes or channels do not fit the model.
         """
         conditioning = Conditioning() if conditioning is None else conditioning
+        conditioning.require_only("inpaint_latents", "control_latents", "ref_latents", "clip_states")
         x_BCTHW = self._with_condition_channels(hidden_BCTHW, conditioning)
         grid = self._token_grid(x_BCTHW)
         config, dtype = self.config, self.dtype
