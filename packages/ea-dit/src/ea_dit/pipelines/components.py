@@ -70,7 +70,8 @@ def load_components(
     scheduler = directory / "scheduler" / "scheduler_config.json"
     transformer = load_transformer(directory / "transformer", dtype=number, device=place)
     if not isinstance(transformer, MMDiT):
-        raise ValueError(f"{directory}: the pipeline runs V5 and V5.1, got {type(transformer).__name__}")
+        kind = type(transformer).__name__
+        raise ValueError(f"{directory}: the pipeline runs V5 and V5.1, got {kind}")  # noqa: TRY004
     vae = load_vae(directory / "vae", dtype=number, device=place)
     if transformer.config.out_channels != vae.config.latent_channels:
         raise ValueError(
