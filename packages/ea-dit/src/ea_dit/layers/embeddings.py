@@ -26,8 +26,9 @@ def timestep_sinusoid(
         (B, width), float32.
     """
     half = width // 2
-    exponent = torch.arange(half, dtype=torch.float32, device=timestep_B.device) / (half - freq_shift)
-    angle = timestep_B.float()[:, None] * torch.exp(-math.log(10000.0) * exponent)
+    # Multiplied, then divided, as released programs do: at timestep 1000 the other order is off by 1e-5.
+    exponent = -math.log(10000.0) * torch.arange(half, dtype=torch.float32, device=timestep_B.device)
+    angle = timestep_B.float()[:, None] * torch.exp(exponent / (half - freq_shift))
     parts = (angle.cos(), angle.sin()) if cos_first else (angle.sin(), angle.cos())
     return torch.cat(parts, dim=-1)
 
