@@ -23,12 +23,17 @@ from ea_dit.families.pixart_motion import PixArtMotion, PixArtMotionConfig
 from ea_dit.families.pixart_motion import keymap as pixart_keymap
 from ea_dit.families.pixart_motion.motion_file import with_motion_file
 from ea_dit.families.pixart_motion.released import CLASS_NAMES as PIXART
+from ea_dit.families.stdit import STDiT, STDiTConfig
+from ea_dit.families.stdit import keymap as stdit_keymap
+from ea_dit.families.stdit.config import CLASS_NAMES as STDIT
+from ea_dit.families.stdit.config import architecture_of
+from ea_dit.families.stdit.released import config_of_shapes
 from ea_kernels.runtime.device import resolve_device, resolve_dtype
 from ea_kernels.runtime.files import CONFIG_NAME
 from ea_kernels.runtime.weights import KeyMap, load_into, read_config, save_checkpoint, stored_shapes
 
 Shape: TypeAlias = tuple[int, ...]
-Transformer: TypeAlias = MMDiT | PixArtMotion | Hunyuan3D
+Transformer: TypeAlias = MMDiT | PixArtMotion | Hunyuan3D | STDiT
 """Any of the networks; a further family joins with `|`."""
 
 
@@ -45,6 +50,10 @@ class Family:
             has only its own.
         with_motion_file: Config of the video model from that of the image model and the shapes in a file of
             motion modules; None if the family has no such files.
+        recognises: Tells the family by other keys of a config file without a class name; None if its files
+            always have one.
+        config_of_shapes: Config of a checkpoint without config file by its tensors, None for those of another
+            network; None if the family has no such checkpoints.
     """
 
     class_names: tuple[str, ...]
@@ -53,6 +62,8 @@ class Family:
     key_map: Callable[..., KeyMap]
     is_diffusers_layout: Callable[[Iterable[str]], bool] | None = None
     with_motion_file: Callable[[Mapping[str, Any], Mapping[str, Shape]], Mapping[str, Any]] | None = None
+    recognises: Callable[[Mapping[str, Any]], bool] | None = None
+    config_of_shapes: Callable[[Mapping[str, Shape]], dict[str, Any] | None] | None = None
 
     def released_names(self, config: Any, *, diffusers: bool = False) -> KeyMap:
         """Returns the names in released files.
@@ -88,6 +99,14 @@ FAMILIES: tuple[Family, ...] = (
         build=Hunyuan3D,
         key_map=hunyuan3d_keymap.key_map,
     ),
+    Family(
+        class_names=STDIT,
+        read=STDiTConfig.from_dict,
+        build=STDiT,
+        key_map=stdit_keymap.key_map,
+        recognises=lambda values: architecture_of(values) is not None,
+        config_of_shapes=config_of_shapes,
+    ),
 )
 
 
@@ -99,7 +118,7 @@ def family_of(values: Mapping[str, Any]) -> Family:
     """
     name = values.get("_class_name", values.get("model_type"))
     for family in FAMILIES:
-        if name in family.class_names:
+        if name in family.class_names or (family.recognises is not None and family.recognises(values)):
             return family
     known = ", ".join(known for family in FAMILIES for known in family.class_names)
     raise ValueError(f"unknown transformer class {name!r} in config.json; known: {known}")
@@ -138,7 +157,7 @@ def load_transformer(
     path = Path(path)
     target = resolve_device(device)
     number = None if dtype is None else resolve_dtype(dtype, target)
-    values = read_config(path) | dict(overrides or {})
+    values = _released_config(path) | dict(overrides or {})
     also = () if motion_module is None else (Path(motion_module),)
     with _naming(path / CONFIG_NAME):
         family = family_of(values)
@@ -152,6 +171,19 @@ def load_transformer(
     return load_into(
         lambda: family.build(config), path, key_map=key_map, dtype=number, device=target, also=also
     )
+
+
+def _released_config(path: Path) -> dict[str, Any]:
+    """The config file of a checkpoint; some families tell by the tensors where there is none."""
+    if path.exists() and not (path / CONFIG_NAME).exists():
+        shapes = stored_shapes(path)
+        for family in FAMILIES:
+            if family.config_of_shapes is not None:
+                with _naming(path):
+                    values = family.config_of_shapes(shapes)
+                if values is not None:
+                    return values
+    return read_config(path)
 
 
 def _with_motion(family: Family, values: Mapping[str, Any], motion_module: Path) -> Mapping[str, Any]:
