@@ -1,6 +1,6 @@
 """Autoencoder families by name; loading and saving in released layouts."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,11 +9,20 @@ import torch
 
 from ea_kernels.runtime.device import resolve_device, resolve_dtype
 from ea_kernels.runtime.files import CONFIG_NAME
-from ea_kernels.runtime.weights import KeyMap, load_into, read_config, save_checkpoint
-from ea_vae.families.magvit.config import DOWN_BLOCKS, MagvitConfig
-from ea_vae.families.magvit.keymap import KEY_MAP
+from ea_kernels.runtime.weights import KeyMap, load_into, read_config, save_checkpoint, stored_shapes
+from ea_vae.execution import AutoencoderConfig, VideoAutoencoder
+from ea_vae.families.cogvideox import config as cogvideox
+from ea_vae.families.cogvideox.keymap import KEY_MAP as COGVIDEOX_KEYS
+from ea_vae.families.cogvideox.model import CogVideoXVae
+from ea_vae.families.cogvideox.presets import PRESETS as COGVIDEOX_PRESETS
+from ea_vae.families.kl2d import config as kl2d
+from ea_vae.families.kl2d.keymap import KEY_MAP as KL2D_KEYS
+from ea_vae.families.kl2d.model import ImageVae
+from ea_vae.families.kl2d.presets import PRESETS as KL2D_PRESETS
+from ea_vae.families.magvit import config as magvit
+from ea_vae.families.magvit.keymap import KEY_MAP as MAGVIT_KEYS
 from ea_vae.families.magvit.model import MagvitVae
-from ea_vae.families.magvit.presets import PRESETS
+from ea_vae.families.magvit.presets import PRESETS as MAGVIT_PRESETS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,37 +32,62 @@ class VaeSpec:
     Attributes:
         name: Its folder under `families`.
         config: Class of its configuration.
-        model: Class of its network.
+        model: Class of its network, made from a configuration.
         key_map: Released tensor names to ours.
         presets: Released sizes by name.
         block_types: Encoder stage names by which a config.json of this family is recognised.
+        mark: A released tensor name that only this family has, for a config.json without stage names.
     """
 
     name: str
-    config: type[MagvitConfig]
-    model: type[MagvitVae]
+    config: type[AutoencoderConfig]
+    model: type[VideoAutoencoder[Any]]
     key_map: KeyMap
-    presets: Mapping[str, MagvitConfig]
+    presets: Mapping[str, AutoencoderConfig]
     block_types: frozenset[str]
+    mark: str
 
 
 FAMILIES: Mapping[str, VaeSpec] = {
+    "kl2d": VaeSpec(
+        name="kl2d",
+        config=kl2d.ImageVaeConfig,
+        model=ImageVae,
+        key_map=KL2D_KEYS,
+        presets=KL2D_PRESETS,
+        block_types=frozenset((kl2d.DOWN_BLOCK,)),
+        mark="encoder.down_blocks.0.resnets.0.conv1.weight",
+    ),
     "magvit": VaeSpec(
         name="magvit",
-        config=MagvitConfig,
+        config=magvit.MagvitConfig,
         model=MagvitVae,
-        key_map=KEY_MAP,
-        presets=PRESETS,
-        block_types=frozenset(DOWN_BLOCKS),
-    )
+        key_map=MAGVIT_KEYS,
+        presets=MAGVIT_PRESETS,
+        block_types=frozenset(magvit.DOWN_BLOCKS),
+        mark="encoder.down_blocks.0.convs.0.conv1.weight",
+    ),
+    "cogvideox": VaeSpec(
+        name="cogvideox",
+        config=cogvideox.CogVideoXConfig,
+        model=CogVideoXVae,
+        key_map=COGVIDEOX_KEYS,
+        presets=COGVIDEOX_PRESETS,
+        block_types=frozenset((cogvideox.DOWN_BLOCK,)),
+        mark="encoder.down_blocks.0.resnets.0.conv1.conv.weight",
+    ),
 }
 
 
-def detect_family(config: Mapping[str, Any]) -> VaeSpec:
-    """The family that a config.json belongs to.
+def detect_family(config: Mapping[str, Any], tensors: Collection[str] = ()) -> VaeSpec:
+    """The family that a checkpoint belongs to.
 
-    The class name in it is not reliable (old video autoencoders carry the name of the image one), so the
-    encoder's stages decide.
+    The class name in a config.json is not reliable (old video autoencoders carry the name of the image one),
+    so the encoder's stages decide, or, where the config names none, the tensors.
+
+    Args:
+        config: Content of config.json.
+        tensors: Released names of the stored tensors.
 
     Raises:
         ValueError: If no family has these stages.
@@ -61,7 +95,7 @@ def detect_family(config: Mapping[str, Any]) -> VaeSpec:
     stages = config.get("down_block_types")
     names = stages if isinstance(stages, str) else " ".join(map(str, stages or ()))
     for spec in FAMILIES.values():
-        if any(name in names for name in spec.block_types):
+        if any(name in names for name in spec.block_types) or (not names and spec.mark in tensors):
             return spec
     known = sorted(name for spec in FAMILIES.values() for name in spec.block_types)
     raise ValueError(
@@ -75,8 +109,8 @@ def load_vae(
     dtype: str | torch.dtype | None = None,
     device: str | torch.device = "cpu",
     allow_pickle: bool = False,
-) -> MagvitVae:
-    """Load an autoencoder from a directory in EasyAnimate's or diffusers' layout.
+) -> VideoAutoencoder[Any]:
+    """Load an autoencoder of any family from a directory in EasyAnimate's or diffusers' layout.
 
     Args:
         path: Directory with config.json and safetensors weights.
@@ -95,7 +129,7 @@ def load_vae(
     target = resolve_device(device)
     released = read_config(path)
     try:
-        spec = detect_family(released)
+        spec = detect_family(released, () if released.get("down_block_types") else _tensor_names(path))
         config = spec.config.from_dict(released)
     except ValueError as error:
         raise ValueError(f"{path / CONFIG_NAME}: {error}") from None
@@ -110,7 +144,7 @@ def load_vae(
 
 
 def save_vae(
-    vae: MagvitVae,
+    vae: VideoAutoencoder[Any],
     directory: str | Path,
     *,
     dtype: torch.dtype | None = None,
@@ -126,12 +160,24 @@ def save_vae(
 
     Returns:
         The weight file.
+
+    Raises:
+        ValueError: If the released layout has no place for the config.
     """
+    key_map = next(spec.key_map for spec in FAMILIES.values() if isinstance(vae, spec.model))
     return save_checkpoint(
         directory,
         config=vae.config.to_dict(),
         state_dict=vae.state_dict(),
-        key_map=KEY_MAP,
+        key_map=key_map,
         dtype=dtype,
         metadata=metadata,
     )
+
+
+def _tensor_names(path: Path) -> Collection[str]:
+    """Names of the stored tensors; none if they cannot be read, which loading will report better."""
+    try:
+        return stored_shapes(path)
+    except ValueError:
+        return ()

@@ -6,7 +6,7 @@ which goes into a pass and comes out of it; no module remembers anything. Other 
 Layers get the choice as a `TemporalPass`, or None for a whole clip: causal, its first frame repeated before.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Protocol
@@ -120,3 +120,25 @@ def cut_frames(x_BCTHW: Tensor, length: int | None, *, first: int | None = None)
     start = min(length if first is None else first, num_frames)
     edges = (0, *range(start, num_frames, length), num_frames)
     return [x_BCTHW[:, :, begin:end] for begin, end in pairwise(edges)]
+
+
+def run_carried(
+    network: Callable[[Tensor, TemporalStream], Tensor], parts: Sequence[Tensor], *, single_start: bool = True
+) -> Tensor:
+    """Consecutive slices of a clip through a network, each seeing the frames before it.
+
+    Args:
+        network: Encoder or decoder of one slice.
+        parts: The slices.
+        single_start: See `TemporalStream`.
+
+    Returns:
+        What comes out, put together along time.
+    """
+    cache = TemporalCache()
+    outputs: list[Tensor] = []
+    for part in parts:
+        stream = TemporalStream(cache, single_start=single_start)
+        outputs.append(network(part, stream))
+        cache = stream.finish()
+    return torch.cat(outputs, dim=2)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ea_vae.geometry import FrameRule, LatentGeometry
-from ea_vae.layers.streaming import TemporalCache, TemporalPass, TemporalStream, ZeroPass, cut_frames
+from ea_vae.layers.streaming import TemporalPass, ZeroPass, cut_frames, run_carried
 
 
 class EncoderNetwork(Protocol):
@@ -71,7 +71,7 @@ def encode_carried(
     video_BCTHW = geometry.pad_frames(video_BCTHW)
     if length is None:
         return encoder(video_BCTHW, None)
-    return _carried(encoder, cut_frames(video_BCTHW, length, first=1), single_start=True)
+    return run_carried(encoder, cut_frames(video_BCTHW, length, first=1))
 
 
 def encode_whole(
@@ -87,7 +87,7 @@ def decode_carried(decoder: DecoderNetwork, latents_BKTHW: Tensor, length: int |
     """The first latent frame alone and single, then slices that see the frames before them."""
     if length is None:
         return decoder(latents_BKTHW, None)
-    return _carried(decoder, cut_frames(latents_BKTHW, length, first=1), single_start=True)
+    return run_carried(decoder, cut_frames(latents_BKTHW, length, first=1))
 
 
 def encode_slices(
@@ -137,17 +137,7 @@ def decode_groups(decoder: DecoderNetwork, latents_BKTHW: Tensor, length: int | 
     """Slices that see the frames before them, every frame doubled; one latent frame is a single picture."""
     if latents_BKTHW.shape[2] == 1:
         return decoder(latents_BKTHW, ZeroPass(keeps_first=True))
-    return _carried(decoder, cut_frames(latents_BKTHW, length), single_start=False)
-
-
-def _carried(network: EncoderNetwork | DecoderNetwork, parts: list[Tensor], *, single_start: bool) -> Tensor:
-    cache = TemporalCache()
-    outputs: list[Tensor] = []
-    for part in parts:
-        stream = TemporalStream(cache, single_start=single_start)
-        outputs.append(network(part, stream))
-        cache = stream.finish()
-    return torch.cat(outputs, dim=2)
+    return run_carried(decoder, cut_frames(latents_BKTHW, length), single_start=False)
 
 
 def _lone_first(x_BCTHW: Tensor) -> int | None:

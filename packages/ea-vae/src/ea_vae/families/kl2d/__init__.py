@@ -1,0 +1,1 @@
+"""Image autoencoder of Stable Diffusion, frame by frame: EasyAnimate V1 and Open-Sora."""
