@@ -1,7 +1,9 @@
-"""Schedules, targets, guidance and the denoise loop: the same objects for training and sampling."""
+"""Schedules, targets, samplers, guidance and the denoise loop: the same objects for training and sampling."""
 
-from ea_dit.diffusion.flow import EulerFlowSampler, FlowMatching
-from ea_dit.diffusion.guidance import Guidance
+from ea_dit.diffusion.ddpm import DdpmSchedule
+from ea_dit.diffusion.factory import default_sampler, sampler_for, sampler_names, schedule_from_dict
+from ea_dit.diffusion.flow import EulerFlowSampler, FlowMatching, resolution_mu
+from ea_dit.diffusion.guidance import Guidance, GuidanceSchedule
 from ea_dit.diffusion.loop import (
     Cancelled,
     Draw,
@@ -11,18 +13,26 @@ from ea_dit.diffusion.loop import (
     denoise_steps,
     draws,
 )
-from ea_dit.diffusion.timesteps import SigmaSampling
+from ea_dit.diffusion.timesteps import SigmaSampling, TimestepSampling
 
 __all__ = [
     "Cancelled",
+    "DdpmSchedule",
     "Draw",
     "EulerFlowSampler",
     "FlowMatching",
     "Guidance",
+    "GuidanceSchedule",
     "Memory",
     "Sampler",
     "SigmaSampling",
+    "TimestepSampling",
+    "default_sampler",
     "denoise",
     "denoise_steps",
     "draws",
+    "resolution_mu",
+    "sampler_for",
+    "sampler_names",
+    "schedule_from_dict",
 ]

@@ -22,6 +22,21 @@ def shift_levels(sigma: Tensor, factor: float) -> Tensor:
     return factor * sigma / (1 + (factor - 1) * sigma)
 
 
+def resolution_mu(
+    tokens: int,
+    *,
+    tokens_range: tuple[int, int] = (256, 4096),
+    mu_range: tuple[float, float] = (0.5, 1.15),
+) -> float:
+    """Returns a `mu` that grows with the number of tokens, linearly and beyond the range too.
+
+    Released EasyAnimate pipelines leave mu at 1 for every size; the two ranges are those of its scheduler
+    config (base_image_seq_len, max_image_seq_len, base_shift, max_shift).
+    """
+    (few, many), (low, high) = tokens_range, mu_range
+    return low + (high - low) * (tokens - few) / (many - few)
+
+
 @dataclass(frozen=True, kw_only=True)
 class FlowMatching:
     """The flow and its sampling schedule, in the vocabulary of the released scheduler config.

@@ -1,0 +1,102 @@
+"""Samplers by the names under which released programs offer them, and schedules by their config files."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ea_dit.diffusion.ddpm import CLASS_NAMES, DdpmSchedule
+from ea_dit.diffusion.flow import CLASS_NAME as FLOW_CLASS_NAME
+from ea_dit.diffusion.flow import EulerFlowSampler, FlowMatching
+from ea_dit.diffusion.loop import Sampler
+from ea_dit.diffusion.solvers.ddim import DdimSampler
+from ea_dit.diffusion.solvers.dpm import DpmSolverSampler
+from ea_dit.diffusion.solvers.euler import EulerSampler
+from ea_dit.diffusion.solvers.grid import ddpm_grid, flow_grid
+from ea_dit.diffusion.solvers.lcm import LcmSampler
+from ea_dit.diffusion.solvers.pndm import PndmSampler
+from ea_dit.diffusion.solvers.unipc import UniPcSampler
+
+DDPM_SAMPLERS: Mapping[str, Callable[[DdpmSchedule, int, float], Sampler]] = {
+    "Euler": EulerSampler,
+    "Euler A": lambda schedule, steps, strength: EulerSampler(schedule, steps, strength, ancestral=True),
+    "DPM++": lambda schedule, steps, strength: DpmSolverSampler(
+        ddpm_grid(schedule, steps, strength), schedule.solver_order
+    ),
+    "DPM++ SDE": lambda schedule, steps, strength: DpmSolverSampler(
+        ddpm_grid(schedule, steps, strength), schedule.solver_order, stochastic=True
+    ),
+    "PNDM": PndmSampler,
+    "DDIM": DdimSampler,
+    "DDPM": lambda schedule, steps, strength: DdimSampler(schedule, steps, strength, eta=1.0),
+    "LCM": LcmSampler,
+    "UniPC": lambda schedule, steps, strength: UniPcSampler(
+        ddpm_grid(schedule, steps, strength), schedule.solver_order
+    ),
+}
+
+FLOW_SAMPLERS: Mapping[str, Callable[[FlowMatching, int, float], Sampler]] = {
+    "Flow": EulerFlowSampler,
+    "Flow_DPM++": lambda flow, steps, strength: DpmSolverSampler(flow_grid(flow, steps, strength)),
+    "Flow_Unipc": lambda flow, steps, strength: UniPcSampler(flow_grid(flow, steps, strength)),
+}
+
+_NAME_OF_CLASS = {
+    "DDIMScheduler": "DDIM",
+    "DDPMScheduler": "DDPM",
+    "DPMSolverMultistepScheduler": "DPM++",
+    "EulerAncestralDiscreteScheduler": "Euler A",
+    "EulerDiscreteScheduler": "Euler",
+    "LCMScheduler": "LCM",
+    "PNDMScheduler": "PNDM",
+    "UniPCMultistepScheduler": "UniPC",
+}
+
+
+def schedule_from_dict(values: Mapping[str, Any]) -> DdpmSchedule | FlowMatching:
+    """Reads a released `scheduler_config.json` of either kind, told by `_class_name`.
+
+    Raises:
+        ValueError: If the class is not known, or a DDPM config has an unknown key.
+    """
+    name = values.get("_class_name")
+    if name == FLOW_CLASS_NAME:
+        return FlowMatching.from_dict(values)
+    if name in CLASS_NAMES:
+        return DdpmSchedule.from_dict(values)
+    known = ", ".join((FLOW_CLASS_NAME, *CLASS_NAMES))
+    raise ValueError(f"scheduler config: _class_name must be one of {known}, got {name!r}")
+
+
+def sampler_names(schedule: DdpmSchedule | FlowMatching) -> tuple[str, ...]:
+    """Names of the samplers that fit a schedule."""
+    return tuple(FLOW_SAMPLERS if isinstance(schedule, FlowMatching) else DDPM_SAMPLERS)
+
+
+def default_sampler(schedule: DdpmSchedule | FlowMatching) -> str:
+    """Name of the sampler that the schedule's config file is for."""
+    if isinstance(schedule, FlowMatching):
+        return "Flow"
+    name = _NAME_OF_CLASS[schedule.class_name]
+    return "DPM++ SDE" if name == "DPM++" and schedule.algorithm_type == "sde-dpmsolver++" else name
+
+
+def sampler_for(
+    schedule: DdpmSchedule | FlowMatching, name: str, num_steps: int, strength: float = 1.0
+) -> Sampler:
+    """Makes the sampler of one run.
+
+    Args:
+        schedule: Of the checkpoint.
+        name: One of `sampler_names(schedule)`.
+        num_steps: Steps of the full schedule.
+        strength: Share of the steps, the last ones, that are run; below 1 with a clean video to start from.
+
+    Raises:
+        ValueError: For a name that is unknown or does not fit the schedule, or steps that it cannot make.
+    """
+    if name not in sampler_names(schedule):
+        kind = "flow" if isinstance(schedule, FlowMatching) else "DDPM"
+        allowed = ", ".join(sampler_names(schedule))
+        raise ValueError(f"sampler must be one of {allowed} for a {kind} schedule, got {name!r}")
+    if isinstance(schedule, FlowMatching):
+        return FLOW_SAMPLERS[name](schedule, num_steps, strength)
+    return DDPM_SAMPLERS[name](schedule, num_steps, strength)

@@ -1,0 +1,1 @@
+"""Solvers: from a schedule and predictions to clean latents. `ea_dit.diffusion.factory` names them."""

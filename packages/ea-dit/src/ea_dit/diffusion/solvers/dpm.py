@@ -1,0 +1,67 @@
+"""DPM-Solver++, multistep with midpoint: Lu et al. 2022 (arXiv 2211.01095), with and without noise."""
+
+import math
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from ea_dit.diffusion.loop import Draw, Memory, drawn
+from ea_dit.diffusion.prediction import wide
+from ea_dit.diffusion.solvers.grid import NoiseGrid
+
+
+@dataclass(frozen=True)
+class DpmSolverSampler:
+    """Second order in log(alpha / sigma); the first and the last step are first order.
+
+    Attributes:
+        grid: Timesteps and levels, of a DDPM or a flow.
+        order: 1 or 2.
+        stochastic: Solve the reverse SDE instead of the ODE; noise is drawn in every step, the last included,
+            where it counts nothing.
+    """
+
+    grid: NoiseGrid
+    order: int = 2
+    stochastic: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuses impossible values."""
+        if self.order not in (1, 2):
+            raise ValueError(f"order must be 1 or 2, got {self.order}")
+
+    @property
+    def timesteps(self) -> Tensor:
+        """The network's timestep of every step that is run."""
+        return self.grid.timesteps
+
+    def start(self, noise: Tensor, clean: Tensor | None = None) -> Tensor:
+        """Returns noise, or a clean video noised to the first level."""
+        return self.grid.start(noise, clean)
+
+    def model_input(self, index: int, latents: Tensor) -> Tensor:
+        """Returns the latents as they are."""
+        del index
+        return latents
+
+    def step(
+        self, index: int, latents: Tensor, prediction: Tensor, memory: Memory, draw: Draw | None = None
+    ) -> tuple[Tensor, Memory]:
+        """Returns the latents after step `index`; noise is drawn if the sampler is stochastic."""
+        x = wide(latents)
+        clean = self.grid.clean(index, x, prediction)
+        here, there = self.grid.levels[index], self.grid.levels[index + 1]
+        ratios = self.grid.log_ratios
+        width = ratios[index + 1] - ratios[index]
+        estimate = clean
+        if self.order == 2 and memory.outputs and index + 1 < len(self.grid):
+            before = ratios[index] - ratios[index - 1]
+            estimate = clean + (clean - memory.outputs[-1]) * (width / (2 * before))
+        decay = float(there.sigma) / float(here.sigma)
+        if not self.stochastic:
+            moved = decay * x - float(there.alpha) * math.expm1(-width) * estimate
+        else:
+            forgotten = -math.expm1(-2 * width)
+            moved = decay * math.exp(-width) * x + float(there.alpha) * forgotten * estimate
+            moved = moved + float(there.sigma) * math.sqrt(forgotten) * drawn(draw, x)
+        return moved.to(prediction.dtype), Memory(outputs=(clean,))
