@@ -26,9 +26,11 @@ def timestep_sinusoid(
         (B, width), float32.
     """
     half = width // 2
-    # Multiplied, then divided, as released programs do: at timestep 1000 the other order is off by 1e-5.
+    # Multiplied, then divided, as released programs do. The exponential of that float32 number is computed in
+    # float64: one bit more or less of it, where machines differ, is 1e-5 of the features of timestep 1000.
     exponent = -math.log(10000.0) * torch.arange(half, dtype=torch.float32, device=timestep_B.device)
-    angle = timestep_B.float()[:, None] * torch.exp(exponent / (half - freq_shift))
+    frequencies = torch.exp((exponent / (half - freq_shift)).double()).float()
+    angle = timestep_B.float()[:, None] * frequencies
     parts = (angle.cos(), angle.sin()) if cos_first else (angle.sin(), angle.cos())
     return torch.cat(parts, dim=-1)
 
