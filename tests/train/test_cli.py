@@ -1,6 +1,7 @@
-"""`ea-train` from the outside: the three recipes in order, and what it says to a mistake."""
+"""`ea-train` from the outside: the recipes one by one and in one command, and what it says to a mistake."""
 
 import json
+import multiprocessing
 import resource
 import subprocess
 import sys
@@ -8,6 +9,7 @@ import sys
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 from safetensors import safe_open
 from safetensors.torch import load_file
 
@@ -75,6 +77,53 @@ def test_the_three_recipes_make_a_model(tmp_path, monkeypatch, capsys):
     assert "loop.seed is 1, but the run in" in capsys.readouterr().err.splitlines()[-1]
 
 
+def test_one_command_makes_the_whole_model(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(precompute, "SHARD_CLIPS", 8)
+    fewer = ["--set", "text.loop.steps=2", "--set", "dit.loop.steps=2"]
+    assert _train("default", tmp_path, *fewer) == 0
+    shown = capsys.readouterr()
+    assert [line for line in shown.err.splitlines() if line.startswith("==")] == [
+        "== default-pictures",
+        "== default-vae",
+        "== default-text",
+        "== default-dit",
+    ]
+    assert f"ea-app generate PROMPT --model {tmp_path / 'model'}" in shown.out
+    assert load_components(tmp_path / "model", dtype="float32", device="cpu").text_encoder is not None
+    training = json.loads((tmp_path / "model/training.json").read_text())
+    assert training["preset"] == "tiny"
+    assert training["dit"]["steps"] == 2
+    assert training["vae"]["val/psnr"] > 0
+    # Started again, it finds everything finished and makes the same model.
+    weights = {path: path.read_bytes() for path in (tmp_path / "model").rglob("*.safetensors")}
+    assert _train("default", tmp_path, *fewer) == 0
+    assert all(path.read_bytes() == content for path, content in weights.items())
+
+
+def test_a_run_starts_from_an_export(tmp_path, capsys):
+    short = ["--set", "loop.steps=1"]
+    assert _train("default-pictures", tmp_path / "pictures", *short) == 0
+    export = tmp_path / "pictures/export"
+    assert _train("default-vae", tmp_path / "vae", *short, "--pictures", str(export)) == 0
+    assert _train("default-vae", tmp_path / "more", *short, "--init", str(tmp_path / "vae/export")) == 0
+    assert _train("default-text", tmp_path / "text", *short) == 0
+    assert _train("default-text", tmp_path / "text2", *short, "--init", str(tmp_path / "text/export")) == 0
+    capsys.readouterr()
+    both = ["--pictures", str(export), "--init", str(export)]
+    assert _train("default-vae", tmp_path / "both", *both) == 2
+    assert "--pictures and --init: give one of them" in capsys.readouterr().err
+    wider = ["--set", "channels=[8, 8, 8, 16]", "--init", str(export)]
+    assert _train("default-vae", tmp_path / "wider", *wider) == 2
+    assert "export does not fit these settings: decoder.conv_in" in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_two_runs_do_not_share_a_folder(tmp_path, capsys):
+    (tmp_path / "run").mkdir()
+    with FileLock(tmp_path / "run/.lock"):
+        assert _train("default-text", tmp_path / "run") == 2
+    assert f"{tmp_path / 'run'} is in use by another run" in capsys.readouterr().err
+
+
 def test_own_footage(tmp_path, monkeypatch):
     monkeypatch.setattr(precompute, "SHARD_CLIPS", 8)
     rows = []
@@ -124,11 +173,15 @@ def test_a_dry_run_prints_the_settings_and_makes_nothing(tmp_path, capsys):
         (["default-dit"], "--vae: give the folder that `ea-train default-vae` exported to"),
         (["default-dit", "--vae", "x"], "--text: give the folder that `ea-train default-text` exported to"),
         (["default-dit", "--vae", "x", "--text", "y"], "no such file"),
-        (["default"], "invalid choice: 'default'"),
+        (["everything"], "invalid choice: 'everything'"),
+        (["default", "--init", "x"], "unrecognized arguments: --init x"),
+        (["default", "--set", "loop.steps=1"], "override 'loop.steps': 'loop' is not a group of settings"),
+        (["default-dit", "--init", "x"], "--vae: give the folder"),
+        (["default-vae", "--init", "nowhere"], "nowhere"),
     ],
 )
 def test_a_mistake_is_one_line_and_status_2(arguments, message, fails, tmp_path):
-    preset = [] if arguments == ["default"] or "--preset" in arguments else ["--preset", "tiny"]
+    preset = [] if arguments == ["everything"] or "--preset" in arguments else ["--preset", "tiny"]
     line = fails(*arguments, *preset, "--output", str(tmp_path / "run"))
     assert line.startswith("ea-train")
     assert message in line
@@ -142,6 +195,7 @@ def test_a_mistake_that_a_worker_finds_is_one_line_too(fails, tmp_path, monkeypa
     options = ["--preset", "tiny", "--device", "cpu", "--set", "loop.num_workers=1"]
     line = fails("default-vae", *options, "--output", str(tmp_path / "run"))
     assert line == "ea-train: error: ValueError: clip.mp4 is damaged"
+    assert multiprocessing.active_children() == []  # or the process would wait for them when it ends
 
 
 def test_no_recipe_is_a_mistake(fails):

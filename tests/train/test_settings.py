@@ -11,9 +11,9 @@ from ea_train import schema
 from ea_train.config import LoopConfig, OptimConfig, RunConfig
 from ea_train.loop.ema import ExponentialAverage
 from ea_train.loop.optim import build_optimizers, lr_factor, set_learning_rates
-from ea_train.recipes import default_dit, default_text, default_vae, find
+from ea_train.recipes import default, default_dit, default_pictures, default_text, default_vae, find
 
-RECIPES = [default_vae, default_text, default_dit]
+RECIPES = [default, default_pictures, default_vae, default_text, default_dit]
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.__name__.rpartition(".")[2])
@@ -90,8 +90,8 @@ def test_flattened_settings_number_groups_in_lists():
 
 
 def test_an_unknown_recipe_is_refused():
-    with pytest.raises(ValueError, match="known: default-vae, default-text, default-dit"):
-        find("default")
+    with pytest.raises(ValueError, match="known: default, default-pictures, default-vae"):
+        find("default-nothing")
 
 
 @pytest.mark.parametrize(

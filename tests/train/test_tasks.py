@@ -1,6 +1,7 @@
 """The tasks of the default recipes: batches, losses, what they export."""
 
 import dataclasses
+import types
 
 import pytest
 import torch
@@ -13,6 +14,8 @@ from ea_train.precompute import CacheConfig, LatentCache, build_cache
 from ea_train.recipes import default_dit, default_text, default_vae
 from ea_train.sources import ProceduralClips
 from ea_train.tasks.attributes import NUM_CLASSES, AttributesConfig, AttributesTask
+from ea_train.tasks.autoencoder_latents import equalised
+from ea_train.tasks.autoencoder_start import start_moving
 
 
 def _trains(task, *, step=0, least=0.5):
@@ -62,10 +65,50 @@ def test_an_exported_autoencoder_has_latents_of_unit_variance(autoencoder, tmp_p
     autoencoder.config = dataclasses.replace(autoencoder.config, scaling_clips=8)
     autoencoder.export(tmp_path, {"steps": "0"})
     vae = ea_vae.load_vae(tmp_path)
-    clips = [ProceduralClips(0).clip(i, num_frames=5, height=32, width=32) for i in range(8)]
+    clips = torch.stack([ProceduralClips(0).clip(i, num_frames=5, height=32, width=32) for i in range(8)])
     with torch.no_grad():
-        latents = vae.encode(torch.stack(clips)).mode() * vae.config.scaling_factor
-    assert float(latents.std()) == pytest.approx(1.0, abs=0.01)
+        posterior = vae.encode(clips)
+        before = autoencoder.vae.decode_clip(autoencoder.vae.encode_clip(clips).mode())
+        after = vae.decode(posterior.mode())
+    assert vae.config.scaling_factor == 1.0
+    variance = posterior.mean.var((0, 2, 3, 4)) + posterior.logvar.exp().mean((0, 2, 3, 4))
+    assert torch.allclose(variance, torch.ones(16), atol=0.01), variance
+    assert torch.allclose(posterior.mean.mean((0, 2, 3, 4)), torch.zeros(16), atol=0.01)
+    # The shift and the scale are undone behind the latents.
+    assert torch.allclose(before, after, atol=1e-4), (before - after).abs().max()
+
+
+def test_latents_need_a_positive_deviation(autoencoder):
+    with pytest.raises(ValueError, match="std_K must be positive"):
+        equalised(autoencoder.vae, torch.zeros(16), torch.zeros(16))
+
+
+def test_pictures_become_clips_without_blur(autoencoder):
+    vae = autoencoder.vae
+    clip = torch.stack([ProceduralClips(0).clip(3, num_frames=5, height=32, width=32)])
+    with torch.no_grad():
+        picture = vae.encode_clip(clip[:, :, :1]).mode()
+        start_moving(vae)
+        assert torch.allclose(vae.encode_clip(clip[:, :, :1]).mode(), picture, atol=1e-4)
+        # Every latent frame of the clip is that of the picture it ends with.
+        last = vae.encode_clip(clip[:, :, 4:]).mode()
+        assert torch.allclose(vae.encode_clip(clip).mode()[:, :, 1:], last, atol=1e-4)
+
+
+def test_short_shapes_are_cut_from_whole_clips(autoencoder):
+    settings = dataclasses.replace(autoencoder.config, whole_frames=9, shapes=((5, 32, 32, 1.0),))
+    autoencoder.config = settings
+    seen = []
+
+    def clip(index, *, num_frames, height, width):
+        seen.append(num_frames)
+        return torch.arange(num_frames).view(1, -1, 1, 1).expand(3, -1, height, width).float()
+
+    autoencoder.train_clips = types.SimpleNamespace(clip=clip)
+    batches = [autoencoder.batch(0, step, 4)["video"][:, 0, :, 0, 0] for step in range(8)]
+    assert set(seen) == {9}
+    assert {int(row[0]) for batch in batches for row in batch} == set(range(5))
+    assert all(torch.equal(row.diff(), torch.ones(4)) for batch in batches for row in batch)
 
 
 def test_a_fresh_autoencoder_keeps_brightness():

@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 RECIPES = {
-    "default-vae": "the autoencoder of the bundled model",
+    "default": "the whole bundled model: the four recipes below, then its folder",
+    "default-pictures": "the autoencoder of the bundled model on single pictures",
+    "default-vae": "the autoencoder of the bundled model on clips",
     "default-text": "the text encoder of the bundled model",
-    "default-dit": "the denoiser of the bundled model, on latents of the first two",
+    "default-dit": "the denoiser of the bundled model, on latents of the autoencoder",
 }
 
 
@@ -40,6 +42,14 @@ def parser() -> argparse.ArgumentParser:
                 metavar="MANIFEST",
                 help="train on the videos and pictures of a .json, .jsonl or .csv manifest "
                 "(default: procedural clips)",
+            )
+        if name != "default":
+            command.add_argument(
+                "--init", type=Path, metavar="DIR", help="start from the weights of this export of the recipe"
+            )
+        if name == "default-vae":
+            command.add_argument(
+                "--pictures", type=Path, metavar="DIR", help="start from this export of default-pictures"
             )
         if name == "default-dit":
             command.add_argument("--vae", type=Path, metavar="DIR", help="export of default-vae (required)")
@@ -103,46 +113,78 @@ def _run(arguments: argparse.Namespace) -> int:
     from ea_train import schema
     from ea_train.recipes import find
 
-    recipe = find(arguments.recipe)
-    settings = schema.override(recipe.config(arguments.preset), arguments.set)
+    settings = schema.override(find(arguments.recipe).config(arguments.preset), arguments.set)
     if arguments.dry_run:
         print(json.dumps(schema.to_mapping(settings), indent=2))
         return 0
-    return _train(arguments, recipe, settings)
-
-
-def _train(arguments: argparse.Namespace, recipe: Any, settings: Any) -> int:
     from ea_kernels.runtime.device import resolve_device
-    from ea_train.loop.trainer import Trainer
 
     device = resolve_device(arguments.device)
     if device.type == "meta":
         raise ValueError("device 'meta' computes nothing; allowed are auto, cpu, cuda and cuda:N")
-    task = recipe.build(settings, **_inputs(arguments, device))
-    trainer = Trainer(task, settings, arguments.output, device=device)
-    trainer.fit()
-    if trainer.finished_steps < settings.loop.steps:
-        print(f"stopped after step {trainer.finished_steps}; the same command continues", file=sys.stderr)
+    train = _train_all if arguments.recipe == "default" else _train_one
+    return train(arguments, settings, device)
+
+
+def _train_one(arguments: argparse.Namespace, settings: Any, device: Any) -> int:
+    from ea_train.run import run_recipe
+
+    figures = run_recipe(
+        arguments.recipe,
+        settings,
+        arguments.output,
+        device=device,
+        inputs=_inputs(arguments, device),
+        facts={"preset": arguments.preset},
+    )
+    if figures is None:
+        print("stopped; the same command continues", file=sys.stderr)
         return 130
-    figures = trainer.validate()
-    numbers = {name: f"{value:.4f}" for name, value in figures.items()}
-    trainer.export({"recipe": arguments.recipe, "preset": arguments.preset, **numbers})
     print("  ".join(f"{name} {value:.4g}" for name, value in figures.items()))
     print(f"exported to {arguments.output / 'export'}")
     return 0
 
 
+def _train_all(arguments: argparse.Namespace, settings: Any, device: Any) -> int:
+    from ea_train.bundle import bundle_model
+    from ea_train.recipes import default
+    from ea_train.run import run_recipe
+
+    folder, reached = arguments.output, {}
+    for stage in default.STAGES:
+        print(f"== default-{stage}", file=sys.stderr)
+        inputs = default.inputs_of(stage, folder, device=device, data=arguments.data)
+        if stage == "dit":
+            inputs["on_progress"] = _show_shards
+        run = {"device": device, "inputs": inputs, "facts": {"preset": arguments.preset}}
+        figures = run_recipe(f"default-{stage}", getattr(settings, stage), folder / stage, **run)
+        if figures is None:
+            print("stopped; the same command continues", file=sys.stderr)
+            return 130
+        reached[stage] = {"steps": getattr(settings, stage).loop.steps, **figures}
+    size = bundle_model(
+        **{part: folder / part / "export" for part in ("vae", "text")},
+        transformer=folder / "dit" / "export",
+        output=folder / "model",
+        info=default.model_info(settings),
+        training={"preset": arguments.preset, **reached},
+    )
+    model = folder / "model"
+    print(f"{model}: {size / 1e6:.1f} MB; try it with ea-app generate PROMPT --model {model}")
+    return 0
+
+
 def _inputs(arguments: argparse.Namespace, device: Any) -> dict[str, Any]:
-    if arguments.recipe == "default-text":
-        return {}
-    if arguments.recipe == "default-vae":
-        return {"data": arguments.data}
+    names = {"default-vae": ("data", "pictures", "init"), "default-pictures": ("data", "init")}
+    if arguments.recipe != "default-dit":
+        return {name: getattr(arguments, name) for name in names.get(arguments.recipe, ("init",))}
     return {
         "vae_directory": arguments.vae,
         "text_directory": arguments.text,
         "cache_directory": arguments.cache or arguments.output / "latents",
         "device": device,
         "data": arguments.data,
+        "init": arguments.init,
         "on_progress": _show_shards,
     }
 

@@ -68,13 +68,22 @@ class Muon(torch.optim.Optimizer):
 
 
 def orthogonalise(matrices_NRC: Tensor) -> Tensor:
-    """Replace the singular values of each matrix (N, R, C) by about one, with a Newton-Schulz iteration."""
+    """Replace the singular values of each matrix (N, R, C) by about one, with a Newton-Schulz iteration.
+
+    Every step multiplies the matrix X from the left by a polynomial in X X^T. These factors commute, so they
+    are gathered on the short side, and the long side is met only twice: for a convolution of 128 channels
+    with 27 taps that is a fifth of the work.
+    """
     tall = matrices_NRC.shape[1] > matrices_NRC.shape[2]
-    x = matrices_NRC.transpose(1, 2) if tall else matrices_NRC
-    x = x.bfloat16() if x.is_cuda else x.float()
+    x = (matrices_NRC.transpose(1, 2) if tall else matrices_NRC).float()
     x = x / (torch.linalg.matrix_norm(x, keepdim=True) + 1e-7)
+    gram = x @ x.transpose(1, 2)
+    identity = torch.eye(gram.shape[-1], device=x.device)
+    gathered = identity
     first, second, third = _COEFFICIENTS
     for _ in range(_ITERATIONS):
-        square = x @ x.transpose(1, 2)
-        x = first * x + (second * square + third * square @ square) @ x
+        factor = first * identity + (second * gram + third * gram @ gram)
+        gathered = factor @ gathered
+        gram = factor @ gram @ factor
+    x = gathered @ x
     return (x.transpose(1, 2) if tall else x).to(matrices_NRC.dtype)

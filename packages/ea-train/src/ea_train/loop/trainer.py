@@ -11,6 +11,7 @@ import signal
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,7 @@ from types import FrameType
 from typing import Any
 
 import torch
+from filelock import FileLock, Timeout
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
@@ -78,9 +80,13 @@ class Trainer:
         """Train until the last step; on SIGTERM or SIGINT save and return early.
 
         Raises:
-            ValueError: The checkpoint in the run folder is damaged or of another run, or a loss stopped being
-                a finite number.
+            ValueError: The checkpoint in the run folder is damaged or of another run, another process trains
+                there, or a loss stopped being a finite number.
         """
+        with _sole_user(self.directory):
+            self._fit()
+
+    def _fit(self) -> None:
         self.resume()
         self._stop_requested = False
         log = MetricLog(
@@ -227,7 +233,15 @@ class Trainer:
             num_workers=loop.num_workers,
             worker_init_fn=_leave_signals_to_the_trainer,
         )
-        yield from zip(steps, loader, strict=True)
+        batches = iter(loader)
+        try:
+            yield from zip(steps, batches, strict=True)
+        except BaseException as error:
+            # Its frames hold the workers, which ignore SIGTERM: the process would wait for them forever.
+            traceback.clear_frames(error.__traceback__)
+            raise
+        finally:
+            del batches
 
     def _to_device(self, batch: Batch) -> Batch:
         return {
@@ -263,6 +277,21 @@ class Trainer:
     def _request_stop(self, number: int, frame: FrameType | None) -> None:
         del number, frame
         self._stop_requested = True
+
+
+@contextmanager
+def _sole_user(directory: Path) -> Iterator[None]:
+    """Hold the run folder; the lock ends with the process, however that ends."""
+    directory.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(directory / ".lock", timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise ValueError(f"{directory} is in use by another run; wait or choose another folder") from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _check_same_run(

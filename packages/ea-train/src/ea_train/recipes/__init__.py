@@ -1,17 +1,17 @@
 """Recipes: functions that return the settings of a run and build its task."""
 
+from importlib import import_module
 from types import ModuleType
+
+NAMES = ("default", "default-pictures", "default-vae", "default-text", "default-dit")
 
 
 def find(name: str) -> ModuleType:
-    """The recipe module of a command, with its `config` and `build`.
+    """The recipe module of a command, with its `config` and `build`; `default` only lists the other four.
 
     Raises:
         ValueError: No such recipe.
     """
-    from ea_train.recipes import default_dit, default_text, default_vae  # noqa: PLC0415  one heavy import for all
-
-    recipes = {"default-vae": default_vae, "default-text": default_text, "default-dit": default_dit}
-    if name not in recipes:
-        raise ValueError(f"unknown recipe {name!r}; known: {', '.join(recipes)}")
-    return recipes[name]
+    if name not in NAMES:
+        raise ValueError(f"unknown recipe {name!r}; known: {', '.join(NAMES)}")
+    return import_module(f"ea_train.recipes.{name.replace('-', '_')}")

@@ -7,10 +7,12 @@ from typing import Literal
 
 import torch
 
+from ea_dit import load_transformer
 from ea_dit.families.mmdit import MMDiT, MMDiTConfig
 from ea_dit.text.bytes import ByteTextEncoder, load_byte_encoder
 from ea_train.config import LoopConfig, OptimConfig, RunConfig
 from ea_train.precompute import CacheConfig, LatentCache, build_cache
+from ea_train.recipes.start import load_start
 from ea_train.sources import ClipSource, ManifestClips, ProceduralClips
 from ea_train.tasks.denoise import DenoiseConfig, DenoiseTask
 from ea_vae import load_vae
@@ -82,6 +84,7 @@ def build(
     cache_directory: Path,
     device: torch.device,
     data: Path | None = None,
+    init: Path | None = None,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> DenoiseTask:
     """The task; fills the caches of latents first, as far as they are not there yet.
@@ -93,10 +96,12 @@ def build(
         cache_directory: Where latents are kept.
         device: Where clips are encoded.
         data: Manifest of captioned videos and pictures to train on; the procedural clips if None.
+        init: Export of an earlier run to start from.
         on_progress: Finished and total shards of the current cache.
 
     Raises:
-        ValueError: A folder or the manifest cannot be used, or a caption is too long for the text encoder.
+        ValueError: A folder or the manifest cannot be used, a caption is too long for the text encoder, or
+            the earlier export does not fit the settings.
     """
     text_encoder = load_byte_encoder(text_directory, dtype=torch.float32, device=str(device))
     source = _clips(settings, data, text_encoder)
@@ -120,6 +125,8 @@ def build(
             text_embed_dim=text_encoder.config.width,
         )
     )
+    if init is not None:
+        load_start(transformer, load_transformer(init, dtype=torch.float32), init)
     return DenoiseTask(transformer, text_encoder, caches, source, settings.task)
 
 

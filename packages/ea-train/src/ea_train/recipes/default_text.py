@@ -1,12 +1,14 @@
 """The text encoder of the bundled model: bytes to twelve tokens, pre-trained to state what captions say."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 import torch
 
-from ea_dit.text.bytes import ByteEncoderConfig, ByteTextEncoder
+from ea_dit.text.bytes import ByteEncoderConfig, ByteTextEncoder, load_byte_encoder
 from ea_train.config import LoopConfig, OptimConfig, RunConfig
+from ea_train.recipes.start import load_start
 from ea_train.tasks.attributes import AttributesConfig, AttributesTask
 
 
@@ -34,7 +36,7 @@ def config(preset: Literal["tiny", "cpu", "gpu"]) -> DefaultTextConfig:
     if preset == "cpu":
         return DefaultTextConfig(
             text=ByteEncoderConfig(width=128, num_layers=2),
-            loop=LoopConfig(steps=1500, batch_size=64, precision="bf16", ema_decay=0.99, log_every=50),
+            loop=LoopConfig(steps=2000, batch_size=64, precision="bf16", ema_decay=0.99, log_every=50),
             optim=OptimConfig(lr=2e-3, warmup_steps=100, decay="cosine"),
         )
     return DefaultTextConfig(
@@ -46,7 +48,14 @@ def config(preset: Literal["tiny", "cpu", "gpu"]) -> DefaultTextConfig:
     )
 
 
-def build(settings: DefaultTextConfig) -> AttributesTask:
-    """The task, with freshly initialised networks."""
+def build(settings: DefaultTextConfig, *, init: Path | None = None) -> AttributesTask:
+    """The task, with freshly initialised networks, or with the encoder of an earlier export.
+
+    Raises:
+        ValueError: The earlier export does not fit the settings.
+    """
     torch.manual_seed(settings.loop.seed)
-    return AttributesTask(ByteTextEncoder(settings.text), settings.task)
+    encoder = ByteTextEncoder(settings.text)
+    if init is not None:
+        load_start(encoder, load_byte_encoder(init, dtype=torch.float32), init)
+    return AttributesTask(encoder, settings.task)

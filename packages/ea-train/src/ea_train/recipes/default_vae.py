@@ -1,4 +1,8 @@
-"""The autoencoder of the bundled model: a narrow V5.1 MAGVIT with 16 latent channels, 4x8x8."""
+"""The autoencoder of the bundled model: a narrow V5.1 MAGVIT with 16 latent channels, 4x8x8.
+
+It learns best in two runs: `default-pictures` on single pictures, which are cheap and all different, then
+`default-vae` on clips from there.
+"""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -7,10 +11,11 @@ from typing import Literal
 import torch
 
 from ea_train.config import LoopConfig, OptimConfig, RunConfig
+from ea_train.recipes.start import load_start
 from ea_train.sources import ClipSource, ManifestClips, ProceduralClips
 from ea_train.tasks.autoencoder import AutoencoderConfig, AutoencoderTask
-from ea_train.tasks.autoencoder_start import start_as_copy
-from ea_vae import MagvitConfig, MagvitVae
+from ea_train.tasks.autoencoder_start import start_as_copy, start_moving
+from ea_vae import MagvitConfig, MagvitVae, load_vae
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,13 +51,15 @@ def config(preset: Literal["tiny", "cpu", "gpu"]) -> DefaultVaeConfig:
     if preset == "cpu":
         return DefaultVaeConfig(
             task=AutoencoderConfig(
-                shapes=((9, 64, 64, 0.6), (17, 64, 64, 0.25), (1, 64, 64, 0.15)),
+                shapes=((9, 64, 64, 0.75), (17, 64, 64, 0.15), (1, 64, 64, 0.1)),
+                whole_frames=17,
                 kl_weight=1e-5,
                 l2_weight=2.0,
+                validation_clips=32,
             ),
-            loop=LoopConfig(steps=2000, batch_size=4, precision="bf16", ema_decay=0.995, num_workers=1),
+            loop=LoopConfig(steps=3000, batch_size=4, precision="bf16", ema_decay=0.995, num_workers=1),
             optim=OptimConfig(
-                kind="muon", muon_lr=0.02, lr=1e-3, betas=(0.9, 0.95), weight_decay=0.0, warmup_steps=50
+                kind="muon", muon_lr=0.008, lr=5e-4, betas=(0.9, 0.95), weight_decay=0.0, warmup_steps=50
             ),
         )
     return DefaultVaeConfig(
@@ -66,25 +73,37 @@ def config(preset: Literal["tiny", "cpu", "gpu"]) -> DefaultVaeConfig:
                 (1, 128, 128, 0.1),
             ),
             voxels_per_sample=17 * 128 * 128,
+            kl_weight=1e-5,
+            l2_weight=2.0,
             validation_clips=64,
         ),
         loop=LoopConfig(steps=6000, batch_size=16, precision="bf16", ema_decay=0.999, num_workers=12),
         optim=OptimConfig(
-            kind="muon", muon_lr=0.02, lr=1e-3, betas=(0.9, 0.95), weight_decay=0.0, warmup_steps=200
+            kind="muon", muon_lr=0.008, lr=5e-4, betas=(0.9, 0.95), weight_decay=0.0, warmup_steps=200
         ),
     )
 
 
-def build(settings: DefaultVaeConfig, *, data: Path | None = None) -> AutoencoderTask:
-    """The task, with freshly initialised networks.
+def build(
+    settings: DefaultVaeConfig,
+    *,
+    data: Path | None = None,
+    pictures: Path | None = None,
+    init: Path | None = None,
+) -> AutoencoderTask:
+    """The task, with freshly initialised networks, or with those of an earlier run.
 
     Args:
         settings: Sizes and objective.
         data: Manifest of videos and pictures to train on; the procedural clips if None.
+        pictures: Export of `default-pictures` to start from.
+        init: Export of an autoencoder for clips to start from.
 
     Raises:
-        ValueError: The manifest cannot be used.
+        ValueError: The manifest or a start cannot be used, or both starts are given.
     """
+    if pictures is not None and init is not None:
+        raise ValueError("--pictures and --init: give one of them")
     torch.manual_seed(settings.loop.seed)
     vae = MagvitVae(
         MagvitConfig(
@@ -94,6 +113,10 @@ def build(settings: DefaultVaeConfig, *, data: Path | None = None) -> Autoencode
         )
     )
     start_as_copy(vae)
+    if (start := pictures or init) is not None:
+        load_start(vae, load_vae(start, dtype=torch.float32), start)
+    if pictures is not None:
+        start_moving(vae)
     train, heldout = _clips(settings, data)
     return AutoencoderTask(vae, settings.task, train=train, heldout=heldout)
 

@@ -12,6 +12,7 @@ import ea_vae
 from ea_train.objectives import reconstruction as losses
 from ea_train.objectives.adversarial import PatchDiscriminator, adaptive_weight, hinge_discriminator_loss
 from ea_train.sources import ClipSource
+from ea_train.tasks.autoencoder_latents import equalised
 from ea_train.tasks.base import Batch, StepOutput
 
 
@@ -21,6 +22,8 @@ class AutoencoderConfig:
 
     Attributes:
         shapes: (frames, height, width, weight) to draw from; one shape per batch.
+        whole_frames: Frames of the clips that shorter shapes are cut from, at a random place; 0 makes every
+            clip as long as its shape, which squeezes the movement of procedural clips into fewer frames.
         voxels_per_sample: Budget that `loop.batch_size` samples of this many voxels share: small shapes come
             in larger batches.
         l1_weight: Absolute error.
@@ -30,10 +33,11 @@ class AutoencoderConfig:
         disc_weight: Adversarial term; 0 builds no discriminator.
         disc_start: Step from which the adversarial term counts.
         validation_clips: Held-out clips in a validation.
-        scaling_clips: Training clips from which the scaling factor of the export is measured.
+        scaling_clips: Training clips from which the scale of the exported latents is measured.
     """
 
     shapes: tuple[tuple[float, ...], ...] = ((9, 64, 64, 1.0),)
+    whole_frames: int = 0
     voxels_per_sample: int = 9 * 64 * 64
     l1_weight: float = 1.0
     l2_weight: float = 1.0
@@ -56,6 +60,8 @@ class AutoencoderConfig:
                 )
         if min(self.validation_clips, self.scaling_clips) < 1:
             raise ValueError("task.validation_clips and task.scaling_clips must be at least 1")
+        if self.whole_frames < 0:
+            raise ValueError(f"task.whole_frames must be at least 0, got {self.whole_frames}")
 
 
 class AutoencoderTask:
@@ -91,10 +97,12 @@ class AutoencoderTask:
         frames, height, width, _ = rng.choices(shapes, weights=[shape[3] for shape in shapes])[0]
         frames, height, width = int(frames), int(height), int(width)
         count = max(1, round(size * self.config.voxels_per_sample / (frames * height * width)))
-        clips = [
-            self.train_clips.clip(rng.randrange(1 << 40), num_frames=frames, height=height, width=width)
-            for _ in range(count)
-        ]
+        whole = max(self.config.whole_frames, frames)
+        clips = []
+        for _ in range(count):
+            clip = self.train_clips.clip(rng.randrange(1 << 40), num_frames=whole, height=height, width=width)
+            start = rng.randint(0, whole - frames)
+            clips.append(clip[:, start : start + frames])
         return {"video": torch.stack(clips)}
 
     def step(self, batch: Batch, generator: torch.Generator, step: int) -> StepOutput:
@@ -134,27 +142,34 @@ class AutoencoderTask:
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
         """Mean PSNR of held-out clips at the first shape, through the posterior mean."""
-        frames, height, width, _ = self.config.shapes[0]
         device = next(self.vae.parameters()).device
         values = []
         for index in range(self.config.validation_clips):
-            clip = self.heldout_clips.clip(
-                index, num_frames=int(frames), height=int(height), width=int(width)
-            )
-            video = clip[None].to(device)
+            video = self._clip(self.heldout_clips, index)[None].to(device)
             values.append(losses.psnr(self.vae.decode_clip(self.vae.encode_clip(video).mode()), video))
         return {"val/psnr": float(torch.cat(values).mean())}
 
     @torch.no_grad()
     def export(self, directory: Path, metadata: dict[str, str]) -> None:
-        """Write the autoencoder in its released layout; its scaling factor gives latents unit variance."""
-        frames, height, width, _ = self.config.shapes[0]
+        """Write the autoencoder in its released layout, every latent channel scaled to unit variance."""
+        vae = equalised(self.vae, *self._latent_statistics())
+        vae.config = vae.config.edited(scaling_factor=1.0)
+        ea_vae.save_vae(vae, directory, metadata=metadata)
+
+    def _latent_statistics(self) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation (K,) of sampled latents at the first shape."""
         device = next(self.vae.parameters()).device
-        size = {"num_frames": int(frames), "height": int(height), "width": int(width)}
-        clips = [
-            self.train_clips.clip(index, **size)[None].to(device)
-            for index in range(self.config.scaling_clips)
-        ]
-        latents = torch.cat([self.vae.encode_clip(clip).mode().flatten() for clip in clips])
-        self.vae.config = self.vae.config.edited(scaling_factor=round(1.0 / float(latents.std()), 4))
-        ea_vae.save_vae(self.vae, directory, metadata=metadata)
+        means, variances = [], []
+        for index in range(self.config.scaling_clips):
+            posterior = self.vae.encode_clip(self._clip(self.train_clips, index)[None].to(device))
+            means.append(posterior.mean.float())
+            variances.append(posterior.logvar.float().exp())
+        mean, noise = torch.cat(means), torch.cat(variances)
+        axes = (0, 2, 3, 4)
+        return mean.mean(axes), (mean.var(axes) + noise.mean(axes)).sqrt()
+
+    def _clip(self, source: ClipSource, index: int) -> Tensor:
+        """The beginning of a clip, at the first shape."""
+        frames, height, width = (int(number) for number in self.config.shapes[0][:3])
+        whole = max(self.config.whole_frames, frames)
+        return source.clip(index, num_frames=whole, height=height, width=width)[:, :frames]

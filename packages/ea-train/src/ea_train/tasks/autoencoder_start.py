@@ -1,4 +1,4 @@
-"""A start for narrow autoencoders: the network begins as a blurred copy of its input.
+"""Starts for narrow autoencoders: from nothing, as a blurred copy of the input, and from pictures to clips.
 
 A randomly initialised MAGVIT of this family loses absolute colour: its group norms divide every frame by its
 own contrast, and a narrow network takes tens of thousands of steps to carry brightness past them. Here the
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from ea_vae import MagvitVae
 from ea_vae.families.magvit.model import Stage
+from ea_vae.layers.causal_conv import CausalConv3d
 from ea_vae.layers.norm import ClipGroupNorm
 from ea_vae.layers.resnet import ResidualLayer
 
@@ -54,6 +55,21 @@ def start_as_copy(vae: MagvitVae) -> None:
     _join_signs(vae.encoder.conv_out)
     _join_signs(vae.decoder.conv_out)
     _open_latents(vae.encoder.conv_out, vae.config.latent_channels)
+
+
+@torch.no_grad()
+def start_moving(vae: MagvitVae) -> None:
+    """Turn an autoencoder that was trained on single pictures into a start for clips, in place.
+
+    A single picture meets all time taps of a causal convolution, so only their sums have learned anything.
+    The sum moves to the last tap: pictures stay as they are, and a clip is treated frame by frame instead of
+    being blurred over time.
+    """
+    for layer in vae.modules():
+        if isinstance(layer, CausalConv3d):
+            total = layer.weight.sum(dim=2)
+            layer.weight.zero_()
+            layer.weight[:, :, -1] = total
 
 
 def _small_random(layer: nn.Conv3d, name: str) -> None:
