@@ -15,11 +15,9 @@ pytestmark = pytest.mark.parity
 
 MMDIT = "EasyAnimateTransformer3DModel"
 HUNYUAN3D = "HunyuanTransformer3DModel"
-SUPPORTED_CLASSES = {MMDIT, HUNYUAN3D}
-NOT_YET = {
-    "Transformer2DModel": "V1's image model comes with the PixArt family",
-    "Transformer3DModel": "V1 to V3 come with the PixArt family",
-}
+PIXART = ("Transformer2DModel", "Transformer3DModel")
+SUPPORTED_CLASSES = {MMDIT, HUNYUAN3D, *PIXART}
+NOT_YET: dict[str, str] = {}
 ATOL = 1e-4
 
 # Original name, name in the layout of diffusers; written out here a second time on purpose.
@@ -79,7 +77,20 @@ def hunyuan3d_inputs(tensors):
     }
 
 
-INPUTS = {"MMDiT": mmdit_inputs, "Hunyuan3D": hunyuan3d_inputs}
+def pixart_inputs(tensors):
+    conditioning = ea_dit.Conditioning(
+        inpaint_latents=tensors.get("inpaint_latents"),
+        clip_states=tensors.get("clip_encoder_hidden_states"),
+        clip_mask=tensors.get("clip_attention_mask"),
+        resolution=tensors.get("added_cond_kwargs.resolution"),
+        aspect_ratio=tensors.get("added_cond_kwargs.aspect_ratio"),
+    )
+    # The image model calls its mask by another name.
+    mask = tensors.get("text_embedding_mask", tensors.get("encoder_attention_mask"))
+    return {"conditioning": conditioning, "text_mask_BM": mask}
+
+
+INPUTS = {"MMDiT": mmdit_inputs, "Hunyuan3D": hunyuan3d_inputs, "PixArtMotion": pixart_inputs}
 
 
 def run(model, tensors):
@@ -87,8 +98,11 @@ def run(model, tensors):
     if "encoder_hidden_states_t5" in tensors:
         texts.append(tensors["encoder_hidden_states_t5"])
     given = INPUTS[type(model).__name__](tensors)
+    hidden = tensors["hidden_states"]
     with torch.no_grad():
-        return model(tensors["hidden_states"], tensors["timestep"], *texts, **given)
+        if hidden.ndim == 4:  # a picture, for the image model
+            return model(hidden.unsqueeze(2), tensors["timestep"], *texts, **given).squeeze(2)
+        return model(hidden, tensors["timestep"], *texts, **given)
 
 
 def write_diffusers_layout(folder, target):

@@ -42,8 +42,8 @@ class TimeEmbed(nn.Module):
         """Returns the embedding (B, D) and the modulation that all blocks share (B, 6, D)."""
         time_BD = self.timestep(timestep_B)
         if self.resolution is not None and self.aspect_ratio is not None:
-            if conditioning.resolution is None or conditioning.aspect_ratio is None:
-                raise ValueError("the model needs resolution (B, 2) and aspect_ratio (B, 1)")
+            assert conditioning.resolution is not None
+            assert conditioning.aspect_ratio is not None
             sizes = embed_numbers(self.resolution, conditioning.resolution)
             ratio = embed_numbers(self.aspect_ratio, conditioning.aspect_ratio)
             time_BD = time_BD + torch.cat((sizes, ratio), dim=-1)
@@ -111,7 +111,8 @@ class PixArtMotion(nn.Module):
             ValueError: If sizes or channels do not fit the model, or it has no input for what is given.
         """
         conditioning = Conditioning() if conditioning is None else conditioning
-        self._check_inputs(second_text_BNE, conditioning)
+        self._check_conditions(second_text_BNE, conditioning)
+        self._check_shapes(text_BME, text_mask_BM, conditioning)
         x_BCTHW = self._with_condition_channels(hidden_BCTHW, conditioning)
         grid = self._token_grid(x_BCTHW)
         config, dtype = self.config, self.dtype
@@ -127,7 +128,7 @@ class PixArtMotion(nn.Module):
         patches_BLK = self.head(x_BLD, time_BD)
         return unpatchify(patches_BLK, grid=grid, patch_size=config.patch_size, channel_last=True)
 
-    def _check_inputs(self, second_text_BNE: Tensor | None, conditioning: Conditioning) -> None:
+    def _check_conditions(self, second_text_BNE: Tensor | None, conditioning: Conditioning) -> None:
         if second_text_BNE is not None:
             raise ValueError("the model has no input for a second text encoder's states")
         config = self.config
@@ -137,6 +138,24 @@ class PixArtMotion(nn.Module):
         conditioning.require_only(*takes)
         if conditioning.clip_mask is not None and conditioning.clip_states is None:
             raise ValueError("clip_mask needs clip_states")
+        if config.size_conditions and (conditioning.resolution is None or conditioning.aspect_ratio is None):
+            raise ValueError("the model needs resolution (B, 2) and aspect_ratio (B, 1)")
+
+    def _check_shapes(
+        self, text_BME: Tensor, text_mask_BM: Tensor | None, conditioning: Conditioning
+    ) -> None:
+        batch, config = text_BME.shape[0], self.config
+        expected = (
+            ("text states", text_BME, (*text_BME.shape[:-1], config.caption_channels)),
+            ("text_mask_BM", text_mask_BM, text_BME.shape[:2]),
+            ("clip_states", conditioning.clip_states, (batch, config.clip_channels)),
+            ("clip_mask", conditioning.clip_mask, (batch, config.clip_tokens)),
+            ("resolution", conditioning.resolution, (batch, 2)),
+            ("aspect_ratio", conditioning.aspect_ratio, (batch, 1)),
+        )
+        for name, tensor, shape in expected:
+            if tensor is not None and tuple(tensor.shape) != tuple(shape):
+                raise ValueError(f"{name} must have shape {list(shape)}, got {list(tensor.shape)}")
 
     def _with_condition_channels(self, hidden_BCTHW: Tensor, conditioning: Conditioning) -> Tensor:
         given = (hidden_BCTHW, conditioning.inpaint_latents)
@@ -172,9 +191,6 @@ class PixArtMotion(nn.Module):
     ) -> tuple[Tensor, Tensor | None]:
         """Text tokens, image tokens after them, and what padding adds to the scores."""
         text_BMD = self.text_embed(text_BME.to(self.dtype)).to(self.dtype)
-        if text_mask_BM is not None and text_mask_BM.shape != text_BMD.shape[:2]:
-            expected, got = list(text_BMD.shape[:2]), list(text_mask_BM.shape)
-            raise ValueError(f"text_mask_BM must have the shape {expected} of the text states, got {got}")
         masks = [text_mask_BM]
         if self.clip_embed is not None and conditioning.clip_states is not None:
             image_BE = self.clip_embed(conditioning.clip_states.to(self.dtype)).to(self.dtype)
