@@ -66,6 +66,18 @@ class Sampler(Protocol):
         ...
 
 
+class Hold(Protocol):
+    """Frames that are given and join a run in the middle of it."""
+
+    def before(self, index: int, latents: Tensor, draw: Draw | None) -> Tensor:
+        """Returns the latents of call `index` with the frames that join now at their noise level."""
+        ...
+
+    def after(self, index: int, before: Tensor, stepped: Tensor) -> Tensor:
+        """Returns the latents after call `index` with the frames that are held put back."""
+        ...
+
+
 def draws(generator: torch.Generator) -> Draw:
     """Draws from a generator on the CPU, so that a seed means the same on every device."""
     return lambda shape: torch.randn(shape, generator=generator)
@@ -114,6 +126,7 @@ def denoise_steps(
     sampler: Sampler,
     *,
     draw: Draw | None = None,
+    hold: Hold | None = None,
     on_step: StepHook | None = None,
     should_stop: Callable[[], bool] | None = None,
 ) -> Tensor:
@@ -124,6 +137,7 @@ def denoise_steps(
         latents: Where to start, as `sampler.start` returned it.
         sampler: Solver and schedule.
         draw: Source of the noise that ancestral and SDE samplers add; others never ask.
+        hold: Frames that do not follow the sampler from the start; None if all do.
         on_step: See `StepHook`.
         should_stop: Asked before every step.
 
@@ -141,8 +155,11 @@ def denoise_steps(
         for index, timestep in enumerate(timesteps):
             if should_stop is not None and should_stop():
                 raise Cancelled(f"stopped after {index} of {total} steps")
+            if hold is not None:
+                latents = hold.before(index, latents, draw)
             prediction = predictor_at(index, total)(sampler.model_input(index, latents), timestep)
-            latents, memory = sampler.step(index, latents, prediction, memory, draw)
+            stepped, memory = sampler.step(index, latents, prediction, memory, draw)
+            latents = stepped if hold is None else hold.after(index, latents, stepped)
             if on_step is not None:
                 on_step(index + 1, total, latents)
     return latents

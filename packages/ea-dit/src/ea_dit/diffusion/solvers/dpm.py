@@ -12,23 +12,27 @@ from ea_dit.diffusion.solvers.grid import NoiseGrid
 
 @dataclass(frozen=True)
 class DpmSolverSampler:
-    """Second order in log(alpha / sigma); the first and the last step are first order.
+    """Second order in log(alpha / sigma); the first step, and by default the last, are first order.
 
     Attributes:
         grid: Timesteps and levels, of a DDPM or a flow.
         order: 1 or 2.
         stochastic: Solve the reverse SDE instead of the ODE; noise is drawn in every step, the last included,
             where it counts nothing.
+        lower_order_final: Whether the last step is first order, as one that ends at clean latents must be.
     """
 
     grid: NoiseGrid
     order: int = 2
     stochastic: bool = False
+    lower_order_final: bool = True
 
     def __post_init__(self) -> None:
         """Refuses impossible values."""
         if self.order not in (1, 2):
             raise ValueError(f"order must be 1 or 2, got {self.order}")
+        if not self.lower_order_final and float(self.grid.levels[-1].sigma) == 0:
+            raise ValueError("lower_order_final must be on where the last level is clean")
 
     @property
     def timesteps(self) -> Tensor:
@@ -54,7 +58,8 @@ class DpmSolverSampler:
         ratios = self.grid.log_ratios
         width = ratios[index + 1] - ratios[index]
         estimate = clean
-        if self.order == 2 and memory.outputs and index + 1 < len(self.grid):
+        lowered = self.lower_order_final and index + 1 == len(self.grid)
+        if self.order == 2 and memory.outputs and not lowered:
             before = ratios[index] - ratios[index - 1]
             estimate = clean + (clean - memory.outputs[-1]) * (width / (2 * before))
         decay = float(there.sigma) / float(here.sigma)
