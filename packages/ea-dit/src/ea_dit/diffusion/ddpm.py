@@ -120,21 +120,29 @@ class DdpmSchedule:
         for name, least in (("num_train_timesteps", 2), ("steps_offset", 0), ("original_inference_steps", 1)):
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < least:
-                raise ValueError(f"{name} must be a whole number of at least {least}, got {value!r}")
+                raise ValueError(
+                    f"scheduler config: {name} must be a whole number of at least {least}, got {value!r}"
+                )
         for name in ("rescale_betas_zero_snr", "clip_sample", "skip_prk_steps"):
             _one_of(name, getattr(self, name), (True, False))
         _one_of("set_alpha_to_one", self.set_alpha_to_one, (None, True, False))
-        if not 0 < self.beta_start <= self.beta_end < 1:
+        for name in ("beta_start", "beta_end", "clip_sample_range", "timestep_scaling"):
+            value = getattr(self, name)
+            if not isinstance(value, (int, float)) or isinstance(value, bool) or not value > 0:
+                raise ValueError(f"scheduler config: {name} must be a number above 0, got {value!r}")
+        if not self.beta_start <= self.beta_end < 1:
             raise ValueError(
-                "betas must be 0 < beta_start <= beta_end < 1, "
+                "scheduler config: beta_end must be at least beta_start and below 1, "
                 f"got beta_start {self.beta_start} and beta_end {self.beta_end}"
             )
-        if self.clip_sample_range <= 0 or self.timestep_scaling <= 0:
-            raise ValueError("clip_sample_range and timestep_scaling must be positive")
         given = self.trained_betas
         count = self.num_train_timesteps
-        if given is not None and (len(given) != count or not all(0 < beta < 1 for beta in given)):
-            raise ValueError(f"trained_betas must be {count} numbers between 0 and 1, got {len(given)}")
+        if given is None:
+            return
+        if len(given) != count or not all(isinstance(beta, float) and 0 < beta < 1 for beta in given):
+            raise ValueError(
+                f"scheduler config: trained_betas must be {count} numbers between 0 and 1, got {len(given)}"
+            )
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:

@@ -136,7 +136,7 @@ class EulerFlowSampler:
     flow: FlowMatching
     num_steps: int
     strength: float = 1.0
-    sigmas: Tensor = field(init=False)
+    sigmas: Tensor = field(init=False, compare=False)
 
     def __post_init__(self) -> None:
         """Makes the schedule."""

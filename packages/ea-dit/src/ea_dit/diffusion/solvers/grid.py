@@ -1,7 +1,7 @@
 """The noise levels that a run visits."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import torch
@@ -32,7 +32,7 @@ class NoiseGrid:
         clip: Estimates of clean latents are clipped to plus and minus this; None: they are not.
     """
 
-    timesteps: Tensor
+    timesteps: Tensor = field(compare=False)
     levels: tuple[Level, ...]
     kind: PredictionType
     clip: float | None = None

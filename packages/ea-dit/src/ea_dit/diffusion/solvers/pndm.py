@@ -49,10 +49,10 @@ class PndmSampler:
     """Fourth-order multistep after three Runge-Kutta steps: n steps take n + 9 model calls.
 
     With `skip_prk_steps` the order grows from one while the outputs gather, and n steps take n + 1 calls.
-    As released, outputs of the network are combined as they are and then turned into noise at the beginning of
-    the step, which makes the method first order for v_prediction (second order else), and
-    `rescale_betas_zero_snr` is not applied. With strength below 1 the warm-up begins at the first step that is
-    run.
+    As released, outputs of the network are combined as they are and then turned into noise at the beginning
+    of the step, which makes the method first order for v_prediction (second order else), and
+    `rescale_betas_zero_snr` is not applied. With strength below 1 the warm-up begins at the first step that
+    is run.
 
     Attributes:
         schedule: The process.
