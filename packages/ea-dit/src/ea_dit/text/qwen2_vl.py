@@ -1,6 +1,5 @@
 """Qwen2-VL as text encoder of V5.1. Shapes: B batch, L tokens, E width of the states."""
 
-import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -8,6 +7,8 @@ from typing import Any
 import torch
 
 from ea_dit.text.base import TextStates
+from ea_dit.text.padded import padded_ids
+from ea_dit.text.pretrained import load_pretrained, load_tokenizer
 
 MAX_LENGTH = 256
 """Tokens, template included; longer prompts are cut, as released."""
@@ -17,8 +18,6 @@ TEMPLATE = (
     "<|im_start|>user\n{prompt}<|im_end|>\n<|im_start|>assistant\n"
 )
 """The released chat template with one user turn and the generation prompt, for tokenizers without one."""
-
-_LOG = logging.getLogger(__name__)
 
 
 class Qwen2VLTextEncoder:
@@ -57,30 +56,15 @@ class Qwen2VLTextEncoder:
             (B, max_length, E) in the dtype of the model.
         """
         rendered = [self.render(text) for text in texts]
-        tokens = self.tokenizer(
-            rendered,
-            padding="max_length",
-            max_length=self.max_length,
-            truncation=True,
-            padding_side="right",
-            return_attention_mask=True,
-            return_tensors="pt",
-        )
-        self._report_cut(rendered)
         device = self.model.device
-        mask_BL = tokens["attention_mask"].to(device)
+        ids_BL, mask_BL = (part.to(device) for part in padded_ids(self.tokenizer, rendered, self.max_length))
         output = self.model(
-            input_ids=tokens["input_ids"].to(device),
+            input_ids=ids_BL,
             attention_mask=mask_BL if self.use_mask else None,
             output_hidden_states=True,
             use_cache=False,
         )
         return TextStates(output.hidden_states[-2], mask_BL.bool())
-
-    def _report_cut(self, rendered: list[str]) -> None:
-        for ids in self.tokenizer(rendered)["input_ids"]:
-            if len(ids) > self.max_length:
-                _LOG.warning("prompt cut from %d to %d tokens", len(ids), self.max_length)
 
 
 def load_qwen2_vl(
@@ -97,22 +81,6 @@ def load_qwen2_vl(
     Raises:
         ValueError: If files or weights are missing.
     """
-    from transformers import AutoTokenizer, Qwen2VLForConditionalGeneration  # noqa: PLC0415  (seconds to import)
-
-    if not tokenizer_directory.is_dir():
-        raise ValueError(f"the tokenizer of the text encoder is missing: {tokenizer_directory}")
-    tokenizer = AutoTokenizer.from_pretrained(tokenizer_directory, local_files_only=True)
-    try:
-        loaded: Any = Qwen2VLForConditionalGeneration.from_pretrained(
-            model_directory,
-            dtype=dtype,
-            use_safetensors=True,
-            local_files_only=True,
-            output_loading_info=True,
-        )
-    except OSError as error:
-        raise ValueError(f"{model_directory}: {str(error).splitlines()[0]}") from error
-    model, info = loaded
-    if missing := sorted(info["missing_keys"]):
-        raise ValueError(f"{model_directory}: missing tensor {missing[0]!r} and {len(missing) - 1} more")
-    return Qwen2VLTextEncoder(model.model.to(device).eval(), tokenizer)
+    tokenizer = load_tokenizer(tokenizer_directory)
+    model = load_pretrained("Qwen2VLForConditionalGeneration", model_directory, dtype=dtype, device=device)
+    return Qwen2VLTextEncoder(model.model, tokenizer)

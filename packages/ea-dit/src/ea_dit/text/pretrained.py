@@ -1,0 +1,74 @@
+"""Loading of encoders that transformers implements, from local directories and nothing else.
+
+Remote code never runs, nothing is downloaded, and weights come from safetensors.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+
+def load_pretrained(
+    class_name: str, directory: Path, *, dtype: torch.dtype, device: torch.device, **options: Any
+) -> Any:
+    """Loads a model of transformers in evaluation mode.
+
+    Args:
+        class_name: Such as "T5EncoderModel".
+        directory: `config.json` and safetensors.
+        dtype: Of the weights.
+        device: Where to put them.
+        **options: For the model's constructor.
+
+    Raises:
+        ValueError: If files or tensors are missing, or a tensor has another shape than the config says.
+    """
+    import transformers  # noqa: PLC0415  (seconds to import)
+
+    if not (directory / "config.json").is_file():
+        raise ValueError(f"{directory}: no encoder here, config.json is missing")
+    try:
+        loaded: Any = getattr(transformers, class_name).from_pretrained(
+            directory,
+            dtype=dtype,
+            use_safetensors=True,
+            local_files_only=True,
+            trust_remote_code=False,
+            output_loading_info=True,
+            **options,
+        )
+    except (OSError, RuntimeError, ValueError) as error:
+        raise ValueError(f"{directory}: {_first_line(error)}") from error
+    model, info = loaded
+    if missing := sorted(info["missing_keys"]):
+        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        raise ValueError(f"{directory}: missing tensor {missing[0]!r}{more}")
+    return model.to(device).eval()
+
+
+def load_tokenizer(directory: Path) -> Any:
+    """Loads a tokenizer of transformers.
+
+    Args:
+        directory: `tokenizer.json`, or a SentencePiece model or vocabulary, with `tokenizer_config.json`.
+
+    Raises:
+        ValueError: If it is missing or cannot be read.
+    """
+    from transformers import AutoTokenizer  # noqa: PLC0415  (seconds to import)
+
+    if not directory.is_dir():
+        raise ValueError(f"the tokenizer of the text encoder is missing: {directory}")
+    try:
+        return AutoTokenizer.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
+    except (ImportError, OSError, ValueError) as error:
+        hint = ""
+        if any(directory.glob("*.model")):
+            hint = " (a SentencePiece model needs the packages sentencepiece and protobuf)"
+        raise ValueError(f"{directory}: {_first_line(error)}{hint}") from error
+
+
+def _first_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__
