@@ -85,3 +85,17 @@ def test_batches_start_from_the_noise_of_their_own_seeds(load):
     both = sampling._noise_of([1, 2])((2, 3, 4))
     alone = torch.randn((1, 3, 4), generator=torch.Generator().manual_seed(2))
     assert torch.equal(both[1:], alone)
+
+
+def test_the_model_card_shows_what_was_measured(load, tmp_path):
+    card = load("model_card")
+    (tmp_path / "prompt_following.json").write_text(json.dumps({"figures": {"colour": 0.96, "shape": 0.5}}))
+    rows = card.table(tmp_path)
+    assert "| colour of held-out prompts | ≥ 95.0 % | 96.0 % | reached |" in rows
+    assert "| shape of held-out prompts | ≥ 90.0 % | 50.0 % | missed |" in rows
+    assert "| motion of held-out prompts | ≥ 90.0 % | not measured | |" in rows
+    old = f"before\n{card.FIRST}\nold\n{card.LAST}\nafter\n"
+    assert card.rewrite(old, rows) == f"before\n{card.FIRST}\n{rows}\n{card.LAST}\nafter\n"
+    with pytest.raises(ValueError, match="has no '<!-- figures -->'"):
+        card.rewrite("nothing here", rows)
+    assert card.FIRST in card.CARD.read_text(encoding="utf-8")

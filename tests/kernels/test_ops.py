@@ -156,3 +156,12 @@ def test_norm_modules_are_the_ops():
         assert module(x).shape == x.shape
     norm = LayerNorm(8, eps=1e-3)
     assert torch.equal(norm(x), ops.layer_norm(x, norm.weight, norm.bias, eps=1e-3))
+
+
+def test_a_compiled_rotation_is_the_eager_one():
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(2, 7, 3, 8, generator=generator)
+    angles = torch.randn(7, 4, generator=generator)
+    compiled = torch.compile(ops.apply_rotary, backend="eager", fullgraph=True)
+    expected = ops.apply_rotary(x, angles.cos(), angles.sin())
+    assert torch.allclose(compiled(x, angles.cos(), angles.sin()), expected, atol=1e-6)

@@ -146,6 +146,11 @@ def apply_rotary(x_BLHD: Tensor, cos_LP: Tensor, sin_LP: Tensor, *, backend: str
     """
     if _is_reference(backend):
         return reference_rotary.apply_rotary(x_BLHD, cos_LP, sin_LP)
+    if torch.compiler.is_compiling():  # the compiler fuses the four products, and knows no complex numbers
+        first, second = x_BLHD.float().unflatten(-1, (-1, 2)).unbind(-1)
+        cos_L1P, sin_L1P = cos_LP.unsqueeze(1), sin_LP.unsqueeze(1)
+        pair = (first * cos_L1P - second * sin_L1P, first * sin_L1P + second * cos_L1P)
+        return torch.stack(pair, dim=-1).flatten(-2).to(x_BLHD.dtype)
     # As complex numbers the pair rotation is one vectorised product instead of four strided ones.
     pairs = torch.view_as_complex(x_BLHD.float().unflatten(-1, (-1, 2)))
     rotated = pairs * torch.complex(cos_LP, sin_LP).unsqueeze(1)
