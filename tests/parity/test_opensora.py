@@ -14,6 +14,7 @@ from ea_dit.diffusion.iddpm import Iddpm, respaced
 from ea_dit.diffusion.iddpm_loss import IddpmLoss, SpeedSampling
 from ea_dit.diffusion.iddpm_sampling import HeldFrames, IddpmSampler, dpm_sampler, with_steps
 from ea_dit.diffusion.loop import denoise_steps
+from ea_dit.text.cleaning import clean_caption
 
 pytestmark = pytest.mark.parity
 
@@ -322,3 +323,17 @@ def test_edit_ratios_are_cut_in_float32():
         for ratio, values in surprises.items():
             hold = HeldFrames(IddpmSampler(with_steps(Iddpm(), int(steps))), torch.tensor([[float(ratio)]]))
             assert sum(bool(hold.frame_mask(index)) for index in range(int(steps))) == values["got"]
+
+
+# ---------------------------------------------------------------------------------------------------- captions
+
+
+def captions():
+    path = goldens() / "opensora" / "text" / "caption_cleaning.json"
+    return json.loads(path.read_text(encoding="utf-8"))["cases"]
+
+
+@pytest.mark.parametrize(("passes", "key"), [(0, "lower_strip_only"), (1, "once"), (2, "twice")])
+def test_captions_are_cleaned(passes, key):
+    cleaned = {case["in"]: clean_caption(case["in"], passes=passes) for case in captions()}
+    assert cleaned == {case["in"]: case[key] for case in captions()}

@@ -90,7 +90,7 @@ def clean_caption(text: str, *, passes: int = 2) -> str:
 
     Args:
         text: As a user or a data set gives it.
-        passes: How often; released programs clean a prompt twice, since the first time may uncover more. 0 only
+        passes: How often; released programs clean a prompt twice, since one pass may uncover more. 0 only
             lower-cases and trims.
 
     Returns:
