@@ -108,8 +108,8 @@ def toy_network(x, t, y, frame_mask=None):
 
 
 def process_of(name, dtype):
-    steps = "" if name.startswith("train") else name.removeprefix("sample")
-    return Iddpm(timestep_respacing=steps, table_dtype=dtype)
+    constructor = scheduler()["tables"][name]["constructor"]
+    return Iddpm.from_dict({**constructor, "table_dtype": dtype})
 
 
 TABLES = sorted({name.rsplit(".", 1)[0] for name in recorded("tables")})
@@ -325,7 +325,7 @@ def test_edit_ratios_are_cut_in_float32():
             assert sum(bool(hold.frame_mask(index)) for index in range(int(steps))) == values["got"]
 
 
-# ---------------------------------------------------------------------------------------------------- captions
+# -------------------------------------------------------------------------------------------------- captions
 
 
 def captions():
