@@ -164,8 +164,9 @@ class STDiTConfig:
         for name in ("hidden_size", "depth", "num_heads"):
             if values.get(name) is None:
                 raise ValueError(f"{name} is missing in the transformer config")
-        given = {name: value for name, value in values.items() if name in known}
-        return cls(**(given | {"architecture": architecture}))
+        given: dict[str, Any] = {name: value for name, value in values.items() if name in known}
+        given["architecture"] = architecture
+        return cls(**given)
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the config as a released `config.json` would hold it."""
