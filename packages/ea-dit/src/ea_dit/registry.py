@@ -124,12 +124,30 @@ def family_of(values: Mapping[str, Any]) -> Family:
     raise ValueError(f"unknown transformer class {name!r} in config.json; known: {known}")
 
 
+def read_transformer_config(
+    path: str | Path,
+    *,
+    motion_module: str | Path | None = None,
+    overrides: Mapping[str, Any] | None = None,
+) -> Any:
+    """Reads what a directory's transformer is, without its weights; arguments as for `load_transformer`.
+
+    Returns:
+        The config of its family.
+
+    Raises:
+        ValueError: Unknown class or unsupported value.
+    """
+    return _understood(Path(path), motion_module, overrides)[1]
+
+
 def load_transformer(
     path: str | Path,
     *,
     dtype: str | torch.dtype | None = None,
     device: str | torch.device = "cpu",
     motion_module: str | Path | None = None,
+    weights: str | Path | None = None,
     overrides: Mapping[str, Any] | None = None,
 ) -> Transformer:
     """Loads a transformer from a directory with `config.json` and safetensors.
@@ -144,6 +162,8 @@ def load_transformer(
         device: "auto", "cpu", "cuda" or "cuda:N".
         motion_module: File (or directory) of V1's motion modules, which complete the image model in `path`:
             every tensor of the video model must be in exactly one of the two.
+        weights: File (or directory) to read the tensors from instead of `path`, which then gives only the
+            config: a personalised checkpoint.
         overrides: Values that replace those of `config.json` (`transformer_additional_kwargs` of released
             yaml files).
 
@@ -157,20 +177,28 @@ def load_transformer(
     path = Path(path)
     target = resolve_device(device)
     number = None if dtype is None else resolve_dtype(dtype, target)
-    values = _released_config(path) | dict(overrides or {})
+    family, config = _understood(path, motion_module, overrides)
+    source = path if weights is None else Path(weights)
+    detect = family.is_diffusers_layout
+    diffusers = detect is not None and detect(list(stored_shapes(source)))
+    key_map = family.released_names(config, diffusers=diffusers)
     also = () if motion_module is None else (Path(motion_module),)
+    return load_into(
+        lambda: family.build(config), source, key_map=key_map, dtype=number, device=target, also=also
+    )
+
+
+def _understood(
+    path: Path, motion_module: str | Path | None, overrides: Mapping[str, Any] | None
+) -> tuple[Family, Any]:
+    """Family and config of a directory."""
+    values = _released_config(path) | dict(overrides or {})
     with _naming(path / CONFIG_NAME):
         family = family_of(values)
     if motion_module is not None:
         values = _with_motion(family, values, Path(motion_module))
     with _naming(path / CONFIG_NAME):
-        config = family.read(values)
-    detect = family.is_diffusers_layout
-    diffusers = detect is not None and detect(list(stored_shapes(path)))
-    key_map = family.released_names(config, diffusers=diffusers)
-    return load_into(
-        lambda: family.build(config), path, key_map=key_map, dtype=number, device=target, also=also
-    )
+        return family, family.read(values)
 
 
 def _released_config(path: Path) -> dict[str, Any]:

@@ -1,18 +1,17 @@
 """Schedules, targets, samplers, guidance and the denoise loop: the same objects for training and sampling."""
 
 from ea_dit.diffusion.ddpm import DdpmSchedule
-from ea_dit.diffusion.factory import default_sampler, sampler_for, sampler_names, schedule_from_dict
+from ea_dit.diffusion.factory import (
+    Schedule,
+    default_sampler,
+    sampler_for,
+    sampler_names,
+    schedule_from_dict,
+    takes_variance,
+)
 from ea_dit.diffusion.flow import EulerFlowSampler, FlowMatching, resolution_mu
 from ea_dit.diffusion.guidance import Guidance, GuidanceSchedule
-from ea_dit.diffusion.loop import (
-    Cancelled,
-    Draw,
-    Memory,
-    Sampler,
-    denoise,
-    denoise_steps,
-    draws,
-)
+from ea_dit.diffusion.loop import Cancelled, Draw, Memory, Sampler, denoise, denoise_steps, draws
 from ea_dit.diffusion.timesteps import SigmaSampling, TimestepSampling
 
 __all__ = [
@@ -25,6 +24,7 @@ __all__ = [
     "GuidanceSchedule",
     "Memory",
     "Sampler",
+    "Schedule",
     "SigmaSampling",
     "TimestepSampling",
     "default_sampler",
@@ -35,4 +35,5 @@ __all__ = [
     "sampler_for",
     "sampler_names",
     "schedule_from_dict",
+    "takes_variance",
 ]

@@ -1,11 +1,14 @@
 """Samplers by the names under which released programs offer them, and schedules by their config files."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 from ea_dit.diffusion.ddpm import CLASS_NAMES, DdpmSchedule
 from ea_dit.diffusion.flow import CLASS_NAME as FLOW_CLASS_NAME
 from ea_dit.diffusion.flow import EulerFlowSampler, FlowMatching
+from ea_dit.diffusion.iddpm import CLASS_NAME as IDDPM_CLASS_NAME
+from ea_dit.diffusion.iddpm import Iddpm
+from ea_dit.diffusion.iddpm_sampling import IddpmSampler, dpm_sampler, with_steps
 from ea_dit.diffusion.loop import Sampler
 from ea_dit.diffusion.solvers.ddim import DdimSampler
 from ea_dit.diffusion.solvers.dpm import DpmSolverSampler
@@ -14,6 +17,8 @@ from ea_dit.diffusion.solvers.grid import ddpm_grid, flow_grid
 from ea_dit.diffusion.solvers.lcm import LcmSampler
 from ea_dit.diffusion.solvers.pndm import PndmSampler
 from ea_dit.diffusion.solvers.unipc import UniPcSampler
+
+Schedule: TypeAlias = DdpmSchedule | FlowMatching | Iddpm
 
 DDPM_SAMPLERS: Mapping[str, Callable[[DdpmSchedule, int, float], Sampler]] = {
     "Euler": EulerSampler,
@@ -39,6 +44,19 @@ FLOW_SAMPLERS: Mapping[str, Callable[[FlowMatching, int, float], Sampler]] = {
     "Flow_Unipc": lambda flow, steps, strength: UniPcSampler(flow_grid(flow, steps, strength)),
 }
 
+
+def _dpm_solver(process: Iddpm, num_steps: int, strength: float) -> Sampler:
+    if strength < 1:
+        raise ValueError(f"strength must be 1 with the sampler DPM-Solver, got {strength}")
+    return dpm_sampler(process, num_steps)
+
+
+IDDPM_SAMPLERS: Mapping[str, Callable[[Iddpm, int, float], Sampler]] = {
+    "IDDPM": lambda process, steps, strength: IddpmSampler(with_steps(process, steps), strength),
+    "DDIM": lambda process, steps, strength: IddpmSampler(with_steps(process, steps), strength, eta=0.0),
+    "DPM-Solver": _dpm_solver,
+}
+
 _NAME_OF_CLASS = {
     "DDIMScheduler": "DDIM",
     "DDPMScheduler": "DDPM",
@@ -51,37 +69,41 @@ _NAME_OF_CLASS = {
 }
 
 
-def schedule_from_dict(values: Mapping[str, Any]) -> DdpmSchedule | FlowMatching:
-    """Reads a released `scheduler_config.json` of either kind, told by `_class_name`.
+def schedule_from_dict(values: Mapping[str, Any]) -> Schedule:
+    """Reads a released `scheduler_config.json` of any kind, told by `_class_name`.
 
     Raises:
-        ValueError: If the class is not known, or a DDPM config has an unknown key.
+        ValueError: If the class is not known, or the config has an unknown key.
     """
     name = values.get("_class_name")
     if name == FLOW_CLASS_NAME:
         return FlowMatching.from_dict(values)
+    if name == IDDPM_CLASS_NAME:
+        return Iddpm.from_dict(values)
     if name in CLASS_NAMES:
         return DdpmSchedule.from_dict(values)
-    known = ", ".join((FLOW_CLASS_NAME, *CLASS_NAMES))
+    known = ", ".join((FLOW_CLASS_NAME, IDDPM_CLASS_NAME, *CLASS_NAMES))
     raise ValueError(f"scheduler config: _class_name must be one of {known}, got {name!r}")
 
 
-def sampler_names(schedule: DdpmSchedule | FlowMatching) -> tuple[str, ...]:
+def sampler_names(schedule: Schedule) -> tuple[str, ...]:
     """Names of the samplers that fit a schedule."""
+    if isinstance(schedule, Iddpm):
+        return tuple(IDDPM_SAMPLERS)
     return tuple(FLOW_SAMPLERS if isinstance(schedule, FlowMatching) else DDPM_SAMPLERS)
 
 
-def default_sampler(schedule: DdpmSchedule | FlowMatching) -> str:
+def default_sampler(schedule: Schedule) -> str:
     """Name of the sampler that the schedule's config file is for."""
+    if isinstance(schedule, Iddpm):
+        return "IDDPM"
     if isinstance(schedule, FlowMatching):
         return "Flow"
     name = _NAME_OF_CLASS[schedule.class_name]
     return "DPM++ SDE" if name == "DPM++" and schedule.algorithm_type == "sde-dpmsolver++" else name
 
 
-def sampler_for(
-    schedule: DdpmSchedule | FlowMatching, name: str, num_steps: int, strength: float = 1.0
-) -> Sampler:
+def sampler_for(schedule: Schedule, name: str, num_steps: int, strength: float = 1.0) -> Sampler:
     """Makes the sampler of one run.
 
     Args:
@@ -94,9 +116,21 @@ def sampler_for(
         ValueError: For a name that is unknown or does not fit the schedule, or steps that it cannot make.
     """
     if name not in sampler_names(schedule):
-        kind = "flow" if isinstance(schedule, FlowMatching) else "DDPM"
         allowed = ", ".join(sampler_names(schedule))
-        raise ValueError(f"sampler must be one of {allowed} for a {kind} schedule, got {name!r}")
+        raise ValueError(f"sampler must be one of {allowed} for {_kind(schedule)} schedule, got {name!r}")
+    if isinstance(schedule, Iddpm):
+        return IDDPM_SAMPLERS[name](schedule, num_steps, strength)
     if isinstance(schedule, FlowMatching):
         return FLOW_SAMPLERS[name](schedule, num_steps, strength)
     return DDPM_SAMPLERS[name](schedule, num_steps, strength)
+
+
+def takes_variance(sampler: Sampler) -> bool:
+    """Whether the predictions that a sampler steps with hold the learned variance after the noise."""
+    return isinstance(sampler, IddpmSampler)
+
+
+def _kind(schedule: Schedule) -> str:
+    if isinstance(schedule, Iddpm):
+        return "an IDDPM"
+    return "a flow" if isinstance(schedule, FlowMatching) else "a DDPM"
