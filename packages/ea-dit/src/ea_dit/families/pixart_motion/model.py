@@ -5,49 +5,19 @@ tokens, D width.
 """
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ea_dit.blocks.stack import BlockStack, Skips
 from ea_dit.families.pixart_motion.block import BlockContext, PixArtBlock
 from ea_dit.families.pixart_motion.config import PixArtMotionConfig
 from ea_dit.families.pixart_motion.motion import MotionModule
+from ea_dit.families.pixart_motion.time_embed import TimeEmbed
 from ea_dit.layers.adaln import TableHead
 from ea_dit.layers.attention import padding_bias
-from ea_dit.layers.embeddings import CaptionEmbed, TimestepEmbed, embed_numbers
+from ea_dit.layers.embeddings import CaptionEmbed, TimestepEmbed
 from ea_dit.layers.patchify import PatchEmbed, unpatchify
 from ea_dit.layers.sincos import sincos_2d
 from ea_dit.types import Conditioning
-
-SINUSOID = 256
-"""Features of a timestep or size before its network."""
-
-
-class TimeEmbed(nn.Module):
-    """The timestep, with the size of the picture added where a model is told it.
-
-    Args:
-        width: D.
-        sizes: Whether it is.
-    """
-
-    def __init__(self, width: int, *, sizes: bool) -> None:
-        super().__init__()
-        self.timestep = TimestepEmbed(SINUSOID, width)
-        self.resolution = TimestepEmbed(SINUSOID, width // 3) if sizes else None
-        self.aspect_ratio = TimestepEmbed(SINUSOID, width // 3) if sizes else None
-        self.modulation = nn.Linear(width, 6 * width)
-
-    def forward(self, timestep_B: Tensor, conditioning: Conditioning) -> tuple[Tensor, Tensor]:
-        """Returns the embedding (B, D) and the modulation that all blocks share (B, 6, D)."""
-        time_BD = self.timestep(timestep_B)
-        if self.resolution is not None and self.aspect_ratio is not None:
-            assert conditioning.resolution is not None
-            assert conditioning.aspect_ratio is not None
-            sizes = embed_numbers(self.resolution, conditioning.resolution)
-            ratio = embed_numbers(self.aspect_ratio, conditioning.aspect_ratio)
-            time_BD = time_BD + torch.cat((sizes, ratio), dim=-1)
-        return time_BD, self.modulation(F.silu(time_BD)).unflatten(-1, (6, -1))
 
 
 class PixArtMotion(nn.Module):
@@ -71,9 +41,10 @@ class PixArtMotion(nn.Module):
         self.skips = nn.ModuleList(nn.Linear(width, width) for _ in range(config.num_skips))
         self.head = TableHead(width, patch * patch * config.out_channels, eps=config.norm_eps)
         self.apply(_initialise)
-        for layer in (*self.skips, *([] if self.clip_embed is None else [self.clip_embed.outer])):
-            nn.init.zeros_(layer.weight)
-            nn.init.zeros_(layer.bias)
+        for skip in self.skips:
+            skip.apply(_zero)
+        if self.clip_embed is not None:
+            self.clip_embed.outer.apply(_zero)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -219,6 +190,11 @@ def _initialise(module: nn.Module) -> None:
         nn.init.normal_(module.inner.weight, std=0.02)
         nn.init.normal_(module.outer.weight, std=0.02)
     if isinstance(module, MotionModule):
-        nn.init.zeros_(module.project_out.weight)
+        module.project_out.apply(_zero)
     if isinstance(module, TableHead):
-        nn.init.zeros_(module.projection.weight)
+        module.projection.apply(_zero)
+
+
+def _zero(module: nn.Module) -> None:
+    for parameter in module.parameters():
+        nn.init.zeros_(parameter)

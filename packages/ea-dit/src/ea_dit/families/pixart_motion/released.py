@@ -153,7 +153,7 @@ def to_released(fields: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the released form of a config's fields."""
     video = bool(fields["motion"])
     values: dict[str, Any] = {"_class_name": VIDEO_CLASS if video else IMAGE_CLASS}
-    values |= {name: fields[name] for name in _SAME} | _FIXED
+    values |= {**{name: fields[name] for name in _SAME}, **_FIXED}
     values["cross_attention_dim"] = fields["num_attention_heads"] * fields["attention_head_dim"]
     values["enable_uvit"] = fields["num_skips"] > 0
     values |= _released_motion(fields["motion"])
