@@ -6,6 +6,7 @@ network would get are compared on their own.
 
 import inspect
 import itertools
+import json
 from importlib import import_module
 
 import pytest
@@ -126,6 +127,21 @@ def test_every_step_is_that_of_the_witness(name):
             ) from error
         tested += 1
     assert tested >= 20
+
+
+@pytest.mark.parametrize("name", WITNESSES)
+def test_files_of_the_witness_are_read(name):
+    """What today's versions write beside the released keys is known, too."""
+    scheduler = witness(name, {**BETAS, "steps_offset": 1})
+    file = json.loads(scheduler.to_json_string())
+    schedule = DdpmSchedule.from_dict(file)
+    assert schedule.class_name == WITNESSES[name][1]
+    assert (schedule.beta_schedule, schedule.beta_start, schedule.beta_end) == tuple(BETAS.values())
+    written = schedule.to_dict()
+    assert {key: file[key] for key in file if key in written} == {
+        key: written[key] for key in file if key in written
+    }
+    assert schedule.timestep_spacing == file.get("timestep_spacing")
 
 
 @pytest.mark.parametrize("name", ["DDIM", "LCM"])

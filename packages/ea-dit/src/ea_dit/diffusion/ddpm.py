@@ -34,7 +34,15 @@ CLASS_NAMES = (
 
 # Keys of released files that decide nothing here: bookkeeping, or options of options that are off.
 INERT_KEYS = frozenset(
-    {"_diffusers_version", "dynamic_thresholding_ratio", "flow_shift", "sample_max_value", "variance_type"}
+    {
+        "_diffusers_version",
+        "dynamic_thresholding_ratio",
+        "flow_shift",
+        "sample_max_value",
+        "shift_terminal",
+        "time_shift_type",
+        "variance_type",
+    }
 )
 
 # Keys that would change the result, with the values that are implemented.
