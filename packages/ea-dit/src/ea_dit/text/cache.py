@@ -7,7 +7,7 @@ may be shared by encoders, and nothing in it can be out of date. Files are writt
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -44,19 +44,20 @@ def fingerprint_of(directories: Iterable[Path], **settings: object) -> str:
         for file in sorted(path for path in directory.rglob("*") if path.is_file()):
             size = file.stat().st_size
             digest.update(f"\0{file.relative_to(directory).as_posix()}\0{size}\0".encode())
-            _update(digest, file, size)
+            for part in _parts(file, size):
+                digest.update(part)
         digest.update(b"\0\0")
     return digest.hexdigest()
 
 
-def _update(digest: "hashlib._Hash", file: Path, size: int) -> None:
+def _parts(file: Path, size: int) -> Iterator[bytes]:
     with file.open("rb") as handle:
         if size <= _WHOLE_BYTES:
-            digest.update(handle.read())
+            yield handle.read()
             return
         for sample in range(_SAMPLES + 1):
             handle.seek((size - _SAMPLE_BYTES) * sample // _SAMPLES)
-            digest.update(handle.read(_SAMPLE_BYTES))
+            yield handle.read(_SAMPLE_BYTES)
 
 
 class TextCache:

@@ -53,10 +53,11 @@ def load_t5(
         ValueError: If it is another kind of model, or files or weights are missing.
     """
     kind = read_config(model_directory).get("model_type")
-    if kind not in MODEL_CLASSES:
+    class_name = MODEL_CLASSES.get(str(kind))
+    if class_name is None:
         raise ValueError(
             f"{model_directory}/config.json: model_type must be {' or '.join(MODEL_CLASSES)}, got {kind!r}"
         )
     tokenizer = load_tokenizer(tokenizer_directory)
-    model = load_pretrained(MODEL_CLASSES[kind], model_directory, dtype=dtype, device=device)
+    model = load_pretrained(class_name, model_directory, dtype=dtype, device=device)
     return PaddedTextEncoder(model, tokenizer, max_length=max_length, use_mask=use_mask, clean=clean)

@@ -48,6 +48,8 @@ class Hunyuan3DBlock(nn.Module):
             rotary positions.
     """
 
+    frame_table_FD: Tensor
+
     def __init__(self, config: Hunyuan3DConfig, *, index: int) -> None:
         super().__init__()
         width = config.width

@@ -106,6 +106,8 @@ class Resampler(nn.Module):
         num_heads: Of the attention.
     """
 
+    positions_QE: Tensor
+
     def __init__(self, num_tokens: int, width: int, patch_width: int, *, num_heads: int) -> None:
         super().__init__()
         self.num_heads = num_heads

@@ -183,7 +183,13 @@ class Hunyuan3D(nn.Module):
         """Block num_layers / 2 + 1 takes up block num_layers / 2 - 2, and so on, the last one block 0."""
         count = self.config.num_layers
         sources = {late: count - 1 - late for late in range(count // 2 + 1, count)}
-        return Skips(sources=sources, merge=lambda late, x, early: self.blocks[late].skip(x, early))
+        return Skips(sources=sources, merge=self._merge)
+
+    def _merge(self, late: int, x_BLD: Tensor, early_BLD: Tensor) -> Tensor:
+        block = self.blocks[late]
+        assert isinstance(block, Hunyuan3DBlock)
+        assert block.skip is not None
+        return block.skip(x_BLD, early_BLD)
 
 
 class Head(nn.Module):
