@@ -95,6 +95,23 @@ def test_pictures_become_clips_without_blur(autoencoder):
         assert torch.allclose(vae.encode_clip(clip).mode()[:, :, 1:], last, atol=1e-4)
 
 
+def test_a_decoder_is_trained_for_the_same_latents(tmp_path):
+    settings = default_vae.config("tiny")
+    default_vae.build(settings).export(tmp_path / "first", {})
+    frozen = dataclasses.replace(settings, task=dataclasses.replace(settings.task, freeze_encoder=True))
+    task = default_vae.build(frozen, init=tmp_path / "first")
+    task.step(task.batch(0, 0, 2), torch.Generator().manual_seed(0), 0).losses["generator"].backward()
+    assert all(p.grad is None for p in (*task.vae.encoder.parameters(), *task.vae.quant_conv.parameters()))
+    assert all(p.grad is not None for p in task.vae.decoder.parameters())
+    task.export(tmp_path / "second", {})
+    first, second = ea_vae.load_vae(tmp_path / "first"), ea_vae.load_vae(tmp_path / "second")
+    clip = ProceduralClips(0).clip(0, num_frames=5, height=16, width=16)[None]
+    assert torch.equal(first.encode(clip).mode(), second.encode(clip).mode())
+    assert first.config == second.config
+    with pytest.raises(ValueError, match=r"task\.freeze_encoder .* give --init"):
+        default_vae.build(frozen)
+
+
 def test_short_shapes_are_cut_from_whole_clips(autoencoder):
     settings = dataclasses.replace(autoencoder.config, whole_frames=9, shapes=((5, 32, 32, 1.0),))
     autoencoder.config = settings

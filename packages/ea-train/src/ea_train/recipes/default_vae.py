@@ -104,6 +104,8 @@ def build(
     """
     if pictures is not None and init is not None:
         raise ValueError("--pictures and --init: give one of them")
+    if settings.task.freeze_encoder and init is None:
+        raise ValueError("task.freeze_encoder trains a decoder for an encoder that is there: give --init")
     torch.manual_seed(settings.loop.seed)
     vae = MagvitVae(
         MagvitConfig(
@@ -114,7 +116,9 @@ def build(
     )
     start_as_copy(vae)
     if (start := pictures or init) is not None:
-        load_start(vae, load_vae(start, dtype=torch.float32), start)
+        earlier = load_vae(start, dtype=torch.float32)
+        load_start(vae, earlier, start)
+        vae.config = vae.config.edited(scaling_factor=earlier.config.scaling_factor)
     if pictures is not None:
         start_moving(vae)
     train, heldout = _clips(settings, data)

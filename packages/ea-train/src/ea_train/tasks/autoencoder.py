@@ -30,6 +30,8 @@ class AutoencoderConfig:
         l2_weight: Squared error.
         gradient_weight: Finite differences in space and time.
         kl_weight: KL per latent value.
+        freeze_encoder: Train the decoder alone. The latents stay what they are, so a denoiser that was
+            trained on them stays valid.
         disc_weight: Adversarial term; 0 builds no discriminator.
         disc_start: Step from which the adversarial term counts.
         validation_clips: Held-out clips in a validation.
@@ -43,6 +45,7 @@ class AutoencoderConfig:
     l2_weight: float = 1.0
     gradient_weight: float = 0.5
     kl_weight: float = 1e-4
+    freeze_encoder: bool = False
     disc_weight: float = 0.0
     disc_start: int = 1000
     validation_clips: int = 16
@@ -81,6 +84,9 @@ class AutoencoderTask:
         self.train_clips = train
         self.heldout_clips = heldout
         self.vae = vae
+        if config.freeze_encoder:
+            vae.encoder.requires_grad_(False)
+            vae.quant_conv.requires_grad_(False)
         self.modules: dict[str, nn.Module] = {"vae": vae}
         self.trainable = {"generator": ["vae"]}
         self.inputs = {"training clips": train.describe()}
@@ -151,9 +157,14 @@ class AutoencoderTask:
 
     @torch.no_grad()
     def export(self, directory: Path, metadata: dict[str, str]) -> None:
-        """Write the autoencoder in its released layout, every latent channel scaled to unit variance."""
-        vae = equalised(self.vae, *self._latent_statistics())
-        vae.config = vae.config.edited(scaling_factor=1.0)
+        """Write the autoencoder in its released layout.
+
+        Every latent channel is scaled to unit variance, unless the encoder was frozen.
+        """
+        vae = self.vae
+        if not self.config.freeze_encoder:
+            vae = equalised(vae, *self._latent_statistics())
+            vae.config = vae.config.edited(scaling_factor=1.0)
         ea_vae.save_vae(vae, directory, metadata=metadata)
 
     def _latent_statistics(self) -> tuple[Tensor, Tensor]:

@@ -23,7 +23,8 @@ class DenoiseConfig:
     """Objective.
 
     Attributes:
-        sigmas: Noise levels.
+        sigmas: Noise levels. Much noise, where the text decides what is made, is drawn more often than
+            little.
         prompt_dropout: Share of samples that see the empty prompt, for guidance.
         condition_dropout: Share of conditioned clips that are trained as text to video all the same.
         latent_lengths: (latent frames, weight) to draw from, one length per batch; shorter clips are the
@@ -33,11 +34,11 @@ class DenoiseConfig:
     """
 
     sigmas: SigmaSampling = field(
-        default_factory=lambda: SigmaSampling(density="logit_normal", mean=0.4, std=1.2)
+        default_factory=lambda: SigmaSampling(density="logit_normal", mean=1.1, std=1.3, stratified=True)
     )
     prompt_dropout: float = 0.1
     condition_dropout: float = 0.3
-    latent_lengths: tuple[tuple[float, ...], ...] = ((0, 0.84), (3, 0.06), (1, 0.10))
+    latent_lengths: tuple[tuple[float, ...], ...] = ((0, 0.92), (1, 0.08))
     validation_clips: int = 256
 
     def __post_init__(self) -> None:
