@@ -76,7 +76,8 @@ class ModulationTable(nn.Module):
 
     def __init__(self, rows: int, width: int) -> None:
         super().__init__()
-        self.table = nn.Parameter(torch.randn(rows, width) / width**0.5)
+        self.table = nn.Parameter(torch.empty(rows, width))
+        nn.init.normal_(self.table, std=width**-0.5)
 
     def forward(self, shared_BRD: Tensor) -> tuple[Tensor, ...]:
         """Returns one (B, D) per row; `shared_BRD` may have a single row that counts for all."""

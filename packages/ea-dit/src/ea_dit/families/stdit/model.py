@@ -52,8 +52,7 @@ class STDiT(nn.Module):
         self.time_embed = TimestepEmbed(FEATURES, width)
         self.modulation = nn.Linear(width, 6 * width)
         self.text_embed = CaptionEmbed(config.caption_channels, width)
-        null_text = torch.randn(config.model_max_length, config.caption_channels)
-        self.register_buffer("null_text_ME", null_text / config.caption_channels**0.5)
+        self.register_buffer("null_text_ME", torch.empty(config.model_max_length, config.caption_channels))
         if config.is_stdit2:
             self.temporal_modulation = nn.Linear(width, 3 * width)
             self.size_embed = TimestepEmbed(FEATURES, width // 3)
@@ -76,6 +75,7 @@ class STDiT(nn.Module):
             assert isinstance(block, STDiTBlock)
             initialise_block(block)
         nn.init.zeros_(self.head.projection.weight)
+        nn.init.normal_(self.null_text_ME, std=self.config.caption_channels**-0.5)
 
     @property
     def dtype(self) -> torch.dtype:

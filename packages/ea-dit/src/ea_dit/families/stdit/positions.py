@@ -43,7 +43,7 @@ def temporal_table(config: STDiTConfig, frames: int) -> Tensor:
 
 def rotary_frequencies(head_dim: int) -> Tensor:
     """Frequencies of STDiT2's temporal attention, 10000^(-2p / channels): (P,), float32."""
-    return 10000.0 ** (-torch.arange(0, head_dim, 2, dtype=torch.float32) / head_dim)
+    return torch.tensor([10000.0 ** (-channel / head_dim) for channel in range(0, head_dim, 2)])
 
 
 def rotary_angles(frequencies_P: Tensor, frames: int) -> tuple[Tensor, Tensor]:
