@@ -1,20 +1,32 @@
 """The parts of a pipeline and loading them from a directory."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Any, Protocol
 
 import torch
+from torch import Tensor
 
-from ea_dit.diffusion.flow import FlowMatching
-from ea_dit.families.mmdit.model import MMDiT
-from ea_dit.registry import load_transformer
+from ea_dit.diffusion import Schedule, schedule_from_dict
+from ea_dit.diffusion.iddpm import Iddpm
+from ea_dit.pipelines.encoders import check_text_encoders, load_text_encoder
+from ea_dit.pipelines.layout import IMAGE_ENCODER, Layout, find_layout, find_motion_module
+from ea_dit.pipelines.variants import Traits, traits_of
+from ea_dit.registry import Transformer, load_transformer, read_transformer_config
 from ea_dit.text.base import TextEncoder
-from ea_dit.text.bytes import load_byte_encoder
+from ea_dit.text.clip_image import ImageStates, load_clip_image
 from ea_kernels.runtime.device import resolve_device, resolve_dtype
-from ea_kernels.runtime.weights import read_config, read_json
-from ea_vae import MagvitVae, load_vae
+from ea_kernels.runtime.weights import read_json
+from ea_vae import VideoAutoencoder, load_vae
 
-BYTE_ENCODER = "ByteTextEncoder"
+
+class ImageEncoder(Protocol):
+    """Turns pictures into states."""
+
+    def encode(self, images_B3HW: Tensor) -> ImageStates:
+        """Encodes RGB pictures in 0 ... 1 of any size."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,21 +34,46 @@ class Components:
     """What a pipeline runs.
 
     Attributes:
-        transformer: The denoiser; its device and dtype are those of the latents.
-        vae: The autoencoder.
+        transformer: The denoiser, of any family; its device and dtype are those of the latents.
+        vae: The autoencoder, of any family.
         text_encoder: Turns prompts into states; None if callers bring encoded prompts.
-        flow: The schedule.
+        image_encoder: Turns the start picture into states, for networks that read them (V3, V4); None runs
+            them as without a picture.
+        schedule: The process; None for the one that such networks were released with.
     """
 
-    transformer: MMDiT
-    vae: MagvitVae
+    transformer: Transformer
+    vae: VideoAutoencoder[Any]
     text_encoder: TextEncoder | None = None
-    flow: FlowMatching = field(default_factory=FlowMatching)
+    image_encoder: ImageEncoder | None = None
+    schedule: Schedule | None = None
+
+    def __post_init__(self) -> None:
+        """Refuses parts that do not fit."""
+        ours, theirs = self.traits.latent_channels, self.vae.config.latent_channels
+        if ours != theirs:
+            raise ValueError(
+                "latent channels of the transformer must be latent_channels of the vae, "
+                f"got {ours} and {theirs}"
+            )
+        if isinstance(self.process, Iddpm) != isinstance(self.traits.schedule, Iddpm):
+            wanted, got = type(self.traits.schedule).__name__, type(self.process).__name__
+            raise ValueError(f"the scheduler must be {wanted} for this transformer, got {got}")
+
+    @cached_property
+    def traits(self) -> Traits:
+        """What the transformer wants."""
+        return traits_of(self.transformer.config)
+
+    @property
+    def process(self) -> Schedule:
+        """The schedule, given or released."""
+        return self.traits.schedule if self.schedule is None else self.schedule
 
     @property
     def device(self) -> torch.device:
         """Where the transformer is."""
-        return self.transformer.patch_embed.weight.device
+        return next(self.transformer.parameters()).device
 
     @property
     def dtype(self) -> torch.dtype:
@@ -49,55 +86,71 @@ def load_components(
     *,
     dtype: str | torch.dtype = "auto",
     device: str | torch.device = "auto",
+    motion_module: str | Path | None = None,
+    transformer_weights: str | Path | None = None,
 ) -> Components:
-    """Loads a released model directory.
+    """Loads a released model directory of any generation, told by its configs and tensors.
 
     Args:
-        directory: Has `transformer`, `vae`, `text_encoder` (with `tokenizer` beside it, except for the byte
-            encoder) and optionally `scheduler/scheduler_config.json`.
+        directory: In EasyAnimate's or diffusers' layout: `transformer`, `vae`, `text_encoder` and `tokenizer`
+            (V4 and V5 also `text_encoder_2` and `tokenizer_2`, V3 and V4 `image_encoder`), optionally
+            `scheduler/scheduler_config.json`. Or Open-Sora's: a checkpoint, the autoencoder and T5, each
+            wherever it is.
         dtype: Number type of all weights, "auto" for what suits the device.
         device: "auto", "cpu", "cuda" or "cuda:N".
+        motion_module: File of V1's motion modules; None looks for one in the directory.
+        transformer_weights: A personalised checkpoint whose tensors replace those of the transformer (of V1:
+            of the image model, which the motion modules complete).
 
     Raises:
-        ValueError: If a part is missing or not understood, or transformer and autoencoder do not fit.
+        ValueError: If a part is missing or not understood, or parts do not fit.
     """
-    directory = Path(directory)
-    for part in ("transformer", "vae", "text_encoder"):
-        if not (directory / part / "config.json").is_file():
-            raise ValueError(f"{directory} is no model directory: {part}/config.json is missing")
+    layout = find_layout(directory)
     place = resolve_device(device)
     number = resolve_dtype(dtype, place)
-    scheduler = directory / "scheduler" / "scheduler_config.json"
-    transformer = load_transformer(directory / "transformer", dtype=number, device=place)
-    if not isinstance(transformer, MMDiT):
-        kind = type(transformer).__name__
-        raise ValueError(f"{directory}: the pipeline runs V5 and V5.1, got {kind}")  # noqa: TRY004
-    vae = load_vae(directory / "vae", dtype=number, device=place)
-    if transformer.config.out_channels != vae.config.latent_channels:
-        raise ValueError(
-            f"{directory}: out_channels of the transformer must be latent_channels of the vae, "
-            f"got {transformer.config.out_channels} and {vae.config.latent_channels}"
+    motion = None if motion_module is None else Path(motion_module)
+    traits = _read_traits(layout, motion)
+    if not traits.moves and motion is None:
+        # An image model: with motion modules beside it, it is V1.
+        motion = find_motion_module(layout.directory)
+        traits = _read_traits(layout, motion)
+    # What is small is checked first: nobody should wait for gigabytes to learn of a missing file.
+    check_text_encoders(layout, traits.text)
+    if traits.image_states is not None and layout.image_encoder is None:
+        raise ValueError(f"{layout.directory}: the transformer reads {IMAGE_ENCODER}, which is missing")
+    schedule = None if layout.scheduler is None else _read_schedule(layout.scheduler)
+    vae = load_vae(layout.vae, dtype=number, device=place)
+    image_encoder = None
+    if traits.image_states is not None and layout.image_encoder is not None:
+        image_encoder = load_clip_image(layout.image_encoder, dtype=number, device=place)
+    transformer = load_transformer(
+        layout.transformer, dtype=number, device=place, motion_module=motion, weights=transformer_weights
+    )
+    try:
+        return Components(
+            transformer=transformer,
+            vae=vae,
+            text_encoder=load_text_encoder(layout, traits.text, dtype=number, device=place),
+            image_encoder=image_encoder,
+            schedule=schedule,
         )
-    return Components(
-        transformer=transformer,
-        vae=vae,
-        text_encoder=load_text_encoder(directory, dtype=number, device=place),
-        flow=FlowMatching.from_dict(read_json(scheduler)) if scheduler.is_file() else FlowMatching(),
-    )
+    except ValueError as error:
+        # Messages about files begin with the file; those about parts do not know the directory.
+        text = str(error)
+        raise ValueError(text if str(layout.directory) in text else f"{layout.directory}: {text}") from None
 
 
-def load_text_encoder(directory: Path, *, dtype: torch.dtype, device: torch.device) -> TextEncoder:
-    """Loads the text encoder of a model directory, telling the kind by its `config.json`."""
-    folder = directory / "text_encoder"
-    values = read_config(folder)
-    if values.get("_class_name") == BYTE_ENCODER:
-        return load_byte_encoder(folder, dtype=dtype, device=str(device))
-    if values.get("model_type") == "qwen2_vl":
-        # transformers takes seconds to import, and most runs do not need it.
-        from ea_dit.text.qwen2_vl import load_qwen2_vl  # noqa: PLC0415
+def _read_traits(layout: Layout, motion_module: Path | None) -> Traits:
+    config = read_transformer_config(layout.transformer, motion_module=motion_module)
+    try:
+        return traits_of(config)
+    except ValueError as error:
+        raise ValueError(f"{layout.transformer}: {error}") from None
 
-        return load_qwen2_vl(folder, directory / "tokenizer", dtype=dtype, device=device)
-    raise ValueError(
-        f"{folder}/config.json: unknown text encoder "
-        f"{values.get('_class_name') or values.get('model_type')!r}; known: {BYTE_ENCODER}, qwen2_vl"
-    )
+
+def _read_schedule(file: Path) -> Schedule:
+    try:
+        return schedule_from_dict(read_json(file))
+    except ValueError as error:
+        text = str(error)
+        raise ValueError(text if text.startswith(str(file)) else f"{file}: {text}") from None

@@ -1,6 +1,6 @@
 """Given pixels to the network's condition channels, for training and inference alike.
 
-Source of the rules: the released V5.1 pipelines. Shapes: B batch, C latent channels, T frames, H and W
+Source of the rules: the released pipelines. Shapes: B batch, C latent channels, T frames, H and W
 pixels; t, h, w the latent sizes.
 """
 
@@ -110,6 +110,17 @@ def inpaint_channels(generate_B1THW: Tensor, masked_latents_BCthw: Tensor, scali
     channels = torch.cat((kept_B1thw.to(latents), latents), dim=1)
     nothing_kept_B = generate_B1THW.flatten(1).all(dim=1)
     return channels.masked_fill(nothing_kept_B.view(-1, 1, 1, 1, 1), 0.0)
+
+
+def encoded_mask(vae: Vae, generate_B1THW: Tensor) -> Tensor:
+    """The mask as V3 and V4 read it: encoded like a picture that is 1 where new content is wanted, else 0.
+
+    The autoencoder is used to -1 ... 1, but models were trained with these values.
+
+    Returns:
+        Scaled latents (B, C, t, h, w).
+    """
+    return encode_video(vae, generate_B1THW.float().expand(-1, 3, -1, -1, -1))
 
 
 def inpaint_condition(

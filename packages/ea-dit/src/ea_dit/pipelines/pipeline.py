@@ -9,24 +9,21 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ea_dit.diffusion.flow import EulerFlowSampler
-from ea_dit.diffusion.guidance import Guidance
-from ea_dit.diffusion.loop import Cancelled, denoise
+from ea_dit.diffusion import Guidance, Sampler, default_sampler, denoise_steps, sampler_for, takes_variance
+from ea_dit.diffusion.loop import Cancelled
 from ea_dit.pipelines.components import Components, load_components
+from ea_dit.pipelines.inputs import Inputs, make_inputs
+from ea_dit.pipelines.network import predictor_at
 from ea_dit.pipelines.request import GenerationRequest, Mode
 from ea_dit.pipelines.stages import (
     Noise,
     PromptStates,
     decode,
     encode_prompts,
-    guided_predictor,
-    make_conditioning,
     model_text,
     seeded_noise,
     start_video,
 )
-from ea_dit.pipelines.variants import supported_modes
-from ea_dit.types import Conditioning
 
 ProgressCallback = Callable[[str, int, int], None]
 """Called with the stage (text, conditions, denoise, decode), steps done from 0 on, and their total."""
@@ -88,7 +85,7 @@ class GenerationPipeline:
 
     def __init__(self, components: Components) -> None:
         self.components = components
-        self.supports: frozenset[Mode] = supported_modes(components.transformer.config)
+        self.supports: frozenset[Mode] = components.traits.modes
 
     @torch.no_grad()
     def __call__(
@@ -119,21 +116,22 @@ class GenerationPipeline:
             Cancelled: If `should_stop` said so.
         """
         request.validate()
-        self._check_mode(request)
+        self._check(request)
         run = _Run(on_progress, should_stop)
         start = time.perf_counter()
         parts = self.components
         noise = seeded_noise(request.seed) if noise is None else noise
-        guidance = Guidance(scale=request.guidance_scale, rescale=request.guidance_rescale)
+        sampler = self._sampler(request)
+        guidance = self._guidance(request, sampler)
 
         with run.stage("text"):
             if prompts is None:
                 prompts = encode_prompts(parts, request, guided=guidance.active)
             text = model_text(prompts, parts, guided=guidance.active)
 
-        sampler = EulerFlowSampler(parts.flow, request.num_steps, request.strength)
         with run.stage("conditions"):
-            latents, conditioning = self._prepare(request, sampler, len(prompts.positive), noise)
+            latents, inputs = self._prepare(request, sampler, len(prompts.positive), noise)
+            hold = inputs.hold(sampler)
 
         with run.stage("denoise", len(sampler.timesteps)):
             if on_latents is not None:
@@ -144,8 +142,16 @@ class GenerationPipeline:
                     on_latents(step, after)
                 run.report("denoise", step, total)
 
-            predict = guided_predictor(parts, text, conditioning, guidance)
-            latents = denoise(predict, latents, sampler, on_step=on_step, should_stop=should_stop)
+            channels = parts.traits.latent_channels * (2 if takes_variance(sampler) else 1)
+            latents = denoise_steps(
+                predictor_at(parts, text, inputs, guidance, channels=channels, hold=hold),
+                latents,
+                sampler,
+                draw=noise,
+                hold=hold,
+                on_step=on_step,
+                should_stop=should_stop,
+            )
 
         with run.stage("decode"):
             frames = decode(parts, latents, request.num_frames)
@@ -153,28 +159,47 @@ class GenerationPipeline:
             frames, latents, request, {**run.timings, "total": time.perf_counter() - start}
         )
 
+    def _sampler(self, request: GenerationRequest) -> Sampler:
+        process = self.components.process
+        return sampler_for(
+            process, request.sampler or default_sampler(process), request.num_steps, request.strength
+        )
+
+    def _guidance(self, request: GenerationRequest, sampler: Sampler) -> Guidance:
+        guided = self.components.traits.guided_channels if takes_variance(sampler) else None
+        return Guidance(scale=request.guidance_scale, rescale=request.guidance_rescale, cfg_channel=guided)
+
     def _prepare(
-        self, request: GenerationRequest, sampler: EulerFlowSampler, batch: int, noise: Noise
-    ) -> tuple[Tensor, Conditioning]:
-        """Initial latents and condition channels. The initial noise is the first draw, whatever follows."""
+        self, request: GenerationRequest, sampler: Sampler, batch: int, noise: Noise
+    ) -> tuple[Tensor, Inputs]:
+        """Initial latents and conditions. The initial noise is the first draw, whatever follows."""
         parts = self.components
         shape = parts.vae.geometry.latent_shape(
             batch=batch,
-            channels=parts.transformer.config.out_channels,
+            channels=parts.traits.latent_channels,
             num_frames=request.num_frames,
             height=request.height,
             width=request.width,
         )
         drawn = noise(shape).to(device=parts.device, dtype=parts.dtype)
         latents = sampler.start(drawn, start_video(request, parts))
-        return latents, make_conditioning(request, parts, shape, noise)
+        inputs = make_inputs(request, parts, shape, noise)
+        return inputs.start(latents), inputs
 
-    def _check_mode(self, request: GenerationRequest) -> None:
+    def _check(self, request: GenerationRequest) -> None:
+        """Refuses what this model cannot do."""
         if request.mode not in self.supports:
-            given = ", ".join(request.tensor_names())
+            given = ", ".join(request.tensor_names()) or f"num_frames {request.num_frames}"
             raise ValueError(
                 f"{given} cannot be used: the loaded model supports {', '.join(sorted(self.supports))}"
             )
+        multiple = self.components.traits.size_multiple
+        for name in ("height", "width"):
+            if getattr(request, name) % multiple:
+                raise ValueError(
+                    f"{name} must be a multiple of {multiple} for the loaded model, "
+                    f"got {getattr(request, name)}"
+                )
 
 
 def load_pipeline(
@@ -182,6 +207,16 @@ def load_pipeline(
     *,
     dtype: str | torch.dtype = "auto",
     device: str | torch.device = "auto",
+    motion_module: str | Path | None = None,
+    transformer_weights: str | Path | None = None,
 ) -> GenerationPipeline:
     """Loads a released model directory as a pipeline; see `load_components`."""
-    return GenerationPipeline(load_components(directory, dtype=dtype, device=device))
+    return GenerationPipeline(
+        load_components(
+            directory,
+            dtype=dtype,
+            device=device,
+            motion_module=motion_module,
+            transformer_weights=transformer_weights,
+        )
+    )

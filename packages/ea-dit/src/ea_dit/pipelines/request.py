@@ -37,7 +37,10 @@ class GenerationRequest:
         seed: Of the one generator of the request.
         strength: How much of a `video` is redone; below 1 only the last steps are run, starting from it.
         noise_aug_strength: Noise added to given pixels before they are encoded.
-        fps: Frames per second of the file that is written; no influence on the frames.
+        fps: Frames per second of the file that is written; of the models only Open-Sora 1.1 is told it.
+        sampler: One of `ea_dit.diffusion.sampler_names`; None for the one that the checkpoint names.
+        clip_apply_ratio: Share of the steps, the last ones, in which a model that reads the first picture
+            with CLIP (V3, V4) is shown it.
         image: First frame (3, H, W), or first frames (3, N, H, W).
         last_image: Last frame (3, H, W).
         video: (3, T, H, W).
@@ -59,6 +62,8 @@ class GenerationRequest:
     strength: float = 1.0
     noise_aug_strength: float = 0.0563
     fps: int = 8
+    sampler: str | None = None
+    clip_apply_ratio: float = 0.4
     image: Tensor | None = None
     last_image: Tensor | None = None
     video: Tensor | None = None
@@ -122,9 +127,12 @@ class GenerationRequest:
         _number("guidance_scale", self.guidance_scale, 0, 100)
         _number("guidance_rescale", self.guidance_rescale, 0, 1)
         _number("noise_aug_strength", self.noise_aug_strength, 0, 1)
+        _number("clip_apply_ratio", self.clip_apply_ratio, 0, 1)
         _number("strength", self.strength, 0, 1)
         if self.strength == 0:
             raise ValueError("strength must be above 0 and at most 1, got 0")
+        if self.sampler is not None and not isinstance(self.sampler, str):
+            raise ValueError(f"sampler must be a name or nothing, got {self.sampler!r}")
         self._check_combination()
         self._check_tensors()
 

@@ -1,32 +1,23 @@
-"""The stages of a run as plain functions.
+"""The stages of a run as plain functions: text, given pixels, start, decoding.
 
 Shapes: B batch, C latent channels, T frames, H and W pixels; t, h, w the latent sizes.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from ea_dit.diffusion.guidance import Guidance
 from ea_dit.pipelines.components import Components
-from ea_dit.pipelines.conditions import (
-    camera_channels,
-    encode_video,
-    inpaint_channels,
-    mask_video,
-    reference_channels,
-    resize_frames,
-)
+from ea_dit.pipelines.conditions import encode_video
 from ea_dit.pipelines.request import GenerationRequest
-from ea_dit.pipelines.variants import has_reference, variant_of
 from ea_dit.text.base import TextStates, concatenate
-from ea_dit.types import Conditioning
-from ea_vae.latents import to_unit_range, unscale_latents
+from ea_vae import latents_to_frames
 
 Noise = Callable[[tuple[int, ...]], Tensor]
-"""Gives the next unit-normal draw of a shape; called for the initial noise first, then for pixel noise."""
+"""Gives the next unit-normal draw of a shape; called for the initial noise first, then for pixel noise, then
+by samplers that add noise."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +26,8 @@ class PromptStates:
 
     Attributes:
         positive: Of the prompts.
-        negative: Of the negative prompts, as many and as long; only needed with guidance.
+        negative: Of the negative prompts, as many and as long; only needed with guidance, and not by networks
+            that have states of their own for no text.
     """
 
     positive: TextStates
@@ -44,15 +36,20 @@ class PromptStates:
 
 @dataclass(frozen=True)
 class GivenPixels:
-    """The pixel inputs of an inpaint run.
+    """The pixels of a run and which of them are to be made.
 
     Attributes:
-        video_BCTHW: Pixels 0 ... 1, T = 4n + 1.
+        video_BCTHW: Pixels 0 ... 1 of a length that the autoencoder takes.
         generate_B1THW: Boolean.
     """
 
     video_BCTHW: Tensor
     generate_B1THW: Tensor
+
+    @property
+    def keeps(self) -> bool:
+        """Whether any pixel is to be kept."""
+        return not bool(self.generate_B1THW.all())
 
 
 def seeded_noise(seed: int) -> Noise:
@@ -69,7 +66,8 @@ def encode_prompts(parts: Components, request: GenerationRequest, *, guided: boo
     """
     if parts.text_encoder is None:
         raise ValueError("prompt cannot be encoded: the pipeline has no text encoder")
-    if not guided:
+    stored = parts.traits.text.stored_negative and not request.negative_prompt
+    if not guided or stored:
         return PromptStates(parts.text_encoder.encode([request.prompt]))
     states = parts.text_encoder.encode([request.negative_prompt, request.prompt])
     return PromptStates(states[1:2], states[0:1])
@@ -77,30 +75,36 @@ def encode_prompts(parts: Components, request: GenerationRequest, *, guided: boo
 
 def model_text(prompts: PromptStates, parts: Components, *, guided: bool) -> TextStates:
     """The states as the network takes them: [negative, positive] with guidance."""
+    negative = prompts.negative
     if not guided:
         return prompts.positive.to(parts.device, parts.dtype)
-    if prompts.negative is None:
+    if negative is None:
+        negative = _stored_negative(parts, prompts.positive)
+    if negative is None:
         raise ValueError("guidance_scale above 1 needs encoded negative prompts")
-    return concatenate(prompts.negative, prompts.positive).to(parts.device, parts.dtype)
+    return concatenate(negative, prompts.positive).to(parts.device, parts.dtype)
 
 
-def given_pixels(request: GenerationRequest, parts: Components) -> GivenPixels | None:
-    """The request's pictures as a video and a mask, at a length that the autoencoder takes.
+def _stored_negative(parts: Components, positive: TextStates) -> TextStates | None:
+    """The network's own states for no text. As released, they are cut to the length of the prompt."""
+    make = getattr(parts.transformer, "null_text", None)
+    if not parts.traits.text.stored_negative or make is None:
+        return None
+    states_BLE = make(*positive.states_BLE.shape[:2])
+    return replace(positive, states_BLE=states_BLE.to(positive.states_BLE))
 
-    Returns:
-        None if the request gives no pixels that are to be kept.
-    """
+
+def given_pixels(request: GenerationRequest, parts: Components) -> GivenPixels:
+    """The request's pictures as a video and a mask, at a length that the autoencoder takes."""
+    size = (request.num_frames, request.height, request.width)
+    generate = torch.ones(1, 1, *size, dtype=torch.bool)
     if request.mode == "masked_video":
         assert request.video is not None
         assert request.mask is not None
         video = to_float(request.video)[None]
-        mask = to_boolean(request.mask)
-        if mask.ndim == 2:
-            mask = mask.expand(request.num_frames, -1, -1)
-        generate = mask[None, None]
-    elif request.mode == "image_to_video":
-        video = torch.zeros(1, 3, request.num_frames, request.height, request.width)
-        generate = torch.ones(1, 1, request.num_frames, request.height, request.width, dtype=torch.bool)
+        generate = to_boolean(request.mask).expand(size)[None, None]
+    else:
+        video = torch.zeros(1, 3, *size)
         if request.image is not None:
             first = to_float(request.image)
             first = first[:, None] if first.ndim == 3 else first
@@ -109,10 +113,6 @@ def given_pixels(request: GenerationRequest, parts: Components) -> GivenPixels |
         if request.last_image is not None:
             video[0, :, -1] = to_float(request.last_image)
             generate[:, :, -1] = False
-    else:
-        return None
-    if bool(generate.all()):
-        return None
     pad = parts.vae.geometry.pad_frames
     return GivenPixels(pad(video), pad(generate))
 
@@ -132,121 +132,11 @@ def encode(parts: Components, pixels_BCTHW: Tensor) -> Tensor:
     return latents.to(device=parts.device, dtype=parts.dtype)
 
 
-def make_conditioning(
-    request: GenerationRequest, parts: Components, shape: tuple[int, int, int, int, int], noise: Noise
-) -> Conditioning:
-    """Condition channels of a run.
-
-    Args:
-        request: What is given.
-        parts: The model.
-        shape: (B, C, t, h, w) of the latents.
-        noise: Asked once, for pixel noise, if any pixels are kept.
-    """
-    variant = variant_of(parts.transformer.config)
-    if variant == "text":
-        return Conditioning()
-    if variant == "inpaint":
-        return Conditioning(inpaint_latents=_inpaint(request, parts, shape, noise))
-    return Conditioning(control_latents=_control(request, parts, shape))
-
-
-def _inpaint(
-    request: GenerationRequest, parts: Components, shape: tuple[int, int, int, int, int], noise: Noise
-) -> Tensor:
-    batch, channels, *size = shape
-    given = given_pixels(request, parts)
-    if given is None:
-        return torch.zeros(batch, 1 + channels, *size, device=parts.device, dtype=parts.dtype)
-    masked = mask_video(
-        given.video_BCTHW,
-        given.generate_B1THW,
-        noise_BCTHW=noise(tuple(given.video_BCTHW.shape)),
-        noise_strength=request.noise_aug_strength,
-    )
-    generate = given.generate_B1THW.to(parts.device)
-    latents = inpaint_channels(generate, encode(parts, masked), parts.vae.config.scaling_factor)
-    return latents.expand(batch, -1, -1, -1, -1)
-
-
-def _control(request: GenerationRequest, parts: Components, shape: tuple[int, int, int, int, int]) -> Tensor:
-    batch, channels, *size = shape
-    config = parts.transformer.config
-    like = {"device": parts.device, "dtype": parts.dtype}
-    pad = parts.vae.geometry.pad_frames
-    if variant_of(config) == "camera":
-        if request.control_video is not None:
-            raise ValueError("control_video cannot be used: the loaded model takes camera instead")
-        rays = torch.zeros(batch, 6, *size) if request.camera is None else None
-        if request.camera is not None:
-            rays = camera_channels(pad(request.camera.float()[None]), (size[0], size[1], size[2]))
-        assert rays is not None
-        signal = rays.to(**like)
-    elif request.camera is not None:
-        raise ValueError("camera cannot be used: the loaded model takes control_video instead")
-    elif request.control_video is None:
-        signal = torch.zeros(batch, channels, *size, **like)
-    else:
-        pixels = _fit(pad(to_float(request.control_video)[None]), request)
-        signal = encode(parts, pixels * 2 - 1)
-    blocks = [signal.expand(batch, -1, -1, -1, -1)]
-    if has_reference(config):
-        blocks.append(_reference(request, parts, shape))
-    elif request.ref_image is not None:
-        raise ValueError("ref_image cannot be used: the loaded model takes no reference image")
-    return torch.cat(blocks, dim=1)
-
-
-def _reference(
-    request: GenerationRequest, parts: Components, shape: tuple[int, int, int, int, int]
-) -> Tensor:
-    if request.ref_image is None or shape[2] == 1:
-        return torch.zeros(shape, device=parts.device, dtype=parts.dtype)
-    pixels = _fit(to_float(request.ref_image)[None, :, None], request)
-    latents = reference_channels(encode(parts, pixels * 2 - 1), shape[2])
-    return latents.expand(shape[0], -1, -1, -1, -1)
-
-
-def _fit(video_BCTHW: Tensor, request: GenerationRequest) -> Tensor:
-    return resize_frames(video_BCTHW, request.height, request.width)
-
-
-def guided_predictor(
-    parts: Components, text: TextStates, conditioning: Conditioning, guidance: Guidance
-) -> Callable[[Tensor, Tensor], Tensor]:
-    """The network with its text, conditions and guidance bound.
-
-    Args:
-        parts: The model.
-        text: As `model_text` gives it.
-        conditioning: For one half of the batch; both halves get the same.
-        guidance: How the halves are combined.
-    """
-    model = parts.transformer
-    inpaint, control = conditioning.inpaint_latents, conditioning.control_latents
-    doubled = Conditioning(
-        inpaint_latents=None if inpaint is None else guidance.double(inpaint),
-        control_latents=None if control is None else guidance.double(control),
-    )
-    second = None if text.second is None else text.second.states_BLE
-
-    def predict(latents_BCthw: Tensor, timestep: Tensor) -> Tensor:
-        x_BCthw = guidance.double(latents_BCthw)
-        # Released runs round the timestep to the latents' dtype.
-        timestep_B = timestep.to(device=x_BCthw.device, dtype=x_BCthw.dtype).expand(x_BCthw.shape[0])
-        prediction = model(x_BCthw, timestep_B, text.states_BLE, second, conditioning=doubled)
-        return guidance.combine(prediction[:, : latents_BCthw.shape[1]])
-
-    return predict
-
-
 def decode(parts: Components, latents_BCthw: Tensor, num_frames: int) -> Tensor:
     """Scaled latents to float32 frames 0 ... 1 (B, 3, T, H, W) on the CPU."""
-    vae = parts.vae
-    weight = next(vae.parameters())
-    scaled = latents_BCthw.to(device=weight.device, dtype=weight.dtype)
-    frames = vae.decode(unscale_latents(scaled, vae.config.scaling_factor), num_frames=num_frames)
-    return to_unit_range(frames).cpu()
+    weight = next(parts.vae.parameters())
+    latents_BCthw = latents_BCthw.to(device=weight.device, dtype=weight.dtype)
+    return latents_to_frames(parts.vae, latents_BCthw, num_frames=num_frames).cpu()
 
 
 def to_float(pixels: Tensor) -> Tensor:

@@ -1,0 +1,222 @@
+"""What the network gets beside latents and text: condition channels, pictures, sizes, held frames.
+
+Shapes: B batch, C latent channels, T frames, H and W pixels; t, h, w the latent sizes.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ea_dit.diffusion import Sampler
+from ea_dit.diffusion.iddpm_sampling import HeldFrames, IddpmSampler
+from ea_dit.pipelines.components import Components
+from ea_dit.pipelines.conditions import (
+    camera_channels,
+    encoded_mask,
+    inpaint_channels,
+    mask_video,
+    reference_channels,
+    resize_frames,
+)
+from ea_dit.pipelines.request import GenerationRequest
+from ea_dit.pipelines.stages import GivenPixels, Noise, encode, given_pixels, to_float
+from ea_dit.pipelines.variants import OPEN_SORA_FRAME_INTERVAL
+from ea_dit.types import Conditioning
+
+LatentShape = tuple[int, int, int, int, int]
+"""B, C, t, h, w."""
+
+STILL_RATE = 120.0
+"""Frames per second that networks which are told it get for a single picture."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """The start picture as the network reads it.
+
+    Attributes:
+        states: Pooled (B, E) or patches (B, S, P).
+        share: Of the steps, the last ones, in which the network is shown it.
+    """
+
+    states: Tensor
+    share: float
+
+    def shown(self, index: int, total: int) -> bool:
+        """Whether it is shown in step `index` of `total`."""
+        return index >= total * (1 - self.share)
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Everything but latents, timestep and text, for one half of a guided batch.
+
+    Attributes:
+        conditioning: What both halves get in every step.
+        picture: Only for the positive half, and not in every step.
+        kept: Frames that are given as they are: scaled latents, and (B, T) True where they count.
+    """
+
+    conditioning: Conditioning
+    picture: Picture | None = None
+    kept: tuple[Tensor, Tensor] | None = None
+
+    def start(self, latents_BCthw: Tensor) -> Tensor:
+        """The initial latents with the kept frames put in."""
+        if self.kept is None:
+            return latents_BCthw
+        kept_BCthw, where_BT = self.kept
+        return torch.where(where_BT[:, None, :, None, None], kept_BCthw, latents_BCthw)
+
+    def hold(self, sampler: Sampler) -> HeldFrames | None:
+        """What keeps the kept frames during a run."""
+        if self.kept is None:
+            return None
+        if not isinstance(sampler, IddpmSampler):
+            raise ValueError("sampler must be IDDPM or DDIM where frames are kept")  # noqa: TRY004
+        return HeldFrames(sampler, (~self.kept[1]).float().cpu())
+
+
+def make_inputs(request: GenerationRequest, parts: Components, shape: LatentShape, noise: Noise) -> Inputs:
+    """Conditions of a run.
+
+    Args:
+        request: What is given.
+        parts: The model.
+        shape: Of the latents.
+        noise: Asked once, for pixel noise, if any pixels are kept and the network wants them noisy.
+
+    Raises:
+        ValueError: If the network has no input for what is given.
+    """
+    variant = parts.traits.variant
+    inpaint = _inpaint(request, parts, shape, noise) if variant == "inpaint" else None
+    control = _control(request, parts, shape) if variant in ("control", "camera") else None
+    resolution, ratio = _sizes(request, parts, shape[0]) if parts.traits.reads_size else (None, None)
+    count, rate = _length(request, parts, shape[0]) if parts.traits.reads_length else (None, None)
+    return Inputs(
+        Conditioning(
+            inpaint_latents=inpaint,
+            control_latents=control,
+            resolution=resolution,
+            aspect_ratio=ratio,
+            num_frames=count,
+            fps=rate,
+        ),
+        picture=_picture(request, parts, shape[0]),
+        kept=_kept_frames(request, parts, shape) if variant == "frames" else None,
+    )
+
+
+def _inpaint(request: GenerationRequest, parts: Components, shape: LatentShape, noise: Noise) -> Tensor:
+    batch, channels, *size = shape
+    rules = parts.traits.inpaint
+    assert rules is not None
+    given = given_pixels(request, parts)
+    if rules.zero_without_pictures and not given.keeps:
+        extra = channels + (1 if rules.resizes_mask else channels)
+        return torch.zeros(batch, extra, *size, device=parts.device, dtype=parts.dtype)
+    noisy = rules.noisy_pixels and given.keeps
+    masked = mask_video(
+        given.video_BCTHW,
+        given.generate_B1THW,
+        noise_BCTHW=noise(tuple(given.video_BCTHW.shape)) if noisy else None,
+        noise_strength=request.noise_aug_strength,
+    )
+    latents = encode(parts, masked)
+    if rules.resizes_mask:
+        generate = given.generate_B1THW.to(parts.device)
+        joined = inpaint_channels(generate, latents, parts.vae.config.scaling_factor)
+    else:
+        joined = torch.cat((_mask_latents(given, parts), latents), dim=1)
+    return joined.expand(batch, -1, -1, -1, -1)
+
+
+def _mask_latents(given: GivenPixels, parts: Components) -> Tensor:
+    weight = next(parts.vae.parameters())
+    generate = given.generate_B1THW.to(device=weight.device, dtype=weight.dtype)
+    return encoded_mask(parts.vae, generate).to(device=parts.device, dtype=parts.dtype)
+
+
+def _control(request: GenerationRequest, parts: Components, shape: LatentShape) -> Tensor:
+    batch, channels, *size = shape
+    like = {"device": parts.device, "dtype": parts.dtype}
+    pad = parts.vae.geometry.pad_frames
+    if parts.traits.variant == "camera":
+        if request.control_video is not None:
+            raise ValueError("control_video cannot be used: the loaded model takes camera instead")
+        rays = torch.zeros(batch, 6, *size)
+        if request.camera is not None:
+            rays = camera_channels(pad(request.camera.float()[None]), (size[0], size[1], size[2]))
+        signal = rays.to(**like)
+    elif request.camera is not None:
+        raise ValueError("camera cannot be used: the loaded model takes control_video instead")
+    elif request.control_video is None:
+        signal = torch.zeros(batch, channels, *size, **like)
+    else:
+        pixels = _fit(pad(to_float(request.control_video)[None]), request)
+        signal = encode(parts, pixels * 2 - 1)
+    blocks = [signal.expand(batch, -1, -1, -1, -1)]
+    if parts.traits.reference:
+        blocks.append(_reference(request, parts, shape))
+    elif request.ref_image is not None:
+        raise ValueError("ref_image cannot be used: the loaded model takes no reference image")
+    return torch.cat(blocks, dim=1)
+
+
+def _reference(request: GenerationRequest, parts: Components, shape: LatentShape) -> Tensor:
+    if request.ref_image is None or shape[2] == 1:
+        return torch.zeros(shape, device=parts.device, dtype=parts.dtype)
+    pixels = _fit(to_float(request.ref_image)[None, :, None], request)
+    latents = reference_channels(encode(parts, pixels * 2 - 1), shape[2])
+    return latents.expand(shape[0], -1, -1, -1, -1)
+
+
+def _fit(video_BCTHW: Tensor, request: GenerationRequest) -> Tensor:
+    return resize_frames(video_BCTHW, request.height, request.width)
+
+
+def _picture(request: GenerationRequest, parts: Components, batch: int) -> Picture | None:
+    """States of the first picture, for networks that read it."""
+    kind = parts.traits.image_states
+    if kind is None or parts.image_encoder is None or request.image is None:
+        return None
+    image = to_float(request.image)
+    image = image if image.ndim == 3 else image[:, 0]
+    encoded = parts.image_encoder.encode(image[None])
+    states = encoded.pooled_BE if kind == "pooled" else encoded.patches_BSP
+    states = states.to(device=parts.device, dtype=parts.dtype)
+    return Picture(states.expand(batch, *states.shape[1:]), request.clip_apply_ratio)
+
+
+def _kept_frames(
+    request: GenerationRequest, parts: Components, shape: LatentShape
+) -> tuple[Tensor, Tensor] | None:
+    given = given_pixels(request, parts)
+    if not given.keeps:
+        return None
+    generate_T = given.generate_B1THW[0, 0].flatten(1)
+    if bool((generate_T.all(dim=1) != generate_T.any(dim=1)).any()):
+        raise ValueError("mask must keep or redo whole frames for the loaded model")
+    kept_BCthw = encode(parts, given.video_BCTHW * 2 - 1).expand(shape)
+    where_BT = (~generate_T.all(dim=1)).expand(shape[0], -1)
+    return kept_BCthw, where_BT.to(parts.device)
+
+
+def _sizes(request: GenerationRequest, parts: Components, batch: int) -> tuple[Tensor, Tensor]:
+    """Height and width in pixels (B, 2), and height / width (B, 1)."""
+    sizes = torch.tensor([[float(request.height), float(request.width)]] * batch)
+    ratios = sizes[:, :1] / sizes[:, 1:]
+    return sizes.to(parts.device, parts.dtype), ratios.to(parts.device, parts.dtype)
+
+
+def _length(request: GenerationRequest, parts: Components, batch: int) -> tuple[Tensor, Tensor]:
+    """Number of frames and frames per second of the source (B).
+
+    The network saw every third frame of its training clips and was told the rate of the clip itself.
+    """
+    still = request.num_frames == 1
+    rate = STILL_RATE if still else float(request.fps * OPEN_SORA_FRAME_INTERVAL)
+    values = torch.tensor([[float(request.num_frames), rate]] * batch).to(parts.device, parts.dtype)
+    return values[:, 0], values[:, 1]

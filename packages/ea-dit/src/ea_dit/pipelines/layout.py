@@ -1,0 +1,140 @@
+"""Where a model directory has its parts.
+
+EasyAnimate's layout, which is also that of diffusers, has a folder of a fixed name for every part. Open-Sora
+published weights in one file or one folder, its autoencoder and T5 in folders of any name; those are told by
+what is in them.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from ea_dit.registry import family_of
+from ea_kernels.runtime.files import CONFIG_NAME, is_pickle, read_config, stored_shapes
+
+TRANSFORMER = "transformer"
+VAE = "vae"
+TEXT_ENCODER, TOKENIZER = "text_encoder", "tokenizer"
+SECOND_TEXT_ENCODER, SECOND_TOKENIZER = "text_encoder_2", "tokenizer_2"
+IMAGE_ENCODER = "image_encoder"
+SCHEDULER = "scheduler/scheduler_config.json"
+
+_OPEN_SORA_SIGN = "x_embedder.proj.weight"
+_MOTION_SIGN = ".attn_temporal."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """Parts of a model directory; what is optional and missing is None.
+
+    Attributes:
+        directory: The model directory.
+        transformer: Folder, or one weight file.
+        vae: Folder.
+        text_encoder: Folder.
+        tokenizer: Folder; that of the text encoder if it has none of its own.
+        second_text_encoder: Folder.
+        image_encoder: Folder.
+        scheduler: File.
+    """
+
+    directory: Path
+    transformer: Path
+    vae: Path
+    text_encoder: Path
+    tokenizer: Path
+    second_text_encoder: Path | None = None
+    image_encoder: Path | None = None
+    scheduler: Path | None = None
+
+
+def find_layout(directory: str | Path) -> Layout:
+    """Finds the parts of a model directory.
+
+    Raises:
+        ValueError: If there is no such directory, or a part that every model has is missing.
+    """
+    directory = Path(directory)
+    if not directory.is_dir():
+        raise ValueError(f"{directory}: no such directory")
+    text_encoder = _part(directory, TEXT_ENCODER)
+    tokenizer = directory / TOKENIZER
+    return Layout(
+        directory=directory,
+        transformer=_part(directory, TRANSFORMER),
+        vae=_part(directory, VAE),
+        text_encoder=text_encoder,
+        tokenizer=tokenizer if tokenizer.is_dir() else text_encoder,
+        second_text_encoder=_optional(directory / SECOND_TEXT_ENCODER),
+        image_encoder=_optional(directory / IMAGE_ENCODER),
+        scheduler=directory / SCHEDULER if (directory / SCHEDULER).is_file() else None,
+    )
+
+
+def find_motion_module(directory: Path) -> Path | None:
+    """The file of V1's motion modules in a model directory, None if there is none.
+
+    Raises:
+        ValueError: If there are several.
+    """
+    loose = (path for path in _loose_files(directory) if _has_motion(path))
+    found = sorted(loose)
+    if len(found) > 1:
+        names = ", ".join(path.relative_to(directory).as_posix() for path in found)
+        raise ValueError(f"{directory} has several files of motion modules, name one of them: {names}")
+    return found[0] if found else None
+
+
+def _optional(folder: Path) -> Path | None:
+    return folder if (folder / CONFIG_NAME).is_file() else None
+
+
+def _part(directory: Path, name: str) -> Path:
+    """A part by its name, or else the only one that is told by its content."""
+    if (directory / name / CONFIG_NAME).is_file():
+        return directory / name
+    found = sorted(path for path, kind in _told_by_content(directory) if kind == name)
+    if len(found) == 1:
+        return found[0]
+    if found:
+        names = ", ".join(path.relative_to(directory).as_posix() for path in found)
+        raise ValueError(f"{directory} has several parts that could be its {name}: {names}")
+    hint = ""
+    if name == TRANSFORMER and (pickles := sorted(filter(is_pickle, directory.iterdir()))):
+        hint = f" ({pickles[0].name} is a pickle, which is not read; convert it to safetensors)"
+    raise ValueError(f"{directory} is no model directory: {name}/{CONFIG_NAME} is missing{hint}")
+
+
+def _told_by_content(directory: Path) -> Iterator[tuple[Path, str]]:
+    """Folders with a config and files without one, with the name of the part that each is."""
+    for config in sorted(directory.rglob(CONFIG_NAME)):
+        kind = _kind_of_folder(config.parent)
+        if kind is not None:
+            yield config.parent, kind
+    for file in _loose_files(directory):
+        if _OPEN_SORA_SIGN in stored_shapes(file):
+            yield file, TRANSFORMER
+
+
+def _kind_of_folder(folder: Path) -> str | None:
+    values = read_config(folder)
+    if "down_block_types" in values:
+        return VAE
+    if values.get("model_type") in ("t5", "mt5"):
+        return TEXT_ENCODER
+    try:
+        family_of(values)
+    except ValueError:
+        return None
+    return TRANSFORMER
+
+
+def _loose_files(directory: Path) -> Iterator[Path]:
+    """Weight files that no config describes."""
+    for path in sorted(directory.rglob("*.safetensors")):
+        if not (path.parent / CONFIG_NAME).is_file():
+            yield path
+
+
+def _has_motion(path: Path) -> bool:
+    return any(_MOTION_SIGN in name for name in stored_shapes(path))

@@ -1,0 +1,92 @@
+"""The guided network of every step. Shapes: B batch, C latent channels; t, h, w the latent sizes."""
+
+from collections.abc import Callable
+from dataclasses import fields, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ea_dit.diffusion import Guidance
+from ea_dit.diffusion.iddpm_sampling import HeldFrames
+from ea_dit.diffusion.loop import Predictor, PredictorAt
+from ea_dit.pipelines.components import Components
+from ea_dit.pipelines.inputs import Inputs, Picture
+from ea_dit.text.base import TextStates
+from ea_dit.types import Conditioning
+
+
+def predictor_at(
+    parts: Components,
+    text: TextStates,
+    inputs: Inputs,
+    guidance: Guidance,
+    *,
+    channels: int,
+    hold: HeldFrames | None = None,
+) -> PredictorAt:
+    """The network with its text, conditions and guidance bound, for every step.
+
+    Args:
+        parts: The model.
+        text: [negative, positive] with guidance.
+        inputs: Both halves get the same, except for the picture, which the negative half does not see.
+        guidance: How the halves are combined.
+        channels: Leading channels of the network's output that the sampler takes; the rest is dropped.
+        hold: Frames that the network takes for given, by step.
+    """
+    call = _caller(parts, text)
+    fixed = Conditioning(
+        **{
+            field.name: guidance.double(value)
+            for field in fields(Conditioning)
+            if (value := getattr(inputs.conditioning, field.name)) is not None
+        }
+    )
+
+    def at(index: int, total: int) -> Predictor:
+        conditioning = fixed
+        if inputs.picture is not None and inputs.picture.shown(index, total):
+            conditioning = _with_picture(conditioning, inputs.picture, parts, guidance)
+        if hold is not None:
+            mask_BT = hold.frame_mask(index).to(parts.device)
+            conditioning = replace(conditioning, frame_mask=guidance.double(mask_BT))
+
+        def predict(latents_BCthw: Tensor, timestep: Tensor) -> Tensor:
+            x_BCthw = guidance.double(latents_BCthw.to(parts.dtype))
+            # Released runs round the timestep to the latents' dtype.
+            timestep_B = timestep.to(device=x_BCthw.device, dtype=x_BCthw.dtype).expand(x_BCthw.shape[0])
+            prediction = call(x_BCthw, timestep_B, conditioning)
+            return guidance.combine(prediction[:, :channels])
+
+        return predict
+
+    return at
+
+
+def _caller(parts: Components, text: TextStates) -> Callable[[Tensor, Tensor, Conditioning], Tensor]:
+    """The network's call with the text bound, as far as it reads it."""
+    states: list[Tensor] = [text.states_BLE]
+    masks: dict[str, Any] = {}
+    if parts.traits.text.passes_mask:
+        masks["text_mask_BM"] = text.mask_BL
+    if len(parts.traits.text.widths) > 1:
+        if text.second is None:
+            raise ValueError("the loaded model reads two text encoders, got the states of one")
+        states.append(text.second.states_BLE)
+        if parts.traits.text.passes_mask:
+            masks["second_text_mask_BN"] = text.second.mask_BL
+    model = parts.transformer
+    return lambda x, timestep, conditioning: model(x, timestep, *states, conditioning=conditioning, **masks)
+
+
+def _with_picture(
+    conditioning: Conditioning, picture: Picture, parts: Components, guidance: Guidance
+) -> Conditioning:
+    """Adds the picture's states; the negative half gets zeros, and a mask that hides them."""
+    states = picture.states
+    mask_BQ = states.new_ones(states.shape[0], parts.traits.image_tokens)
+    if guidance.active:
+        states = torch.cat((torch.zeros_like(states), states))
+        mask_BQ = torch.cat((torch.zeros_like(mask_BQ), mask_BQ))
+    return replace(conditioning, clip_states=states, clip_mask=mask_BQ)
