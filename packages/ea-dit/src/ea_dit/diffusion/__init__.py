@@ -11,6 +11,9 @@ from ea_dit.diffusion.factory import (
 )
 from ea_dit.diffusion.flow import EulerFlowSampler, FlowMatching, resolution_mu
 from ea_dit.diffusion.guidance import Guidance, GuidanceSchedule
+from ea_dit.diffusion.iddpm import Iddpm
+from ea_dit.diffusion.iddpm_loss import IddpmLoss, SpeedSampling
+from ea_dit.diffusion.iddpm_sampling import HeldFrames, IddpmSampler
 from ea_dit.diffusion.loop import Cancelled, Draw, Memory, Sampler, denoise, denoise_steps, draws
 from ea_dit.diffusion.timesteps import SigmaSampling, TimestepSampling
 
@@ -22,10 +25,15 @@ __all__ = [
     "FlowMatching",
     "Guidance",
     "GuidanceSchedule",
+    "HeldFrames",
+    "Iddpm",
+    "IddpmLoss",
+    "IddpmSampler",
     "Memory",
     "Sampler",
     "Schedule",
     "SigmaSampling",
+    "SpeedSampling",
     "TimestepSampling",
     "default_sampler",
     "denoise",
