@@ -1,9 +1,10 @@
-"""A small autoencoder for all tests of the package."""
+"""Small autoencoders for all tests of the package."""
 
 import pytest
 import torch
 
 import ea_vae
+from ea_vae.families.magvit import presets
 
 
 @pytest.fixture
@@ -15,11 +16,12 @@ def config():
 
 @pytest.fixture
 def make():
-    """Build a seeded model from a config."""
+    """Build a seeded model of the family that the config belongs to."""
 
     def build(config):
         torch.manual_seed(0)
-        return ea_vae.MagvitVae(config).eval()
+        spec = next(spec for spec in ea_vae.FAMILIES.values() if isinstance(config, spec.config))
+        return spec.model(config).eval()
 
     return build
 
@@ -27,6 +29,39 @@ def make():
 @pytest.fixture
 def vae(config, make):
     return make(config)
+
+
+@pytest.fixture
+def generation(make):
+    """Build a small model of a MAGVIT preset such as "v3": 4 frames of 4 x 4 pixels make a latent position."""
+
+    def build(name, **changes):
+        small = {
+            "block_out_channels": (4, 4, 8),
+            "down_block_types": ("SpatialTemporalDownBlock3D",) * 3,
+            "up_block_types": ("SpatialTemporalUpBlock3D",) * 3,
+            "norm_num_groups": 2,
+            "latent_channels": 4,
+            "use_tiling": False,
+            "tile_stages": 3,
+        }
+        return make(presets.PRESETS[name].edited(**(small | changes)))
+
+    return build
+
+
+@pytest.fixture
+def image_vae(make):
+    return make(ea_vae.ImageVaeConfig(block_out_channels=(4, 4, 4, 8), layers_per_block=1, norm_num_groups=2))
+
+
+@pytest.fixture
+def cogvideox(make):
+    return make(
+        ea_vae.CogVideoXConfig(
+            block_out_channels=(4, 4, 8, 8), layers_per_block=1, norm_num_groups=2, latent_channels=4
+        )
+    )
 
 
 @pytest.fixture

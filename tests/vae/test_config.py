@@ -1,9 +1,13 @@
 """The released spelling of the autoencoder's configuration."""
 
+from typing import get_args
+
 import pytest
 
 from ea_vae import MagvitConfig
+from ea_vae.families.magvit.config import MODE_FLAGS, TemporalModeName
 from ea_vae.families.magvit.presets import PRESETS
+from ea_vae.families.magvit.temporal import TEMPORAL_MODES
 
 RELEASED = MagvitConfig().to_dict()
 
@@ -11,6 +15,27 @@ RELEASED = MagvitConfig().to_dict()
 @pytest.mark.parametrize("name", PRESETS)
 def test_released_spelling_round_trip(name):
     assert MagvitConfig.from_dict(PRESETS[name].to_dict()) == PRESETS[name]
+
+
+@pytest.mark.parametrize(
+    ("flags", "mode"),
+    [
+        (("slice_mag_vae",), "slices"),
+        (("slice_mag_vae", "slice_compression_vae"), "neighbours"),
+        (("slice_compression_vae", "cache_compression_vae"), "cached-decoder"),
+        (("cache_compression_vae", "cache_mag_vae", "slice_mag_vae"), "cached"),
+        ((), "whole"),
+    ],
+)
+def test_the_first_flag_that_is_set_chooses_the_way_through_time(flags, mode):
+    released = RELEASED | dict.fromkeys(MODE_FLAGS, False) | dict.fromkeys(flags, True)
+    assert MagvitConfig.from_dict(released).temporal_mode == mode
+
+
+def test_the_ways_through_time_are_named_in_one_order():
+    assert list(TEMPORAL_MODES) == list(get_args(TemporalModeName))
+    with pytest.raises(ValueError, match=r"temporal_mode must be one of cached, .* got 'fast'"):
+        MagvitConfig(temporal_mode="fast")
 
 
 def test_an_uncommon_config_survives_the_round_trip():
@@ -52,6 +77,16 @@ def test_missing_keys_take_the_defaults_of_the_class_that_wrote_the_file():
     assert MagvitConfig.from_dict({"_class_name": "AutoencoderKLMagvit"}) == MagvitConfig()
 
 
+def test_an_old_config_that_names_no_mode_is_that_of_v2():
+    """It carries the name of the image autoencoder and leaves out every key that came later."""
+    stages = {"down_block_types": RELEASED["down_block_types"], "up_block_types": RELEASED["up_block_types"]}
+    old = MagvitConfig.from_dict(
+        {"_class_name": "AutoencoderKL", "ch": 128, "ch_mult": [1, 2, 4, 4], **stages}
+    )
+    assert old == PRESETS["v2"].edited(scaling_factor=0.1825)
+    assert MagvitConfig.from_dict({"sample_size": 256, **stages}) == old
+
+
 def test_channels_may_be_given_as_multiples():
     config = MagvitConfig.from_dict({**RELEASED, "block_out_channels": None, "ch": 32})
     assert config.block_out_channels == (32, 64, 128, 128)
@@ -82,13 +117,14 @@ def test_time_factor_eight():
         ({"layers_per_block": "two"}, "layers_per_block must be a whole number"),
         ({"scaling_factor": "big"}, "scaling_factor must be a number"),
         ({"spatial_group_norm": "yes"}, "per_frame_norm .spatial_group_norm. must be true or false"),
-        ({"mid_block_use_attention": True, "mid_block_attention_type": "3d"}, "must be 'spatial', got '3d'"),
         (
-            {"cache_mag_vae": False, "slice_mag_vae": True},
-            "slice_mag_vae selects a temporal mode of V2 to V4",
+            {"mid_block_use_attention": True, "mid_block_attention_type": "2d"},
+            "must be one of none, 3d, spatial, temporal, spatial_temporal; got '2d'",
         ),
-        ({"cache_mag_vae": False, "slice_compression_vae": True}, "slice_compression_vae selects"),
-        ({"cache_mag_vae": False, "cache_compression_vae": True}, "cache_compression_vae selects"),
+        (
+            {"cache_mag_vae": False, "slice_compression_vae": True, "mini_batch_encoder": 6},
+            "encoder_slice_frames .mini_batch_encoder. must be a multiple of 4",
+        ),
     ],
 )
 def test_bad_values_are_named(change, message):

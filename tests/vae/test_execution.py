@@ -6,10 +6,12 @@ import pytest
 import torch
 
 from ea_vae import ExecutionPlan, LatentGeometry
-from ea_vae.execution import TileGrid, blend, mix_corner, run_decode, run_encode
+from ea_vae.execution import blend, mix_corner, run_decode, run_encode
+from ea_vae.execution.tiles import TileAxis
 
 WHOLE = ExecutionPlan()
 TILES = ExecutionPlan(tile_encoder=True, tile_decoder=True, tile_pixels=32, tile_latents=4)
+WIDE_TILES = replace(TILES, tile_pixels=(32, 64), tile_latents=(4, 8), tile_overlap=(0.25, 0.5))
 
 
 class Pooling:
@@ -17,20 +19,21 @@ class Pooling:
 
     geometry = LatentGeometry(time=1, space=8)
 
-    def encode_slice(self, video_BCTHW, cache):
-        return torch.nn.functional.avg_pool3d(video_BCTHW, (1, 8, 8)), cache
+    def encode_frames(self, video_BCTHW, slice_frames):
+        return torch.nn.functional.avg_pool3d(video_BCTHW, (1, 8, 8))
 
-    def decode_slice(self, latents_BKTHW, cache):
-        return latents_BKTHW.repeat_interleave(8, -1).repeat_interleave(8, -2), cache
+    def decode_frames(self, latents_BKTHW, slice_latents):
+        return latents_BKTHW.repeat_interleave(8, -1).repeat_interleave(8, -2)
 
 
 @pytest.mark.parametrize("size", [(32, 32), (40, 32), (40, 72), (24, 56), (88, 40)])
-def test_tiles_of_a_local_function_are_exact(size):
+@pytest.mark.parametrize("plan", [TILES, WIDE_TILES])
+def test_tiles_of_a_local_function_are_exact(size, plan):
     video = torch.randn(1, 3, 2, *size)
     latents = run_encode(Pooling(), video, WHOLE)
-    assert torch.allclose(run_encode(Pooling(), video, TILES), latents, atol=1e-6)
+    assert torch.allclose(run_encode(Pooling(), video, plan), latents, atol=1e-6)
     pixels = run_decode(Pooling(), latents, WHOLE)
-    assert torch.allclose(run_decode(Pooling(), latents, TILES), pixels, atol=1e-6)
+    assert torch.allclose(run_decode(Pooling(), latents, plan), pixels, atol=1e-6)
 
 
 @torch.no_grad()
@@ -72,9 +75,12 @@ def test_the_corner_fades_in_from_its_upper_left_edges():
 
 
 def test_a_grid_covers_everything():
-    grid = TileGrid.between(384, 48, 0.25)
-    assert (grid.step, grid.blend, grid.keep) == (288, 12, 36)
-    assert [len(row) for row in grid.cut(torch.zeros(400, 1000))] == [4, 4]
+    grid = ExecutionPlan(tile_pixels=(384, 192), tile_latents=(48, 24), tile_overlap=(0.25, 0.5)).encoder_grid
+    assert grid.rows == TileAxis(extent=384, step=288, blend=12, keep=36)
+    assert grid.columns == TileAxis(extent=192, step=96, blend=12, keep=12)
+    assert [len(row) for row in grid.cut(torch.zeros(400, 1000))] == [11, 11]
+    assert not grid.needed(torch.zeros(384, 192))
+    assert grid.needed(torch.zeros(384, 200))
 
 
 @pytest.mark.parametrize(
@@ -83,7 +89,9 @@ def test_a_grid_covers_everything():
         ({"batch_size": 0}, "batch_size must be at least 1 or None"),
         ({"encoder_slice_frames": 0}, "encoder_slice_frames must be at least 1 or None"),
         ({"tile_overlap": 1.0}, r"tile_overlap must be in \[0, 1\)"),
+        ({"tile_overlap": (0.5, 1.0)}, r"tile_overlap must be in \[0, 1\)"),
         ({"tile_encoder": True, "tile_pixels": 1}, "tile_pixels is too small"),
+        ({"tile_decoder": True, "tile_latents": (8, 1)}, "tile_latents is too small"),
     ],
 )
 def test_bad_plans_are_named(change, message):

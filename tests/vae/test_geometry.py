@@ -9,6 +9,8 @@ from ea_vae import LatentGeometry, crop_video
 
 MAGVIT = LatentGeometry()
 geometries = st.builds(LatentGeometry, time=st.sampled_from([1, 2, 4, 8]), space=st.sampled_from([1, 8, 16]))
+V2, V3, V4 = (LatentGeometry(rule=rule) for rule in ("slices", "pairs", "groups"))
+IMAGE = LatentGeometry(time=1, any_size=True)
 
 
 @pytest.mark.parametrize(
@@ -25,6 +27,59 @@ def test_rounding_brackets_a_length(geometry, frames):
     assert high - low in (0, geometry.time)
     assert geometry.is_whole(frames) == (low == high)
     assert geometry.pixel_frames(geometry.latent_frames(frames)) == high
+
+
+@pytest.mark.parametrize(
+    ("geometry", "whole"),
+    [
+        (MAGVIT, [1, 5, 9, 13, 17, 21, 25]),
+        (V2, [1, 5, 9, 10, 14, 18, 19, 23, 27]),
+        (V3, [1, 8, 9, 16, 17, 24, 25]),
+        (V4, [1, 8, 12, 16, 20, 24]),
+        (LatentGeometry(rule="pairs", time=8), [1, 16, 17]),
+        (IMAGE, list(range(1, 28))),
+    ],
+)
+def test_whole_lengths_of_every_rule(geometry, whole):
+    assert [n for n in range(1, 28) if geometry.is_whole(n)] == whole
+
+
+@pytest.mark.parametrize(
+    ("geometry", "frames", "latents"),
+    [(V2, 18, 6), (V2, 21, 8), (V3, 17, 5), (V3, 12, 4), (V4, 24, 6), (V4, 17, 5), (V4, 2, 2), (IMAGE, 7, 7)],
+)
+def test_latent_frames_of_every_rule(geometry, frames, latents):
+    assert geometry.latent_frames(frames) == latents
+
+
+@given(st.sampled_from([V2, V3, V4, IMAGE]), st.integers(1, 200))
+def test_rounding_gives_the_nearest_whole_lengths(geometry, frames):
+    low, high = geometry.round_frames_down(frames), geometry.round_frames_up(frames)
+    assert low <= frames <= high
+    assert geometry.is_whole(low)
+    assert geometry.is_whole(high)
+    assert not any(map(geometry.is_whole, range(low + 1, high)))
+    assert geometry.pixel_frames(geometry.latent_frames(frames)) == high
+
+
+def test_slices_that_do_not_fit_are_named():
+    uneven = LatentGeometry(rule="slices", slice_frames=9, slice_latents=2)
+    with pytest.raises(ValueError, match="slices of 9 frames and of 2 latent frames do not fit"):
+        uneven.latent_frames(100)
+    assert V2.cut(slice_frames=5, slice_latents=2).latent_frames(10) == 4
+
+
+def test_bad_geometries_are_named():
+    with pytest.raises(ValueError, match="rule must be one of causal, slices, pairs, groups, got 'odd'"):
+        LatentGeometry(rule="odd")
+    with pytest.raises(ValueError, match="slice_frames must be at least 1, got 0"):
+        LatentGeometry(slice_frames=0)
+
+
+def test_image_autoencoders_take_any_size():
+    assert IMAGE.latent_size(240, 426) == (30, 53)
+    with pytest.raises(ValueError, match="width must be at least 8, got 7"):
+        IMAGE.latent_size(8, 7)
 
 
 @given(geometries, st.integers(1, 40), st.integers(1, 40))

@@ -50,14 +50,20 @@ DIFFUSERS_DEFAULTS: Mapping[str, Any] = {
     "mid_block_use_attention": False,
     "spatial_group_norm": True,
 }
-# Keys that only the EasyAnimate spelling has; without any of them a config is in the diffusers spelling.
-_EASYANIMATE_KEYS = frozenset(
+# All that diffusers' class writes, under its own name; any other config is in the EasyAnimate spelling.
+_DIFFUSERS_KEYS = frozenset(
     (
-        *MODE_FLAGS,
-        "mini_batch_encoder",
-        "mini_batch_decoder",
-        "mid_block_use_attention",
-        "mid_block_attention_type",
+        "in_channels",
+        "out_channels",
+        "latent_channels",
+        "block_out_channels",
+        "down_block_types",
+        "up_block_types",
+        "layers_per_block",
+        "act_fn",
+        "norm_num_groups",
+        "scaling_factor",
+        "spatial_group_norm",
     )
 )
 _SAME_NAME = (
@@ -83,7 +89,7 @@ _RENAMED = {
     "mini_batch_decoder": "decoder_slice_latents",
     "mid_block_num_attention_heads": "mid_attention_heads",
 }
-
+_ATTENTION_KEYS = ("mid_block_use_attention", "mid_block_attention_type")
 _NAMES = {name: name for name in _SAME_NAME} | _RENAMED
 
 TemporalModeName = Literal["cached", "cached-decoder", "neighbours", "slices", "whole"]
@@ -183,8 +189,7 @@ class MagvitConfig:
             ValueError: On an unknown key or a value out of range.
         """
         given = {name: value for name, value in released.items() if name not in IGNORED_KEYS}
-        defaults = RELEASED_DEFAULTS if _EASYANIMATE_KEYS & given.keys() else DIFFUSERS_DEFAULTS
-        values = {**defaults, **given}
+        values = {**(DIFFUSERS_DEFAULTS if _is_diffusers(released) else RELEASED_DEFAULTS), **given}
         multipliers = values.pop("ch_mult", None) or (1, 2, 4, 4)
         if values.get("block_out_channels") is None:
             values["block_out_channels"] = [released.get("ch", 128) * factor for factor in multipliers]
@@ -193,7 +198,9 @@ class MagvitConfig:
             "mid_attention": _mid_attention(values),
             "tile_stages": len(multipliers),
         }
-        return cls(**arguments, **read_values(values, names=_NAMES, known_elsewhere=_EASYANIMATE_KEYS))
+        return cls(
+            **arguments, **read_values(values, names=_NAMES, known_elsewhere=(*MODE_FLAGS, *_ATTENTION_KEYS))
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """The released spelling, readable by `from_dict` and by the original programs."""
@@ -212,6 +219,11 @@ class MagvitConfig:
     def edited(self, **changes: Any) -> Self:
         """A copy with some fields replaced."""
         return replace(self, **changes)
+
+
+def _is_diffusers(released: Mapping[str, Any]) -> bool:
+    keys = {name for name in released if not name.startswith("_")}
+    return released.get("_class_name", CLASS_NAME) == CLASS_NAME and keys <= _DIFFUSERS_KEYS
 
 
 def _temporal_mode(flags: Mapping[str, bool]) -> str:
