@@ -33,7 +33,7 @@ def vae(config, make):
 
 @pytest.fixture
 def generation(make):
-    """Build a small model of a MAGVIT preset such as "v3": 4 frames of 4 x 4 pixels make a latent position."""
+    """Build a small model of a MAGVIT preset such as "v3"; 4 frames of 4 x 4 pixels make one position."""
 
     def build(name, **changes):
         small = {
