@@ -16,6 +16,28 @@ from ea_dit.diffusion.loop import Draw, Memory, kept_steps
 
 CLASS_NAME = "FlowMatchEulerDiscreteScheduler"
 
+# Keys that decide nothing here: names and versions, and what callers compute mu from.
+INERT_KEYS = frozenset(
+    {
+        "_class_name",
+        "_diffusers_version",
+        "base_image_seq_len",
+        "base_shift",
+        "max_image_seq_len",
+        "max_shift",
+    }
+)
+# The only values that released files have for them.
+_FIXED: Mapping[str, Any] = {
+    "invert_sigmas": False,
+    "shift_terminal": None,
+    "stochastic_sampling": False,
+    "time_shift_type": "exponential",
+    "use_beta_sigmas": False,
+    "use_exponential_sigmas": False,
+    "use_karras_sigmas": False,
+}
+
 
 def shift_levels(sigma: Tensor, factor: float) -> Tensor:
     """Moves noise levels towards 1: s sigma / (1 + (s - 1) sigma) (arXiv 2403.03206)."""
@@ -62,11 +84,20 @@ class FlowMatching:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Reads a released scheduler config; keys that play no role in this schedule are ignored."""
+        """Reads a released scheduler config.
+
+        Raises:
+            ValueError: For another class, an unknown key, or a setting that is not supported.
+        """
         name = values.get("_class_name", CLASS_NAME)
         if name != CLASS_NAME:
             raise ValueError(f"the scheduler config is for {name}; this version of EA knows {CLASS_NAME}")
         known = {field.name for field in fields(cls)}
+        if unknown := sorted(set(values) - known - INERT_KEYS - set(_FIXED)):
+            raise ValueError(f"unknown key {unknown[0]!r} in the scheduler config; known: {sorted(known)}")
+        for key, allowed in _FIXED.items():
+            if values.get(key, allowed) != allowed:
+                raise ValueError(f"{key} must be {allowed!r} in the scheduler config, got {values[key]!r}")
         return cls(**{"use_dynamic_shifting": False, **{k: v for k, v in values.items() if k in known}})
 
     def to_dict(self) -> dict[str, Any]:

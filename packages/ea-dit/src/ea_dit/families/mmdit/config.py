@@ -5,6 +5,22 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, Self
 
 CLASS_NAME = "EasyAnimateTransformer3DModel"
+# Keys that decide nothing: names and versions, and the state of the averaged weights.
+INERT_KEYS = frozenset(
+    {
+        "_class_name",
+        "_diffusers_version",
+        "_name_or_path",
+        "decay",
+        "inv_gamma",
+        "min_decay",
+        "optimization_step",
+        "power",
+        "swa_layers",
+        "update_after_step",
+        "use_ema_warmup",
+    }
+)
 _WHOLE_NUMBERS = (
     "num_layers",
     "num_attention_heads",
@@ -130,11 +146,11 @@ class MMDiTConfig:
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
         """Reads a released `config.json`.
 
-        Released files carry bookkeeping (class name, library version, EMA state); keys that are no fields
-        here are ignored. `swa_layers` must be null.
+        Released files carry bookkeeping (class name, library version, EMA state), which is ignored.
+        `swa_layers` must be null.
 
         Raises:
-            ValueError: For a value that is not supported, naming the key.
+            ValueError: For an unknown key or a value that is not supported, naming the key.
         """
         if values.get("swa_layers") is not None:
             raise ValueError("swa_layers must be null: sliding-window attention is not supported")
@@ -142,6 +158,8 @@ class MMDiTConfig:
             if values.get(name) is None:
                 raise ValueError(f"{name} is missing in the transformer config")
         known = {field.name for field in fields(cls)}
+        if unknown := sorted(set(values) - known - INERT_KEYS):
+            raise ValueError(f"unknown key {unknown[0]!r}; known: {', '.join(sorted(known))}")
         # Files from before a key existed: V5, which has neither the norm nor the text mask.
         normed = bool(values.get("add_norm_text_encoder", False))
         given: dict[str, Any] = {"add_norm_text_encoder": normed, "enable_text_attention_mask": normed}
