@@ -94,7 +94,7 @@ def load_text_encoder(
 
 def _kind_of(values: Mapping[str, Any], file: str) -> str:
     kind = BYTE_ENCODER if values.get("_class_name") == BYTE_ENCODER else values.get("model_type")
-    if kind not in _WIDTH_KEYS:
+    if not isinstance(kind, str) or kind not in _WIDTH_KEYS:
         known = ", ".join(sorted(_WIDTH_KEYS))
         raise ValueError(f"{file}: unknown text encoder {kind!r}; known: {known}")
     return kind

@@ -33,18 +33,20 @@ def write_t5(folder: Path, tokenizer_folder: Path, *, multilingual: bool = False
     transformers.PreTrainedTokenizerFast(
         tokenizer_object=core, pad_token="<pad>", eos_token="</s>", unk_token="<unk>"
     ).save_pretrained(tokenizer_folder)
-    config_class = transformers.MT5Config if multilingual else transformers.T5Config
-    model_class = transformers.MT5EncoderModel if multilingual else transformers.T5EncoderModel
-    config = config_class(
-        vocab_size=len(pieces),
-        d_model=STATES_WIDTH,
-        d_kv=8,
-        d_ff=_INNER,
-        num_layers=_LAYERS,
-        num_heads=_HEADS,
-        feed_forward_proj="gated-gelu",
-    )
-    _save(model_class(config), folder)
+    sizes: dict[str, Any] = {
+        "vocab_size": len(pieces),
+        "d_model": STATES_WIDTH,
+        "d_kv": 8,
+        "d_ff": _INNER,
+        "num_layers": _LAYERS,
+        "num_heads": _HEADS,
+        "feed_forward_proj": "gated-gelu",
+    }
+    if multilingual:
+        model = transformers.MT5EncoderModel(transformers.MT5Config(**sizes))
+    else:
+        model = transformers.T5EncoderModel(transformers.T5Config(**sizes))
+    model.save_pretrained(folder)
 
 
 def write_bert(folder: Path, tokenizer_folder: Path) -> None:
@@ -64,7 +66,7 @@ def write_bert(folder: Path, tokenizer_folder: Path) -> None:
         intermediate_size=_INNER,
         max_position_embeddings=80,
     )
-    _save(transformers.BertModel(config), folder)
+    transformers.BertModel(config).save_pretrained(folder)
 
 
 def write_qwen2_vl(folder: Path, tokenizer_folder: Path) -> None:
@@ -94,7 +96,7 @@ def write_qwen2_vl(folder: Path, tokenizer_folder: Path) -> None:
         },
         vision_config={"depth": 1, "embed_dim": 16, "hidden_size": STATES_WIDTH, "num_heads": 2},
     )
-    _save(transformers.Qwen2VLForConditionalGeneration(config), folder)
+    transformers.Qwen2VLForConditionalGeneration(config).save_pretrained(folder)
 
 
 def write_clip(folder: Path) -> None:
@@ -110,10 +112,6 @@ def write_clip(folder: Path) -> None:
         image_size=8,
         patch_size=2,
     )
-    _save(transformers.CLIPVisionModelWithProjection(config), folder)
+    transformers.CLIPVisionModelWithProjection(config).save_pretrained(folder)
     settings = {"size": {"shortest_edge": 8}, "crop_size": {"height": 8, "width": 8}, "resample": 3}
     (folder / "preprocessor_config.json").write_text(json.dumps(settings), encoding="utf-8")
-
-
-def _save(model: Any, folder: Path) -> None:
-    model.save_pretrained(folder)

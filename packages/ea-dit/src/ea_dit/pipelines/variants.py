@@ -128,11 +128,11 @@ class Traits:
     @property
     def modes(self) -> frozenset[Mode]:
         """What the network can be asked for."""
-        if not self.moves:
-            return frozenset({"text_to_image"})
-        return frozenset({"text_to_image", "text_to_video", "video_to_video"}) | _MODES[self.variant]
+        return _TEXT_MODES | _MODES[self.variant] if self.moves else _IMAGE_MODES
 
 
+_IMAGE_MODES: frozenset[Mode] = frozenset({"text_to_image"})
+_TEXT_MODES: frozenset[Mode] = frozenset({"text_to_image", "text_to_video", "video_to_video"})
 _MODES: Mapping[Variant, frozenset[Mode]] = MappingProxyType(
     {
         "text": frozenset(),
