@@ -10,8 +10,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
-Kind = Literal["text", "int", "float", "size", "file", "choice"]
+Kind = Literal["text", "int", "float", "size", "file", "choice", "url"]
 
 SIDE_MULTIPLE = 16
 MAX_SEED = 2**63 - 1
@@ -166,6 +167,11 @@ OPTIONS: tuple[Option, ...] = (
 )  # fmt: skip
 """Everything but the prompt."""
 
+    Option(name="enhance-prompt", kind="url", group="words", metavar="URL",
+           help="chat server that speaks OpenAI's protocol, such as http://localhost:8000/v1; its key is "
+           "read from EA_PROMPT_API_KEY"),
+    Option(name="enhance-model", kind="text", group="words", metavar="NAME",
+           help="language model that the server is asked for"),
 
 def option(key: str) -> Option:
     """The option with this key.
@@ -249,9 +255,24 @@ def _number(entry: Option, raw: Any) -> int | float:
         value = math.nan
     whole = entry.kind != "int" or isinstance(value, int)
     inside = entry.minimum <= value <= entry.maximum and not (entry.above and value == entry.minimum)
+    if entry.kind == "url":
+        _check_address(entry.name, text)
     if isinstance(raw, bool) or not whole or not inside:
         raise InputError(entry.name, f"must be {entry.allowed()}, got {raw!r}")
     return value
+
+
+def _check_address(field: str, text: str) -> None:
+    rule = "an address such as http://localhost:8000/v1"
+    try:
+        parts = urlsplit(text)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port that is none, half an IPv6 address
+        raise InputError(field, f"must be {rule}") from None
+    if not usable or not text.isascii() or not text.isprintable() or " " in text:
+        raise InputError(field, f"must be {rule}")
+    if parts.username is not None or parts.password is not None:
+        raise InputError(field, f"must be {rule}; a key belongs into EA_PROMPT_API_KEY, not into the address")
 
 
 def _size(raw: Any) -> tuple[int, int]:
@@ -308,6 +329,9 @@ def _check_combination(values: Mapping[str, Any]) -> None:
     for name in ("mask", "strength"):
         if name in values:
             raise InputError(name, "needs --video")
+    for one, other in (("enhance_prompt", "enhance_model"), ("enhance_model", "enhance_prompt")):
+        if one in values and other not in values:
+            raise InputError(one.replace("_", "-"), f"needs --{other.replace('_', '-')}")
     if pictures and values.get("frames", len(pictures) + 1) <= len(pictures):
         given = " and ".join(f"--{name}" for name in pictures)
         raise InputError(

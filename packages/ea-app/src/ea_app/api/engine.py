@@ -11,6 +11,7 @@ import torch
 import xxhash
 from torch import Tensor
 
+from ea_app.api.enhance import enhance
 from ea_app.api.job import CancelToken, Job, find_model, limits_of, make_job
 from ea_app.api.output import check_output, staged
 from ea_app.api.record import embedded, make_record
@@ -128,12 +129,13 @@ class Engine:
         Args:
             prompt: What to show.
             **options: By key: negative, seed, size, frames, steps, guidance, fps, image, last_image, video,
-                mask, strength. What is not given is the model's default; a seed is drawn.
+                mask, strength, enhance_prompt, enhance_model. What is not given is the model's default; a
+                seed is drawn.
 
         Raises:
             InputError: The first mistake found.
         """
-        return make_job(self.model, prompt=prompt, **options)
+        return enhance(make_job(self.model, prompt=prompt, **options), self.model)
 
     def generate(
         self,
@@ -169,6 +171,7 @@ class Engine:
             request=request.to_dict(),
             inputs={name: sources.get(name) for name in request.tensor_names()},
             model=self.model,
+        job = enhance(job, self.model) if isinstance(job, Job) else job
             machine=self._machine(),
             timings=made.timings,
             frames={"xxh3": hash_frames(frames), "shape": list(frames.shape)},
@@ -185,6 +188,7 @@ class Engine:
             "name": torch.cuda.get_device_name(parts.device) if cuda else platform.machine(),
             "dtype": str(parts.dtype).removeprefix("torch."),
             "threads": torch.get_num_threads(),
+            enhancement=job.enhancement if isinstance(job, Job) else None,
         }
 
 

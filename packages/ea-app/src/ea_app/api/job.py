@@ -35,6 +35,19 @@ class CancelToken:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PromptServer:
+    """What may rewrite a prompt.
+
+    Attributes:
+        url: Address of a chat server that speaks OpenAI's protocol.
+        model: Name of the language model there.
+    """
+
+    url: str
+    model: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Job:
     """What to generate: the scalar fields of a request, and the contents of the files it uses.
 
@@ -43,12 +56,16 @@ class Job:
         arrays: Its pixels by field name, see `Inputs.arrays`.
         sources: The files they came from; a field without one cannot be replayed.
         notices: What the user should know before it runs.
+        prompt_server: What is still to rewrite the prompt, see `ea_app.api.enhance`; None when nothing is.
+        enhancement: What became of that, for the record: original and enhanced text, server, model.
     """
 
     fields: Mapping[str, Any]
     arrays: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     sources: Mapping[str, Source] = field(default_factory=dict)
     notices: tuple[str, ...] = ()
+    prompt_server: PromptServer | None = None
+    enhancement: Mapping[str, Any] | None = None
 
     @property
     def frames(self) -> int:
@@ -87,7 +104,7 @@ def make_job(model: Model, /, **options: Any) -> Job:
             given. Options about the machine and the output are ignored.
 
     Returns:
-        The job, its files read.
+        The job, its files read. Where it asks for a better prompt, that is still to be done.
 
     Raises:
         InputError: The first mistake found, naming its option and what is allowed.
@@ -117,7 +134,12 @@ def make_job(model: Model, /, **options: Any) -> Job:
         "strength": values.get("strength", model.info.strength if plain_video else 1.0),
         "fps": values.get("fps") or min(120, max(1, round(inputs.fps or model.info.fps))),
     }
-    return Job(fields=fields, arrays=inputs.arrays, sources=inputs.sources, notices=notices)
+    server = None
+    if "enhance_prompt" in values:
+        server = PromptServer(url=values["enhance_prompt"], model=values["enhance_model"])
+    return Job(
+        fields=fields, arrays=inputs.arrays, sources=inputs.sources, notices=notices, prompt_server=server
+    )
 
 
 def job_from_record(model: Model, record: Mapping[str, Any], sources: Mapping[str, Source]) -> Job:
@@ -135,4 +157,10 @@ def job_from_record(model: Model, record: Mapping[str, Any], sources: Mapping[st
     size = (fields["width"], fields["height"])
     files = {key: str(source.path) for key, source in sources.items()}
     inputs = read_inputs(files, size, fields["num_frames"], model.info.native_frames)
-    return Job(fields=fields, arrays=inputs.arrays, sources=inputs.sources, notices=inputs.notices)
+    return Job(
+        fields=fields,
+        arrays=inputs.arrays,
+        sources=inputs.sources,
+        notices=inputs.notices,
+        enhancement=record.get("enhancement"),
+    )

@@ -36,6 +36,7 @@ def make_record(
     machine: Mapping[str, Any],
     timings: Mapping[str, float],
     frames: Mapping[str, Any],
+    enhancement: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Put together what belongs into a record.
 
@@ -46,10 +47,12 @@ def make_record(
         machine: Device, dtype and threads.
         timings: Seconds by stage.
         frames: Hash and shape of the result.
+        enhancement: What a language model made of the prompt; None when none was asked.
     """
     return {
         "format": FORMAT,
         "request": dict(request),
+        **({} if enhancement is None else {"enhancement": dict(enhancement)}),
         "inputs": {
             name: None if source is None else {"path": str(source.path), "xxh3": source.xxh3}
             for name, source in inputs.items()
@@ -150,6 +153,8 @@ def _checked(path: Path, text: str) -> dict[str, Any]:
         for name, kind in kinds.items():
             if not _usable(name, record[key].get(name), kind):
                 raise InputError("file", f"the record in {path} has no usable {name}")
+    if not isinstance(record.get("enhancement", {}), dict):
+        raise InputError("file", f"the record in {path} has a broken enhancement")
     for name, entry in record["inputs"].items():
         whole = entry is None or (isinstance(entry, dict) and isinstance(entry.get("path"), str))
         if name not in INPUT_KEYS or not whole or (entry and not _HASH.fullmatch(str(entry.get("xxh3")))):

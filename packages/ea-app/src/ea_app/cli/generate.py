@@ -20,6 +20,11 @@ def run(arguments: argparse.Namespace) -> int:
     model = find_model(given.get("model", "default"))
     job = make_job(model, **given)
     output = check_output(given.get("output") or default_output(job.frames), job.frames)
+    if job.prompt_server is not None:
+        from ea_app.api.enhance import enhance
+
+        console.note(f"asking {job.prompt_server.model} for a better prompt")
+        job = enhance(job, model)
     for notice in job.notices:
         console.note(notice)
 

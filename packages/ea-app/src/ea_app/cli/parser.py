@@ -13,6 +13,7 @@ _GROUPS = {
     "what": "what to generate",
     "inputs": "pictures and videos to start from",
     "output": "the file",
+    "words": "a language model that rewrites the prompt first (off unless asked for)",
     "machine": "model and machine",
 }
 _ARGUMENT = re.compile(r"argument (\S+?): (.*)", re.DOTALL)
