@@ -1,9 +1,10 @@
 """The parts of a pipeline and loading them from a directory."""
 
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import torch
 from torch import Tensor
@@ -12,11 +13,13 @@ from ea_dit.diffusion import Schedule, schedule_from_dict
 from ea_dit.diffusion.iddpm import Iddpm
 from ea_dit.pipelines.encoders import check_text_encoders, load_text_encoder
 from ea_dit.pipelines.layout import IMAGE_ENCODER, Layout, find_layout, find_motion_module
+from ea_dit.pipelines.networks import networks_of
 from ea_dit.pipelines.variants import Traits, traits_of
 from ea_dit.registry import Transformer, load_transformer, read_transformer_config
 from ea_dit.text.base import TextEncoder
 from ea_dit.text.clip_image import ImageStates, load_clip_image
 from ea_kernels.runtime.device import resolve_device, resolve_dtype
+from ea_kernels.runtime.placement import POLICIES, Placement, plan, resolve_mode
 from ea_kernels.runtime.weights import read_json
 from ea_vae import VideoAutoencoder, load_vae
 
@@ -40,6 +43,7 @@ class Components:
         image_encoder: Turns the start picture into states, for networks that read them (V3, V4); None runs
             them as without a picture.
         schedule: The process; None for the one that such networks were released with.
+        placement: Where the networks are; None leaves them where they were loaded.
     """
 
     transformer: Transformer
@@ -47,6 +51,7 @@ class Components:
     text_encoder: TextEncoder | None = None
     image_encoder: ImageEncoder | None = None
     schedule: Schedule | None = None
+    placement: Placement | None = None
 
     def __post_init__(self) -> None:
         """Refuses parts that do not fit."""
@@ -72,7 +77,9 @@ class Components:
 
     @property
     def device(self) -> torch.device:
-        """Where the transformer is."""
+        """Where the transformer is when it is used."""
+        if self.placement is not None:
+            return self.placement.device
         return next(self.transformer.parameters()).device
 
     @property
@@ -80,12 +87,31 @@ class Components:
         """Working dtype."""
         return self.transformer.dtype
 
+    def placed(self, memory: str, device: str | torch.device) -> Self:
+        """The same parts with their networks where a memory mode wants them.
+
+        Args:
+            memory: "auto" or a mode, see `ea_kernels.runtime.placement`.
+            device: Where they are used.
+        """
+        networks = networks_of(
+            {name: getattr(self, name) for name in ("text_encoder", "image_encoder", "vae", "transformer")}
+        )
+        return replace(self, placement=plan(networks, memory, device))
+
+    def using(self, part: str) -> AbstractContextManager[None]:
+        """Has a part on the device where it is used."""
+        if self.placement is None or part not in self.placement.names:
+            return nullcontext()
+        return self.placement.using(part)
+
 
 def load_components(
     directory: str | Path,
     *,
     dtype: str | torch.dtype = "auto",
     device: str | torch.device = "auto",
+    memory: str = "auto",
     motion_module: str | Path | None = None,
     transformer_weights: str | Path | None = None,
 ) -> Components:
@@ -97,7 +123,8 @@ def load_components(
             `scheduler/scheduler_config.json`. Or Open-Sora's: a checkpoint, the autoencoder and T5, each
             wherever it is.
         dtype: Number type of all weights, "auto" for what suits the device.
-        device: "auto", "cpu", "cuda" or "cuda:N".
+        device: "auto", "cpu", "cuda" or "cuda:N"; where the parts are used.
+        memory: "auto" or where parts are when they are not used, see `ea_kernels.runtime.placement`.
         motion_module: File of V1's motion modules; None looks for one in the directory.
         transformer_weights: A personalised checkpoint whose tensors replace those of the transformer (of V1:
             of the image model, which the motion modules complete).
@@ -106,8 +133,10 @@ def load_components(
         ValueError: If a part is missing or not understood, or parts do not fit.
     """
     layout = find_layout(directory)
-    place = resolve_device(device)
-    number = resolve_dtype(dtype, place)
+    target = resolve_device(device)
+    number = resolve_dtype(dtype, target)
+    stays = memory != "auto" and POLICIES[resolve_mode(memory)].resident
+    place = target if stays else torch.device("cpu")
     motion = None if motion_module is None else Path(motion_module)
     traits = _read_traits(layout, motion)
     if not traits.moves and motion is None:
@@ -133,7 +162,7 @@ def load_components(
             text_encoder=load_text_encoder(layout, traits.text, dtype=number, device=place),
             image_encoder=image_encoder,
             schedule=schedule,
-        )
+        ).placed(memory, target)
     except ValueError as error:
         # Messages about files begin with the file; those about parts do not know the directory.
         text = str(error)

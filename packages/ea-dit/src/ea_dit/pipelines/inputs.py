@@ -134,9 +134,10 @@ def _inpaint(request: GenerationRequest, parts: Components, shape: LatentShape, 
 
 
 def _mask_latents(given: GivenPixels, parts: Components) -> Tensor:
-    weight = next(parts.vae.parameters())
-    generate = given.generate_B1THW.to(device=weight.device, dtype=weight.dtype)
-    return encoded_mask(parts.vae, generate).to(device=parts.device, dtype=parts.dtype)
+    with parts.using("vae"):
+        weight = next(parts.vae.parameters())
+        generate = given.generate_B1THW.to(device=weight.device, dtype=weight.dtype)
+        return encoded_mask(parts.vae, generate).to(device=parts.device, dtype=parts.dtype)
 
 
 def _control(request: GenerationRequest, parts: Components, shape: LatentShape) -> Tensor:
@@ -184,7 +185,8 @@ def _picture(request: GenerationRequest, parts: Components, batch: int) -> Pictu
         return None
     image = to_float(request.image)
     image = image if image.ndim == 3 else image[:, 0]
-    encoded = parts.image_encoder.encode(image[None])
+    with parts.using("image_encoder"):
+        encoded = parts.image_encoder.encode(image[None])
     states = encoded.pooled_BE if kind == "pooled" else encoded.patches_BSP
     states = states.to(device=parts.device, dtype=parts.dtype)
     return Picture(states.expand(batch, *states.shape[1:]), request.clip_apply_ratio)

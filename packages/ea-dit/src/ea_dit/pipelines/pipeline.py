@@ -133,7 +133,7 @@ class GenerationPipeline:
             latents, inputs = self._prepare(request, sampler, len(prompts.positive), noise)
             hold = inputs.hold(sampler)
 
-        with run.stage("denoise", len(sampler.timesteps)):
+        with run.stage("denoise", len(sampler.timesteps)), parts.using("transformer"):
             if on_latents is not None:
                 on_latents(0, latents)
 
@@ -207,6 +207,7 @@ def load_pipeline(
     *,
     dtype: str | torch.dtype = "auto",
     device: str | torch.device = "auto",
+    memory: str = "auto",
     motion_module: str | Path | None = None,
     transformer_weights: str | Path | None = None,
 ) -> GenerationPipeline:
@@ -216,6 +217,7 @@ def load_pipeline(
             directory,
             dtype=dtype,
             device=device,
+            memory=memory,
             motion_module=motion_module,
             transformer_weights=transformer_weights,
         )

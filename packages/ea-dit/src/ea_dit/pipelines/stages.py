@@ -67,9 +67,10 @@ def encode_prompts(parts: Components, request: GenerationRequest, *, guided: boo
     if parts.text_encoder is None:
         raise ValueError("prompt cannot be encoded: the pipeline has no text encoder")
     stored = parts.traits.text.stored_negative and not request.negative_prompt
-    if not guided or stored:
-        return PromptStates(parts.text_encoder.encode([request.prompt]))
-    states = parts.text_encoder.encode([request.negative_prompt, request.prompt])
+    with parts.using("text_encoder"):
+        if not guided or stored:
+            return PromptStates(parts.text_encoder.encode([request.prompt]))
+        states = parts.text_encoder.encode([request.negative_prompt, request.prompt])
     return PromptStates(states[1:2], states[0:1])
 
 
@@ -127,16 +128,18 @@ def start_video(request: GenerationRequest, parts: Components) -> Tensor | None:
 
 def encode(parts: Components, pixels_BCTHW: Tensor) -> Tensor:
     """Scaled latents of pixels -1 ... 1, in the working dtype."""
-    weight = next(parts.vae.parameters())
-    latents = encode_video(parts.vae, pixels_BCTHW.to(device=weight.device, dtype=weight.dtype))
+    with parts.using("vae"):
+        weight = next(parts.vae.parameters())
+        latents = encode_video(parts.vae, pixels_BCTHW.to(device=weight.device, dtype=weight.dtype))
     return latents.to(device=parts.device, dtype=parts.dtype)
 
 
 def decode(parts: Components, latents_BCthw: Tensor, num_frames: int) -> Tensor:
     """Scaled latents to float32 frames 0 ... 1 (B, 3, T, H, W) on the CPU."""
-    weight = next(parts.vae.parameters())
-    latents_BCthw = latents_BCthw.to(device=weight.device, dtype=weight.dtype)
-    return latents_to_frames(parts.vae, latents_BCthw, num_frames=num_frames).cpu()
+    with parts.using("vae"):
+        weight = next(parts.vae.parameters())
+        latents_BCthw = latents_BCthw.to(device=weight.device, dtype=weight.dtype)
+        return latents_to_frames(parts.vae, latents_BCthw, num_frames=num_frames).cpu()
 
 
 def to_float(pixels: Tensor) -> Tensor:

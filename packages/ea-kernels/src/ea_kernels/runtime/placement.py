@@ -39,7 +39,7 @@ def plan(
     device: str | torch.device = "auto",
     *,
     float8: Collection[str] = ("transformer",),
-    transfer: Transfer = to_device,
+    transfer: Transfer | None = None,
 ) -> "Placement":
     """Put components where a memory mode wants them.
 
@@ -48,7 +48,7 @@ def plan(
         mode: "auto" or a `MemoryMode`.
         device: Where they are used, see `resolve_device`.
         float8: Names of those that modes with eight bits round: the denoisers.
-        transfer: How copies get to the device.
+        transfer: How copies get to the device; None for the plain way, which moves nothing on the CPU.
 
     Raises:
         ValueError: An unknown mode or device, weights that are not loaded or do not fit, or nothing to round.
@@ -66,7 +66,7 @@ class Placement:
 
     Attributes:
         mode: The memory mode.
-        reason: Why it was chosen; empty when it was asked for.
+        reason: Why it was chosen; empty when it was asked for or nothing else was possible.
         device: Where components are used.
 
     Args:
@@ -74,7 +74,7 @@ class Placement:
         choice: The mode.
         device: Where they are used.
         float8: Names of those that modes with eight bits round.
-        transfer: How copies get to the device.
+        transfer: How copies get to the device; None for the plain way, which moves nothing on the CPU.
     """
 
     def __init__(
@@ -84,12 +84,13 @@ class Placement:
         device: torch.device,
         *,
         float8: Collection[str] = (),
-        transfer: Transfer = to_device,
+        transfer: Transfer | None = None,
     ) -> None:
         self.mode, self.reason, self.device = choice.mode, choice.reason, device
         self.policy = POLICIES[choice.mode]
         self._components = dict(components)
-        self._transfer = transfer
+        self._transfer = to_device if transfer is None else transfer
+        self._moves = not self.policy.resident and (device.type != "cpu" or transfer is not None)
         self._here: set[str] = set()
         self._closed = False
         if self.policy.float8:
@@ -145,7 +146,7 @@ class Placement:
 
     @contextmanager
     def _visit(self, name: str) -> Iterator[None]:
-        if self.policy.resident or self.device.type == "cpu" or name in self._here:
+        if not self._moves or name in self._here:
             yield
             return
         self._here.add(name)

@@ -56,7 +56,7 @@ class Choice:
 
     Attributes:
         mode: Its name.
-        reason: One line that says what was compared.
+        reason: One line that says what was compared; empty when there was nothing to choose.
     """
 
     mode: MemoryMode
@@ -86,7 +86,7 @@ def choose_mode(
         free_bytes: Memory of a GPU that may be used, None for what is free now.
     """
     if device.type != "cuda":
-        return Choice("model_full_load", f"everything is computed on {device}")
+        return Choice("model_full_load", "")
     free = torch.cuda.mem_get_info(device)[0] if free_bytes is None else free_bytes
     sizes = {name: weight_bytes(component.modules()) for name, component in components.items()}
     total, largest = sum(sizes.values()), max(sizes.values(), default=0)

@@ -81,6 +81,38 @@ def _copy(original: Tensor, device: torch.device, transfer: Transfer) -> Tensor:
     return copy
 
 
+class _Streamed:
+    """Brings a block for its forward calls, and a module inside it that is called on its own for those."""
+
+    def __init__(self, device: torch.device, transfer: Transfer) -> None:
+        self._device, self._transfer = device, transfer
+        self._group = Group(())
+        self._depth = 0
+
+    def enter(self, module: nn.Module, *_: object) -> None:
+        """Before a call: the outermost module brings what is in it."""
+        self._depth += 1
+        if self._depth == 1:
+            self._group = Group(module.modules())
+            self._group.bring(self._device, self._transfer)
+
+    def leave(self, *_: object) -> None:
+        """After a call, also one that raised."""
+        self._depth -= 1
+        if self._depth == 0:
+            self._group.send_home()
+
+    @contextmanager
+    def hooked(self, block: nn.Module) -> Iterator[None]:
+        """Have the hooks on a block."""
+        with ExitStack() as stack:
+            stack.callback(lambda: self._group.send_home())
+            for module in block.modules():
+                stack.callback(module.register_forward_pre_hook(self.enter).remove)
+                stack.callback(module.register_forward_hook(self.leave, always_call=True).remove)
+            yield
+
+
 @contextmanager
 def visiting(
     component: nn.Module, device: torch.device, *, by_block: bool = False, transfer: Transfer = to_device
@@ -94,30 +126,12 @@ def visiting(
             (embeddings, last layers) stays for the whole visit.
         transfer: How copies get there.
     """
-    groups = [(block, Group(block.modules())) for block in blocks_of(component)] if by_block else []
-    inside = {id(module) for _, group in groups for module in group.modules}
+    blocks = blocks_of(component) if by_block else []
+    inside = {id(module) for block in blocks for module in block.modules()}
     rest = Group(module for module in component.modules() if id(module) not in inside)
     with ExitStack() as stack:
         stack.callback(rest.send_home)
         rest.bring(device, transfer)
-        for block, group in groups:
-            stack.enter_context(_streamed(block, group, device, transfer))
-        yield
-
-
-@contextmanager
-def _streamed(block: nn.Module, group: Group, device: torch.device, transfer: Transfer) -> Iterator[None]:
-    """Have a block on a device during its forward calls only."""
-
-    def bring(*_: object) -> None:
-        group.bring(device, transfer)
-
-    def send_home(*_: object) -> None:
-        group.send_home()
-
-    with ExitStack() as stack:
-        stack.callback(group.send_home)
-        stack.callback(block.register_forward_pre_hook(bring).remove)
-        # Also called when the block raises.
-        stack.callback(block.register_forward_hook(send_home, always_call=True).remove)
+        for block in blocks:
+            stack.enter_context(_Streamed(device, transfer).hooked(block))
         yield
