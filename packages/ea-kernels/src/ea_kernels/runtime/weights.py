@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from ea_kernels.runtime.completeness import check_shapes
 from ea_kernels.runtime.files import (
     CONFIG_NAME,
     WEIGHTS_NAME,
@@ -33,12 +34,14 @@ __all__ = [
     "KeyMap",
     "Rename",
     "Split",
+    "build_on_meta",
     "check_shapes",
     "load_into",
     "load_weights",
     "read_config",
     "read_json",
     "save_checkpoint",
+    "state_shapes",
     "stored_shapes",
     "weight_files",
 ]
@@ -97,6 +100,17 @@ class _WithoutValues(TorchFunctionMode):
         return func(*args, **given)
 
 
+def build_on_meta(build: Callable[[], M]) -> M:
+    """Build a model that takes no memory and has no values."""
+    with torch.device("meta"), _WithoutValues():
+        return build()
+
+
+def state_shapes(model: nn.Module) -> dict[str, Shape]:
+    """Our names and shapes of everything that a model's checkpoints hold."""
+    return {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+
+
 def load_into(
     build: Callable[[], M],
     path: str | Path,
@@ -130,9 +144,8 @@ def load_into(
     Raises:
         ValueError: If a tensor is missing, left over or has another shape; it names the tensor and the file.
     """
-    with torch.device("meta"), _WithoutValues():
-        model = build()
-    expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    model = build_on_meta(build)
+    expected = state_shapes(model)
     # Names and shapes first: a wrong checkpoint is refused before gigabytes are read.
     shapes: dict[str, Shape] = {}
     for source in (path, *also):
@@ -159,46 +172,6 @@ def load_into(
                 reset()
     _prove_materialised(model)
     return model.eval()
-
-
-def check_shapes(
-    released: Mapping[str, Shape], expected: Mapping[str, Shape], *, key_map: KeyMap, where: str
-) -> None:
-    """Compare the tensors of a checkpoint with those of a model.
-
-    Args:
-        released: Shapes by released name.
-        expected: Shapes by our name.
-        key_map: Released names to ours.
-        where: File or directory, for the message.
-
-    Raises:
-        ValueError: On the first tensor that is left over, misshapen or missing.
-    """
-    seen: dict[str, str] = {}
-    unexpected: list[str] = []
-    for released_name, stored_shape in released.items():
-        try:
-            parts = key_map.shapes(released_name, stored_shape)
-        except ValueError as error:
-            raise ValueError(f"{where}: tensor {released_name!r}: {error}") from None
-        for name, shape in parts.items():
-            if name in seen:
-                raise ValueError(
-                    f"{where}: tensors {seen[name]!r} and {released_name!r} are the same ({name})"
-                )
-            seen[name] = released_name
-            if name not in expected:
-                unexpected.append(released_name)
-            elif shape != expected[name]:
-                wanted = list(expected[name])
-                raise ValueError(
-                    f"{where}: tensor {released_name!r} has shape {list(shape)}, expected {wanted}"
-                )
-    if unexpected:
-        raise ValueError(f"{where}: unexpected tensor {unexpected[0]!r}{_more(unexpected)}")
-    if missing := [key_map.to_released(name) for name in expected if name not in seen]:
-        raise ValueError(f"{where}: missing tensor {missing[0]!r}{_more(missing)}")
 
 
 def save_checkpoint(

@@ -1,0 +1,230 @@
+"""Checkpoints rewritten from disk to disk: other names, other shards, another number type.
+
+`safetensors.torch.save_file` wants all tensors of a file in memory, a shard of gigabytes. The format puts the
+header first and every size is known before the first tensor is read, so this module writes the header and
+then copies the tensors in pieces: the size of a model does not matter for the memory that it takes.
+"""
+
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import BinaryIO
+
+import torch
+
+from ea_kernels.runtime.files import write_json
+from ea_kernels.runtime.key_map import KeyMap
+from ea_kernels.runtime.stored import ITEM_SIZES, LENGTH_BYTES, METADATA, StoredTensor
+
+STEM = "diffusion_pytorch_model"
+MAX_SHARD = 5_000_000_000
+"""Bytes of a file at most, as hubs like it."""
+
+_PIECE = 16 << 20
+_ALIGNMENT = 8
+_FLOATS: Mapping[str, torch.dtype] = MappingProxyType(
+    {
+        "F64": torch.float64,
+        "F32": torch.float32,
+        "F16": torch.float16,
+        "BF16": torch.bfloat16,
+        "F8_E4M3": torch.float8_e4m3fn,
+        "F8_E5M2": torch.float8_e5m2,
+    }
+)
+_UNITS = MappingProxyType({"KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rewritten:
+    """A tensor on its way.
+
+    Attributes:
+        source: Where it is.
+        name: Its new name.
+        dtype: Its new number type, by the format's name.
+    """
+
+    source: StoredTensor
+    name: str
+    dtype: str
+
+    @property
+    def size(self) -> int:
+        """Its bytes in the new file."""
+        return self.source.count * ITEM_SIZES[self.dtype]
+
+
+def parse_size(text: str) -> int:
+    """Reads a number of bytes such as "5GB", "500 MB" or "2GiB".
+
+    Raises:
+        ValueError: If it is none, or not above 0.
+    """
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMG]i?B)\s*", text, re.IGNORECASE)
+    size = int(float(found[1]) * _UNITS[found[2].upper()]) if found else 0
+    if size < 1:
+        raise ValueError(f"must be a size such as 5GB or 500MB, got {text!r}")
+    return size
+
+
+def renames(names: Iterable[str], old: KeyMap, new: KeyMap) -> dict[str, str]:
+    """Names of one released layout in another, by way of ours.
+
+    Args:
+        names: Stored names.
+        old: Their table.
+        new: The table of the other layout.
+
+    Raises:
+        ValueError: If a tensor has no counterpart as a whole: the other layout drops it, or joins it with
+            others.
+    """
+    found: dict[str, str] = {}
+    for name in names:
+        ours = old.to_ours(name)
+        target = new.to_released(ours[0]) if ours else name
+        if not ours or new.to_ours(target) != ours:
+            raise ValueError(f"tensor {name!r} has no counterpart in the other layout")
+        found[name] = target
+    return found
+
+
+def plan_rewrite(
+    tensors: Iterable[StoredTensor], names: Mapping[str, str], dtype: torch.dtype | None = None
+) -> tuple[Rewritten, ...]:
+    """What a rewrite makes of every tensor.
+
+    Args:
+        tensors: Of the checkpoint, in the order in which they shall be written.
+        names: New names by old ones; names that are not in it stay.
+        dtype: Number type of floating-point tensors, one that the format has; None keeps the stored one.
+    """
+    kept = {kind: name for name, kind in _FLOATS.items()}
+    return tuple(
+        Rewritten(
+            source=tensor,
+            name=names.get(tensor.name, tensor.name),
+            dtype=tensor.dtype if dtype is None or tensor.dtype not in _FLOATS else kept[dtype],
+        )
+        for tensor in tensors
+    )
+
+
+def write_rewritten(
+    directory: Path,
+    tensors: Sequence[Rewritten],
+    *,
+    max_shard: int = MAX_SHARD,
+    metadata: Mapping[str, str] = MappingProxyType({}),
+    on_bytes: Callable[[int], None] | None = None,
+) -> list[Path]:
+    """Writes tensors to one file, or to shards with an index, in pieces of some megabytes.
+
+    The files appear one after the other: whoever wants all or none writes to a draft folder, see
+    `ea_kernels.runtime.files.new_directory`.
+
+    Args:
+        directory: Must exist.
+        tensors: From `plan_rewrite`.
+        max_shard: Most bytes of tensors in a file; a larger tensor gets a file of its own.
+        metadata: Text for the headers.
+        on_bytes: Called with the number of bytes written since the last call.
+
+    Returns:
+        The weight files.
+
+    Raises:
+        ValueError: If a file ends early.
+        OSError: If the disk is full or cannot be written.
+    """
+    shards = list(_shards(tensors, max_shard))
+    plain = len(shards) == 1
+    files: list[Path] = []
+    for number, shard in enumerate(shards, 1):
+        ending = "" if plain else f"-{number:05d}-of-{len(shards):05d}"
+        files.append(directory / f"{STEM}{ending}.safetensors")
+        _write_file(files[-1], shard, metadata, on_bytes)
+    if not plain:
+        index = {
+            "metadata": {"total_size": sum(tensor.size for tensor in tensors)},
+            "weight_map": {
+                tensor.name: file.name for file, shard in zip(files, shards, strict=True) for tensor in shard
+            },
+        }
+        write_json(directory / f"{STEM}.safetensors.index.json", index)
+    return files
+
+
+def _shards(tensors: Sequence[Rewritten], most: int) -> Iterator[list[Rewritten]]:
+    shard: list[Rewritten] = []
+    size = 0
+    for tensor in tensors:
+        if shard and size + tensor.size > most:
+            yield shard
+            shard, size = [], 0
+        shard.append(tensor)
+        size += tensor.size
+    yield shard
+
+
+def _write_file(
+    file: Path,
+    tensors: Sequence[Rewritten],
+    metadata: Mapping[str, str],
+    on_bytes: Callable[[int], None] | None,
+) -> None:
+    # Widest numbers first: then every tensor starts at a multiple of its own numbers without gaps.
+    ordered = sorted(tensors, key=lambda tensor: -ITEM_SIZES[tensor.dtype])
+    header: dict[str, object] = {METADATA: {"format": "pt", **metadata}}
+    end = 0
+    for tensor in ordered:
+        place = {
+            "dtype": tensor.dtype,
+            "shape": tensor.source.shape,
+            "data_offsets": [end, end + tensor.size],
+        }
+        header[tensor.name] = place
+        end += tensor.size
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % _ALIGNMENT)
+    with file.open("wb") as stream:
+        stream.write(len(text).to_bytes(LENGTH_BYTES, "little") + text)
+        for tensor in ordered:
+            _copy(tensor, stream, on_bytes)
+
+
+def _copy(tensor: Rewritten, target: BinaryIO, on_bytes: Callable[[int], None] | None) -> None:
+    source = tensor.source
+    old, new = source.dtype, tensor.dtype
+    # All floats in a piece are whole: its length is a multiple of theirs.
+    buffer = bytearray(min(_PIECE, source.size))
+    left = source.size
+    with source.file.open("rb", buffering=0) as stream:
+        stream.seek(source.start)
+        while left:
+            piece = memoryview(buffer)[: min(left, len(buffer))]
+            if not _fill(stream, piece):
+                raise ValueError(f"{source.file}: is cut off inside tensor {source.name!r}")
+            if old == new:
+                written = target.write(piece)
+            else:
+                cast = torch.frombuffer(piece, dtype=_FLOATS[old]).to(_FLOATS[new])
+                written = target.write(memoryview(cast.view(torch.uint8).numpy()))
+            left -= len(piece)
+            if on_bytes is not None:
+                on_bytes(written)
+
+
+def _fill(stream: BinaryIO, piece: memoryview) -> bool:
+    """Reads until a piece is full; False if the file ends before."""
+    done = 0
+    while done < len(piece):
+        count = stream.readinto(piece[done:])  # pyright: ignore[reportAttributeAccessIssue]  (raw files have it)
+        if not count:
+            return False
+        done += count
+    return True
