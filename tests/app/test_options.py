@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ea_app.options import MAX_SEED, OPTIONS, InputError, Limits, complete, concerning, parse
+from ea_app.options import MAX_SEED, OPTIONS, InputError, Limits, complete, concerning, option, parse
 
 LIMITS = Limits(
     width=64, height=48, frames=17, steps=25, guidance=5.0, fps=8,
@@ -101,3 +101,11 @@ def test_errors_get_the_field_they_concern():
         raise ValueError("height must be 16")
     with pytest.raises(InputError, match=r"^seed: x$"), concerning("device"):
         raise InputError("seed", "x")
+
+
+def test_memory_modes_are_those_of_the_placement():
+    from typing import get_args
+
+    from ea_kernels.runtime.placement import MemoryMode
+
+    assert option("memory").choices == ("auto", *get_args(MemoryMode))

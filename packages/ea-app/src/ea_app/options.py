@@ -133,6 +133,15 @@ class Limits:
 
 
 _DTYPES = ("auto", "float32", "bfloat16", "float16", "fp32", "bf16", "fp16")
+# The names of ea_kernels.runtime.placement, which this module cannot import: it would load torch.
+_MEMORY = (
+    "auto",
+    "model_full_load",
+    "model_cpu_offload",
+    "model_cpu_offload_and_qfloat8",
+    "sequential_cpu_offload",
+    "low_gpu_memory_mode",
+)
 
 OPTIONS: tuple[Option, ...] = (
     Option(name="negative", kind="text", group="what", default="", metavar="TEXT", help="what to avoid"),
@@ -158,20 +167,23 @@ OPTIONS: tuple[Option, ...] = (
            help=".mp4, .gif, .webp, or .png for one frame [default: out.mp4, or out.png for one frame]"),
     Option(name="fps", kind="int", group="output", default=FROM_MODEL, minimum=1, maximum=120, metavar="N",
            help="frames per second of the file; with --video that video's own unless given"),
+    Option(name="enhance-prompt", kind="url", group="words", metavar="URL",
+           help="chat server that speaks OpenAI's protocol, such as http://localhost:8000/v1; its key is "
+           "read from EA_PROMPT_API_KEY"),
+    Option(name="enhance-model", kind="text", group="words", metavar="NAME",
+           help="language model that the server is asked for"),
     Option(name="model", kind="text", group="machine", default="default", metavar="NAME",
            help="bundled model, model directory, or owner/name of the hub"),
     Option(name="device", kind="text", group="machine", default="auto", metavar="NAME",
            help="auto, cpu, cuda or cuda:N"),
     Option(name="dtype", kind="choice", group="machine", default="auto", choices=_DTYPES, metavar="NAME",
            help="number type of the computation"),
+    Option(name="memory", kind="choice", group="machine", default="auto", choices=_MEMORY, metavar="MODE",
+           help="where weights are while they are not used; all modes but the one with qfloat8, which rounds "
+                "weights, make the same frames"),
 )  # fmt: skip
 """Everything but the prompt."""
 
-    Option(name="enhance-prompt", kind="url", group="words", metavar="URL",
-           help="chat server that speaks OpenAI's protocol, such as http://localhost:8000/v1; its key is "
-           "read from EA_PROMPT_API_KEY"),
-    Option(name="enhance-model", kind="text", group="words", metavar="NAME",
-           help="language model that the server is asked for"),
 
 def option(key: str) -> Option:
     """The option with this key.
@@ -243,23 +255,11 @@ def _value(entry: Option, raw: Any) -> Any:
     text = str(raw)
     if entry.kind == "file" and not text:
         raise InputError(entry.name, "must be a file name, got nothing")
+    if entry.kind == "url":
+        _check_address(entry.name, text)
     if entry.choices and text not in entry.choices:
         raise InputError(entry.name, f"must be {entry.allowed()}; got {text!r}")
     return text
-
-
-def _number(entry: Option, raw: Any) -> int | float:
-    try:
-        value = int(raw) if entry.kind == "int" and not isinstance(raw, float) else float(raw)
-    except (TypeError, ValueError):
-        value = math.nan
-    whole = entry.kind != "int" or isinstance(value, int)
-    inside = entry.minimum <= value <= entry.maximum and not (entry.above and value == entry.minimum)
-    if entry.kind == "url":
-        _check_address(entry.name, text)
-    if isinstance(raw, bool) or not whole or not inside:
-        raise InputError(entry.name, f"must be {entry.allowed()}, got {raw!r}")
-    return value
 
 
 def _check_address(field: str, text: str) -> None:
@@ -273,6 +273,18 @@ def _check_address(field: str, text: str) -> None:
         raise InputError(field, f"must be {rule}")
     if parts.username is not None or parts.password is not None:
         raise InputError(field, f"must be {rule}; a key belongs into EA_PROMPT_API_KEY, not into the address")
+
+
+def _number(entry: Option, raw: Any) -> int | float:
+    try:
+        value = int(raw) if entry.kind == "int" and not isinstance(raw, float) else float(raw)
+    except (TypeError, ValueError):
+        value = math.nan
+    whole = entry.kind != "int" or isinstance(value, int)
+    inside = entry.minimum <= value <= entry.maximum and not (entry.above and value == entry.minimum)
+    if isinstance(raw, bool) or not whole or not inside:
+        raise InputError(entry.name, f"must be {entry.allowed()}, got {raw!r}")
+    return value
 
 
 def _size(raw: Any) -> tuple[int, int]:
@@ -317,6 +329,9 @@ def _check_length(field: str, text: str, limits: Limits) -> None:
 
 
 def _check_combination(values: Mapping[str, Any]) -> None:
+    for one, other in (("enhance_prompt", "enhance_model"), ("enhance_model", "enhance_prompt")):
+        if one in values and other not in values:
+            raise InputError(one.replace("_", "-"), f"needs --{other.replace('_', '-')}")
     pictures = [key.replace("_", "-") for key in ("image", "last_image") if key in values]
     if "video" in values:
         if pictures:
@@ -329,9 +344,6 @@ def _check_combination(values: Mapping[str, Any]) -> None:
     for name in ("mask", "strength"):
         if name in values:
             raise InputError(name, "needs --video")
-    for one, other in (("enhance_prompt", "enhance_model"), ("enhance_model", "enhance_prompt")):
-        if one in values and other not in values:
-            raise InputError(one.replace("_", "-"), f"needs --{other.replace('_', '-')}")
     if pictures and values.get("frames", len(pictures) + 1) <= len(pictures):
         given = " and ".join(f"--{name}" for name in pictures)
         raise InputError(

@@ -20,6 +20,7 @@ from ea_app.options import OPTIONS, InputError, concerning
 from ea_data.media import MediaError, write_video
 from ea_dit.pipelines import GenerationPipeline, GenerationRequest, load_pipeline
 from ea_kernels.runtime.device import resolve_device, resolve_dtype
+from ea_kernels.runtime.placement import resolve_mode
 
 ProgressCallback = Callable[[str, int, int], None]
 """Called with the stage ("text", "conditions", "denoise", "decode"), steps done and steps in all, from 0
@@ -74,6 +75,7 @@ class Engine:
         *,
         device: str = "auto",
         dtype: str = "auto",
+        memory: str = "auto",
         threads: int | None = None,
     ) -> Self:
         """Load a model.
@@ -82,26 +84,37 @@ class Engine:
             model: A bundled name, a directory, a hub id, or what `catalog.find` gave.
             device: "auto" (a GPU if there is one), "cpu", "cuda" or "cuda:N".
             dtype: "auto" (what suits the device), "float32", "bfloat16" or "float16".
+            memory: "auto" (what fits the device, without rounding weights), "model_full_load",
+                "model_cpu_offload", "model_cpu_offload_and_qfloat8", "sequential_cpu_offload" or
+                "low_gpu_memory_mode".
             threads: CPU threads of the whole process. The last bits of a result depend on their number; None
                 leaves it as it is.
 
         Raises:
-            InputError: An unknown model, device or dtype, or a checkpoint that is not exactly as its config
-                says.
+            InputError: An unknown model, device, dtype or memory mode, or a checkpoint that is not exactly as
+                its config says.
         """
         entry = find_model(model) if isinstance(model, str) else model
         with concerning("device"):
             place = resolve_device(device)
         with concerning("dtype"):
             number = resolve_dtype(dtype, place)
+        with concerning("memory"):
+            mode = memory if memory == "auto" else resolve_mode(memory)
         if threads is not None:
             torch.set_num_threads(threads)
         with concerning("model"):
             try:
-                pipeline = load_pipeline(entry.directory, dtype=number, device=place)
+                pipeline = load_pipeline(entry.directory, dtype=number, device=place, memory=mode)
             except OSError as error:
                 raise ValueError(f"{entry.directory} cannot be read: {error}") from error
         return cls(entry, pipeline)
+
+    @property
+    def memory_note(self) -> str | None:
+        """The memory mode and why it was chosen, where there was a choice and the user left it."""
+        placement = self.pipeline.components.placement
+        return f"memory: {placement.mode}; {placement.reason}" if placement and placement.reason else None
 
     def describe(self) -> dict[str, Any]:
         """What this model is and which options it takes, as plain values."""
@@ -158,6 +171,7 @@ class Engine:
             InputError: A mistake in the job or the output.
             Cancelled: `cancel` was used; nothing was written.
         """
+        job = enhance(job, self.model) if isinstance(job, Job) else job
         request = to_request(job) if isinstance(job, Job) else job
         sources = job.sources if isinstance(job, Job) else {}
         with concerning(None):
@@ -171,10 +185,10 @@ class Engine:
             request=request.to_dict(),
             inputs={name: sources.get(name) for name in request.tensor_names()},
             model=self.model,
-        job = enhance(job, self.model) if isinstance(job, Job) else job
             machine=self._machine(),
             timings=made.timings,
             frames={"xxh3": hash_frames(frames), "shape": list(frames.shape)},
+            enhancement=job.enhancement if isinstance(job, Job) else None,
         )
         if path is not None:
             _write(path, frames, record)
@@ -187,8 +201,8 @@ class Engine:
             "device": str(parts.device),
             "name": torch.cuda.get_device_name(parts.device) if cuda else platform.machine(),
             "dtype": str(parts.dtype).removeprefix("torch."),
+            "memory": "model_full_load" if parts.placement is None else parts.placement.mode,
             "threads": torch.get_num_threads(),
-            enhancement=job.enhancement if isinstance(job, Job) else None,
         }
 
 

@@ -15,7 +15,7 @@ from ea_app.options import Limits, complete, concerning, parse
 DRAWN_SEED_BITS = 31
 """Drawn seeds are short enough to be typed again."""
 
-_MACHINE = ("model", "device", "dtype", "output")
+_MACHINE = ("model", "device", "dtype", "memory", "output")
 
 
 class CancelToken:

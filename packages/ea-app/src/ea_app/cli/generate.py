@@ -32,8 +32,11 @@ def run(arguments: argparse.Namespace) -> int:
 
     with console.progress() as on_progress:
         on_progress("load", 0, 1)
-        engine = Engine.load(model, device=given.get("device", "auto"), dtype=given.get("dtype", "auto"))
+        machine = {key: given.get(key, "auto") for key in ("device", "dtype", "memory")}
+        engine = Engine.load(model, **machine)
         on_progress("load", 1, 1)
+        if engine.memory_note:
+            console.note(engine.memory_note)
         result = engine.generate(job, output=output, on_progress=on_progress)
     console.wrote(result)
     return 0

@@ -32,9 +32,12 @@ def run(arguments: argparse.Namespace) -> int:
             model,
             device=arguments.device or machine["device"],
             dtype=machine["dtype"],
+            memory=_memory(machine.get("memory")),
             threads=machine["threads"],
         )
         on_progress("load", 1, 1)
+        if engine.memory_note:
+            console.note(engine.memory_note)
         result = engine.generate(job, output=output, on_progress=on_progress)
     console.wrote(result)
     if result.frames_hash == record["frames"]["xxh3"]:
@@ -47,6 +50,11 @@ def run(arguments: argparse.Namespace) -> int:
 def _default_output(path: Path) -> Path:
     media = path.with_suffix("") if path.suffix.lower() == ".json" else path
     return media.with_name(f"{media.stem}-replay{media.suffix}")
+
+
+def _memory(recorded: object) -> str:
+    """The recorded memory mode where it decides the frames; else what fits this machine."""
+    return recorded if isinstance(recorded, str) and recorded.endswith("qfloat8") else "auto"
 
 
 def _check_model(model: Model, record: Mapping[str, Any], console: Console, *, chosen: bool) -> None:

@@ -100,13 +100,16 @@ class _Streamed:
         """After a call, also one that raised."""
         self._depth -= 1
         if self._depth == 0:
-            self._group.send_home()
+            self._send_home()
+
+    def _send_home(self) -> None:
+        self._group.send_home()
 
     @contextmanager
     def hooked(self, block: nn.Module) -> Iterator[None]:
         """Have the hooks on a block."""
         with ExitStack() as stack:
-            stack.callback(lambda: self._group.send_home())
+            stack.callback(self._send_home)
             for module in block.modules():
                 stack.callback(module.register_forward_pre_hook(self.enter).remove)
                 stack.callback(module.register_forward_hook(self.leave, always_call=True).remove)
