@@ -98,7 +98,7 @@ def test_broken_files(saved):
     [
         ({"latent_chanels": 4}, r"config\.json: vae config: unknown key 'latent_chanels'"),
         ({"down_block_types": ["DownBlock4D"] * 4}, "belong to no supported autoencoder"),
-        ({"down_block_types": ["CogVideoXDownBlock3D"] * 4}, "unknown key 'mid_block_num_attention_heads'"),
+        ({"down_block_types": ["CogVideoXDownBlock3D"] * 4}, "unknown key 'use_tiling_encoder'"),
     ],
 )
 def test_bad_config(saved, changes, message):
