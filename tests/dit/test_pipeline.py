@@ -178,7 +178,7 @@ def test_a_saved_model_directory_gives_the_same_frames(tmp_path, pipeline):
     loaded = load_pipeline(tmp_path, device="cpu")
     assert loaded.components.process == FlowMatching()
     assert torch.equal(loaded(make()).frames, pipeline(make()).frames)
-    with pytest.raises(ValueError, match=r"transformer/config\.json is missing"):
+    with pytest.raises(ValueError, match=r"vae/config\.json is missing"):
         load_pipeline(tmp_path / "transformer")
     save_vae(MagvitVae(replace(VAE, latent_channels=8)), tmp_path / "vae")
     with pytest.raises(ValueError, match=r"latent channels of the transformer must be .*, got 4 and 8"):

@@ -57,12 +57,12 @@ def find_layout(directory: str | Path) -> Layout:
     directory = Path(directory)
     if not directory.is_dir():
         raise ValueError(f"{directory}: no such directory")
-    text_encoder = _part(directory, TEXT_ENCODER)
+    transformer, vae, text_encoder = (_part(directory, name) for name in (TRANSFORMER, VAE, TEXT_ENCODER))
     tokenizer = directory / TOKENIZER
     return Layout(
         directory=directory,
-        transformer=_part(directory, TRANSFORMER),
-        vae=_part(directory, VAE),
+        transformer=transformer,
+        vae=vae,
         text_encoder=text_encoder,
         tokenizer=tokenizer if tokenizer.is_dir() else text_encoder,
         second_text_encoder=_optional(directory / SECOND_TEXT_ENCODER),
