@@ -214,6 +214,18 @@ def test_copies_are_on_the_device(parts):
     assert network.first.weight.device.type == "cpu"
 
 
+@pytest.mark.parametrize("guard", [torch.inference_mode, torch.no_grad, torch.enable_grad])
+def test_weights_come_whatever_is_recorded(guard):
+    parts = fakes.components()
+    network, x = parts["transformer"], torch.randn(2, 16)
+    placement = plan(parts, "sequential_cpu_offload", "cpu", transfer=lambda tensor, _: tensor.clone())
+    with placement.using("transformer"), guard():
+        output = network(x)
+    assert torch.equal(output, network(x))
+    assert network.first.weight.requires_grad
+    assert not network.first.weight.is_inference()
+
+
 def test_networks_on_meta_are_refused(parts):
     with pytest.raises(ValueError, match=r"^vae: weights must be loaded before"):
         plan({"vae": parts["vae"].to("meta")}, "model_cpu_offload", "cpu")
