@@ -188,11 +188,25 @@ def denoiser(tmp_path, monkeypatch, attributes):
     )
 
 
-def test_denoiser_batches_draw_lengths_prompts_and_conditions(denoiser):
+def test_denoiser_batches_draw_lengths(denoiser):
     batches = [denoiser.batch(0, step, 4) for step in range(40)]
     assert _same(batches[7], denoiser.batch(0, 7, 4))
     shapes = {tuple(batch["latents"].shape[2:]) for batch in batches}
     assert shapes == {(3, 2, 4), (1, 2, 4)}
+    assert {len(batch["latents"]) for batch in batches} == {4}  # 18 tokens against 14: not twice as many fit
+
+
+def test_pictures_come_in_larger_batches(denoiser):
+    denoiser.text_encoder.config = dataclasses.replace(denoiser.text_encoder.config, num_tokens=1)
+    sizes = {
+        batch["latents"].shape[2]: len(batch["latents"])
+        for batch in (denoiser.batch(0, s, 4) for s in range(40))
+    }
+    assert sizes == {3: 4, 1: 8}  # 7 tokens a clip, 3 a picture
+
+
+def test_denoiser_batches_draw_prompts_and_conditions(denoiser):
+    batches = [denoiser.batch(0, step, 4) for step in range(40)]
     assert all(batch["condition"].shape[1] == 17 for batch in batches)
     used = torch.cat([batch["condition"].flatten(1).abs().sum(dim=1) for batch in batches])
     assert 0 < int((used > 0).sum()) < len(used)

@@ -29,7 +29,7 @@ class DenoiseConfig:
         condition_dropout: Share of conditioned clips that are trained as text to video all the same.
         latent_lengths: (latent frames, weight) to draw from, one length per batch; shorter clips are the
             beginnings of cached ones, which a causal autoencoder encodes the same way. 0 stands for the whole
-            clip.
+            clip. Short ones come in batches as many times larger as fit into the tokens of whole ones.
         validation_clips: Cached clips, the last ones, that are never trained on.
     """
 
@@ -38,7 +38,7 @@ class DenoiseConfig:
     )
     prompt_dropout: float = 0.1
     condition_dropout: float = 0.3
-    latent_lengths: tuple[tuple[float, ...], ...] = ((0, 0.92), (1, 0.08))
+    latent_lengths: tuple[tuple[float, ...], ...] = ((0, 0.75), (1, 0.25))
     validation_clips: int = 256
 
     def __post_init__(self) -> None:
@@ -92,8 +92,16 @@ class DenoiseTask:
         cache = rng.choice(self.caches)
         lengths = self.config.latent_lengths
         length = int(rng.choices([pair[0] for pair in lengths], weights=[pair[1] for pair in lengths])[0])
-        rows = [rng.randrange(len(cache) - self.config.validation_clips) for _ in range(size)]
-        return self._gather(cache, rows, rng, length=length or cache.latents.shape[2])
+        length = length or cache.latents.shape[2]
+        count = size * max(self._tokens(cache, cache.latents.shape[2]) // self._tokens(cache, length), 1)
+        rows = [rng.randrange(len(cache) - self.config.validation_clips) for _ in range(count)]
+        return self._gather(cache, rows, rng, length=length)
+
+    def _tokens(self, cache: LatentCache, length: int) -> int:
+        """Tokens of one clip with its text."""
+        height, width = cache.latents.shape[3:]
+        patch = self.transformer.config.patch_size
+        return length * (height // patch) * (width // patch) + self.text_encoder.config.num_tokens
 
     def step(self, batch: Batch, generator: torch.Generator, step: int) -> StepOutput:
         """Mean squared error of the predicted velocity."""
