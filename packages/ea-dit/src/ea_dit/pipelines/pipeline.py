@@ -13,7 +13,7 @@ from ea_dit.diffusion import Guidance, Sampler, default_sampler, denoise_steps, 
 from ea_dit.diffusion.loop import Cancelled
 from ea_dit.pipelines.components import Components, load_components
 from ea_dit.pipelines.inputs import Inputs, make_inputs
-from ea_dit.pipelines.network import predictor_at
+from ea_dit.pipelines.predictor import predictor_at
 from ea_dit.pipelines.request import GenerationRequest, Mode
 from ea_dit.pipelines.stages import (
     Noise,

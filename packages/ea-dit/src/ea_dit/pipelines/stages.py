@@ -3,21 +3,21 @@
 Shapes: B batch, C latent channels, T frames, H and W pixels; t, h, w the latent sizes.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
 
+from ea_dit.diffusion import Draw, draws
 from ea_dit.pipelines.components import Components
 from ea_dit.pipelines.conditions import encode_video
 from ea_dit.pipelines.request import GenerationRequest
 from ea_dit.text.base import TextStates, concatenate
 from ea_vae import latents_to_frames
 
-Noise = Callable[[tuple[int, ...]], Tensor]
-"""Gives the next unit-normal draw of a shape; called for the initial noise first, then for pixel noise, then
-by samplers that add noise."""
+Noise: TypeAlias = Draw
+"""Called for the initial noise first, then for pixel noise, then by samplers that add noise."""
 
 
 @dataclass(frozen=True)
@@ -54,8 +54,7 @@ class GivenPixels:
 
 def seeded_noise(seed: int) -> Noise:
     """Draws on the CPU from one generator, so that a seed means the same on every device."""
-    generator = torch.Generator().manual_seed(seed)
-    return lambda shape: torch.randn(shape, generator=generator)
+    return draws(torch.Generator().manual_seed(seed))
 
 
 def encode_prompts(parts: Components, request: GenerationRequest, *, guided: bool) -> PromptStates:
