@@ -83,9 +83,10 @@ def test_a_hub_id_that_cannot_be_had(monkeypatch):
 
     asked = []
 
-    def offline(name, *, allow_patterns, local_files_only):
+    def offline(name, *, revision, local_dir, ignore_patterns, local_files_only):
         asked.append((name, local_files_only))
-        assert "transformer/*" in allow_patterns
+        assert (revision, local_dir) == (None, None)
+        assert "*.bin" in ignore_patterns
         raise LocalEntryNotFoundError("no")
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", offline)
@@ -96,7 +97,7 @@ def test_a_hub_id_that_cannot_be_had(monkeypatch):
     with pytest.raises(ValueError, match="not downloaded unasked"):
         catalog.find("owner/name", download=False)
     assert asked == [("owner/name", False), ("owner/name", True)]
-    for name in ("../name", "/owner/name", "owner/na me", "a/b/c"):
+    for name in ("../name", "/owner/name", "owner/na me", "a/b/c", "a/b@"):
         with pytest.raises(ValueError, match="unknown model"):
             catalog.find(name)
     assert len(asked) == 2

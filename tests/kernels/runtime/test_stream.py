@@ -13,7 +13,7 @@ from ea_kernels.runtime import stream
 from ea_kernels.runtime.files import new_directory, weight_files
 from ea_kernels.runtime.key_map import Drop, KeyMap, Rename, Split
 from ea_kernels.runtime.stored import read_header, stored_tensors
-from ea_kernels.runtime.stream import parse_size, plan_rewrite, renames, write_rewritten
+from ea_kernels.runtime.stream import plan_rewrite, renames, write_rewritten
 
 OLD = KeyMap((Rename("a.{p}", "one.{p}"), Split("qkv", ("q", "k", "v")), Drop("junk")))
 NEW = KeyMap((Rename("first.{p}", "one.{p}"), Split("fused", ("q", "k", "v"))))
@@ -119,7 +119,7 @@ def test_damaged_files_get_one_line(source, tmp_path):
         read_header(file)
     for damaged in (b"", b"12345", whole[:40], b"\xff" * 64, (2).to_bytes(8, "little") + b"[]"):
         file.write_bytes(damaged)
-        with pytest.raises(ValueError, match="model.safetensors: is (not a safetensors file|cut off)"):
+        with pytest.raises(ValueError, match=r"model\.safetensors: is (not a safetensors file|cut off)"):
             read_header(file)
     header = json.dumps({"x": {"dtype": "F32", "shape": [3], "data_offsets": [0, 8]}}).encode()
     file.write_bytes(len(header).to_bytes(8, "little") + header + b"\0" * 12)
@@ -150,23 +150,13 @@ def test_a_tensor_in_two_shards_is_refused(tmp_path):
         stored_tensors(tmp_path)
 
 
-@pytest.mark.parametrize(
-    ("text", "size"), [("5GB", 5 * 10**9), ("1.5 kb", 1500), ("2GiB", 2**31), ("10mb", 10**7)]
-)
-def test_sizes_have_units(text, size):
-    assert parse_size(text) == size
-
-
-@pytest.mark.parametrize("text", ["", "5", "0GB", "-1GB", "GB", "1e3MB", "5TBs"])
-def test_other_sizes_are_refused(text):
-    with pytest.raises(ValueError, match="must be a size such as 5GB or 500MB"):
-        parse_size(text)
-
-
 def test_a_new_directory_is_there_as_a_whole_or_not_at_all(tmp_path):
-    with pytest.raises(RuntimeError), new_directory(tmp_path / "x") as draft:
+    def fail(draft):
         (draft / "half").write_text("written")
-        raise RuntimeError
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), new_directory(tmp_path / "x") as draft:
+        fail(draft)
     assert list(tmp_path.iterdir()) == []
     (tmp_path / "x").mkdir()
     with new_directory(tmp_path / "x") as draft:

@@ -1,8 +1,9 @@
 """Model names to directories, and what a model directory says about itself.
 
-A model directory holds `transformer/`, `vae/`, `text_encoder/` and `scheduler/` in the released layouts. Ours
-also have `model.json`, whose fields are those of `ModelInfo`, and `model_card.md`. A directory without
-`model.json` gets the defaults of the released V5.1 models.
+A model directory holds `transformer/`, `vae/`, `text_encoder/` and `scheduler/` in the released layouts, or
+Open-Sora's files, which have names of their own. Ours also have `model.json`, whose fields are those of
+`ModelInfo`, and `model_card.md`. A directory without `model.json` gets the defaults of the released V5.1
+models.
 """
 
 import json
@@ -16,10 +17,29 @@ from typing import Any, Self
 DEFAULT = "default"
 """Name of the model in the box."""
 
-PARTS = ("transformer", "vae", "text_encoder", "scheduler")
-"""Folders that every model directory has."""
+PARTS = ("transformer", "vae", "text_encoder")
+"""Folders that every model directory of EasyAnimate or diffusers has."""
 
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+_HUB_ID = re.compile(r"([A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?:@([\w./-]+))?")
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+_NOT_FETCHED = tuple(
+    f"*.{ending}"
+    for ending in (
+        "bin",
+        "pt",
+        "pth",
+        "ckpt",
+        "msgpack",
+        "h5",
+        "onnx",
+        "gguf",
+        "mp4",
+        "gif",
+        "png",
+        "jpg",
+        "zip",
+    )
+)
 _SAMPLES = 64
 _BLOCK = 1 << 20
 
@@ -103,6 +123,21 @@ class ModelInfo:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Fetched:
+    """What was fetched from the hub.
+
+    Attributes:
+        name: `owner/name`.
+        directory: Where it is.
+        commit: The version, if it is known.
+    """
+
+    name: str
+    directory: Path
+    commit: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Model:
     """A model that is on this machine.
 
@@ -119,7 +154,9 @@ class Model:
     def files(self) -> list[Path]:
         """Every file that decides what the model computes, in a fixed order."""
         parts = (path for part in self.directory.iterdir() if part.is_dir() for path in part.rglob("*"))
-        return sorted(path for path in parts if path.is_file() and not path.name.startswith("."))
+        # Open-Sora 1.0 is one loose file.
+        files = (path for path in (*self.directory.glob("*.safetensors"), *parts) if path.is_file())
+        return sorted(path for path in files if not path.name.startswith("."))
 
     def size(self) -> int:
         """Bytes of all its files."""
@@ -160,7 +197,7 @@ def find(name: str, *, download: bool = True) -> Model:
 
     Args:
         name: A bundled model ("default"), a directory, or an `owner/name` of the Hugging Face hub, which is
-            taken from the local cache or downloaded.
+            taken from the local cache or downloaded; `owner/name@revision` stays with a version.
         download: Whether it may be downloaded.
 
     Returns:
@@ -178,8 +215,8 @@ def find(name: str, *, download: bool = True) -> Model:
         raise ValueError(
             f"{name} is a file; give the directory that holds {', '.join(part + '/' for part in PARTS)}"
         )
-    if _HUB_ID.fullmatch(name):
-        return _open(name, _from_hub(name, download=download))
+    if found := _HUB_ID.fullmatch(name):
+        return _open(name, _from_hub(found[1], revision=found[2], offline=not download))
     if name == DEFAULT:
         raise ValueError("'default' is missing in this installation; give a model directory or a hub id")
     known = ", ".join(bundled_names()) or "none"
@@ -207,8 +244,41 @@ def _bundled_root() -> Path:
     return Path(str(resources.files("ea_app") / "assets"))
 
 
+def fetch(
+    name: str, *, revision: str | None = None, directory: str | None = None, offline: bool = False
+) -> Fetched:
+    """Fetch a repository of the Hugging Face hub: safetensors, configs and tokenizers, no pickles.
+
+    What is there already is not fetched again, and what was interrupted goes on where it stopped. Without a
+    connection, or with HF_HUB_OFFLINE=1, the local copy is used.
+
+    Args:
+        name: `owner/name` or `owner/name@revision`.
+        revision: Commit, tag or branch; None for the one in the name, or else the newest.
+        directory: Where to put the files; None for the cache of the hub's library.
+        offline: Do not ask the hub.
+
+    Raises:
+        ValueError: Not such a name, or it can neither be fetched nor found.
+    """
+    found = _HUB_ID.fullmatch(name)
+    if not found:
+        raise ValueError(f"must be owner/name of the hub, got {name!r}")
+    if revision is not None and found[2] is not None and revision != found[2]:
+        raise ValueError(f"{name!r} names a revision already, got {revision!r} as well")
+    path = _from_hub(found[1], revision=revision or found[2], directory=directory, offline=offline)
+    # The cache has a folder for every commit.
+    commit = path.name if _COMMIT.fullmatch(path.name) else None
+    return Fetched(name=found[1], directory=path, commit=commit)
+
+
 def _open(name: str, directory: Path) -> Model:
     missing = [part for part in PARTS if not (directory / part).is_dir()]
+    # Open-Sora's files have names of their own: loading tells them by what is in them.
+    if "transformer" in missing and any(
+        path for pattern in ("*.safetensors", "*/*.safetensors") for path in directory.glob(pattern)
+    ):
+        missing = []
     if missing:
         raise ValueError(f"{directory} is no model directory: it has no {missing[0]}/")
     card = directory / "model.json"
@@ -221,14 +291,20 @@ def _open(name: str, directory: Path) -> Model:
     return Model(name=name, directory=directory, info=info)
 
 
-def _from_hub(name: str, *, download: bool) -> Path:
+def _from_hub(name: str, *, revision: str | None, offline: bool, directory: str | None = None) -> Path:
     from huggingface_hub import snapshot_download  # noqa: PLC0415  (slow to import, rarely needed)
     from huggingface_hub.errors import HfHubHTTPError  # noqa: PLC0415
 
-    patterns = [f"{part}/*" for part in (*PARTS, "tokenizer", "text_encoder_2", "tokenizer_2")]
-    patterns += ["model.json", "model_index.json"]
     try:
-        return Path(snapshot_download(name, allow_patterns=patterns, local_files_only=not download))
+        path = snapshot_download(
+            name,
+            revision=revision,
+            local_dir=directory,
+            ignore_patterns=list(_NOT_FETCHED),
+            local_files_only=offline,
+        )
     except (HfHubHTTPError, OSError, ValueError) as error:
-        why = f"cannot be downloaded ({type(error).__name__})" if download else "is not downloaded unasked"
-        raise ValueError(f"{name!r} is neither a directory nor in the local cache, and it {why}") from None
+        why = "is not downloaded unasked" if offline else f"cannot be downloaded ({type(error).__name__})"
+        what = name if revision is None else f"{name}@{revision}"
+        raise ValueError(f"{what!r} is neither a directory nor in the local cache, and it {why}") from None
+    return Path(path)

@@ -1,12 +1,22 @@
-"""`ea-app models`."""
+"""`ea-app models`: what is there, what it is, whether it is whole; fetching and making models."""
 
 import argparse
+from pathlib import Path
 
-from ea_app.catalog import bundled
+from ea_app.catalog import bundled, fetch
+from ea_app.cli.console import Console
+from ea_app.options import InputError, concerning
+
+_BILLION = 10**9
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """List the models in the box; returns the exit code."""
+    """Run the action that was asked for, listing if none; returns the exit code."""
+    actions = {"inspect": _inspect, "verify": _verify, "fetch": _fetch, "make-tiny": _make_tiny}
+    return actions.get(arguments.action, _list)(arguments)
+
+
+def _list(arguments: argparse.Namespace) -> int:
     models = list(bundled())
     for model in models:
         info = model.info
@@ -20,3 +30,82 @@ def run(arguments: argparse.Namespace) -> int:
     if not arguments.quiet:
         print("--model also takes a model directory, or owner/name of the hub")
     return 0
+
+
+def _inspect(arguments: argparse.Namespace) -> int:
+    directory = _directory(arguments.directory)
+
+    from ea_app.api.inspection import inspect_model
+
+    with concerning("directory"):
+        found = inspect_model(directory)
+    kind = found.family if found.variant is None else f"{found.family}, {found.variant} variant"
+    print(f"{found.directory}: {kind}, {found.layout} layout")
+    for part in found.parts:
+        dtypes = ", ".join(part.dtypes) or "no weights"
+        figures = f"{_count(part.parameters)} parameters, {dtypes}, {part.size / 1e6:.1f} MB"
+        print(f"  {part.name:<14} {part.class_name}: {figures}")
+    if found.modes:
+        print(f"  modes          {', '.join(mode.replace('_', '-') for mode in found.modes)}")
+    return 0
+
+
+def _verify(arguments: argparse.Namespace) -> int:
+    directory = _directory(arguments.directory)
+    listed = None if arguments.hashes is None else Path(arguments.hashes).expanduser()
+    written = None if arguments.write_hashes is None else Path(arguments.write_hashes).expanduser()
+    if listed is not None and not listed.is_file():
+        raise InputError("hashes", f"{listed} is no file")
+
+    from ea_app.api.inspection import check_hashes, file_hashes, read_hashes, verify_model
+
+    findings = [*verify_model(directory)]
+    if listed is not None:
+        with concerning("hashes"):
+            findings += check_hashes(directory, read_hashes(listed))
+    for finding in findings:
+        if not (arguments.quiet and finding.works):
+            print(f"{'ok  ' if finding.works else 'FAIL'}  {finding.subject:<14} {finding.detail}")
+    if written is not None:
+        lines = [f"{digest}  {path}" for digest, path in file_hashes(directory)]
+        written.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return 0 if all(finding.works for finding in findings) else 1
+
+
+def _fetch(arguments: argparse.Namespace) -> int:
+    console = Console(quiet=arguments.quiet)
+    with concerning("name"):
+        made = fetch(
+            arguments.name, revision=arguments.revision, directory=arguments.to, offline=arguments.offline
+        )
+    console.say(f"{made.name}: {made.directory}")
+    if made.commit is not None:
+        console.note(f"--model {made.name}@{made.commit} stays with these files")
+    return 0
+
+
+def _make_tiny(arguments: argparse.Namespace) -> int:
+    destination = Path(arguments.directory).expanduser()
+    if destination.exists() and (not destination.is_dir() or any(destination.iterdir())):
+        raise InputError("directory", f"{destination} must be a new or an empty directory")
+
+    from ea_dit.pipelines.tiny import TINY, make_tiny
+    from ea_kernels.runtime.files import new_directory
+
+    if arguments.family not in TINY:
+        raise InputError("family", f"must be one of {', '.join(TINY)}; got {arguments.family!r}")
+    with new_directory(destination) as draft:
+        make_tiny(arguments.family, draft)
+    Console(quiet=arguments.quiet).say(f"wrote {destination}: random weights, {arguments.family}")
+    return 0
+
+
+def _directory(text: str) -> Path:
+    path = Path(text).expanduser()
+    if not path.is_dir():
+        raise InputError("directory", f"{path} is no directory")
+    return path
+
+
+def _count(number: int) -> str:
+    return f"{number / _BILLION:.2f} B" if number >= _BILLION else f"{number / 10**6:.3g} M"

@@ -5,7 +5,7 @@ import difflib
 import re
 from collections.abc import Callable
 from importlib import metadata
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from ea_app.options import OPTIONS, InputError, option
 
@@ -42,7 +42,7 @@ class Parser(argparse.ArgumentParser):
             )
         known = [f"--{entry.name}" for entry in OPTIONS]
         close = difflib.get_close_matches(flag, known, n=1)
-        hint = f"did you mean {close[0]}?" if close else "see ea-app generate --help"
+        hint = f"did you mean {close[0]}?" if close else "see ea-app COMMAND --help"
         raise InputError(flag, f"unknown option; {hint}")
 
 
@@ -53,8 +53,8 @@ def build_parser() -> Parser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     _add_generate(commands.add_parser)
     _add_replay(commands.add_parser)
-    models = commands.add_parser("models", help="list the models in the box", allow_abbrev=False)
-    _add_common(models)
+    _add_models(commands.add_parser)
+    _add_convert(commands.add_parser)
     doctor = commands.add_parser("doctor", help="check this installation", allow_abbrev=False)
     _add_option(doctor.add_argument, "model")
     _add_common(doctor)
@@ -99,12 +99,76 @@ def _add_replay(add_parser: Callable[..., Parser]) -> None:
     _add_common(parser)
 
 
+def _add_models(add_parser: Callable[..., Parser]) -> None:
+    parser = add_parser(
+        "models",
+        help="list, inspect, verify and fetch models",
+        description="List the models in the box; look into model directories; fetch and make some.",
+        allow_abbrev=False,
+    )
+    _add_common(parser)
+    actions = parser.add_subparsers(dest="action", metavar="ACTION")
+
+    def add_action(name: str, text: str) -> Parser:
+        action = actions.add_parser(
+            name, help=text, description=f"{text[0].upper()}{text[1:]}.", allow_abbrev=False
+        )
+        _add_common(action, default=argparse.SUPPRESS)
+        return action
+
+    add_action("list", "list the models in the box; the action without a name")
+    inspect = add_action("inspect", "say what a model directory is: family, parts, sizes, layout, modes")
+    inspect.add_argument("directory", metavar="DIR", help="model directory, or folder of one network")
+    verify = add_action("verify", "look for missing, extra, misshapen and damaged tensors; compare hashes")
+    verify.add_argument("directory", metavar="DIR", help="model directory, or folder of one network")
+    verify.add_argument("--hashes", metavar="FILE", help="compare files with a list as sha256sum writes it")
+    verify.add_argument("--write-hashes", metavar="FILE", help="write such a list of all files")
+    fetch = add_action("fetch", "fetch a model from the hub, or go on with it: safetensors, no pickles")
+    fetch.add_argument(
+        "name", metavar="OWNER/NAME", help="name on the hub; OWNER/NAME@REVISION for a version"
+    )
+    fetch.add_argument("--revision", metavar="REV", help="commit, tag or branch [default: the newest]")
+    fetch.add_argument(
+        "--to", metavar="DIR", help="where to put it [default: the cache of the hub's library]"
+    )
+    fetch.add_argument("--offline", action="store_true", help="only look whether it is here")
+    tiny = add_action("make-tiny", "make a tiny model directory with random weights, for tests")
+    tiny.add_argument("family", metavar="FAMILY", help="such as v5.1-12b-inp; a wrong one lists all")
+    tiny.add_argument("directory", metavar="DIR", help="new directory")
+
+
+def _add_convert(add_parser: Callable[..., Parser]) -> None:
+    parser = add_parser(
+        "convert",
+        help="write a model in the layout of EasyAnimate or diffusers",
+        description="Write a model directory, or the folder of one network, in another layout. Nothing is "
+        "lost: the way back gives the same weights, bit for bit.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("source", metavar="SOURCE", help="model directory, or folder of one network")
+    parser.add_argument("destination", metavar="DESTINATION", help="new directory")
+    parser.add_argument("--layout", choices=("easyanimate", "diffusers"), required=True, help="whose layout")
+    parser.add_argument(
+        "--max-shard", metavar="SIZE", default="5GB", help="largest weight file [default: 5GB]"
+    )
+    parser.add_argument(
+        "--dtype",
+        choices=("keep", "float32", "bfloat16", "float16"),
+        default="keep",
+        help="number type of transformer and autoencoder [default: keep, which loses nothing]",
+    )
+    _add_common(parser)
+
+
 def _add_option(add_argument: Callable[..., object], key: str) -> None:
     entry = option(key)
     text = entry.describe().replace("%", "%%")
     add_argument(f"--{entry.name}", dest=key, metavar=entry.metavar, help=text)
 
 
-def _add_common(parser: Parser) -> None:
-    parser.add_argument("--quiet", action="store_true", help="print nothing but mistakes")
-    parser.add_argument("--debug", action="store_true", help="show the traceback of a mistake")
+def _add_common(parser: Parser, *, default: Any = False) -> None:
+    """Flags of every command; `SUPPRESS` as default keeps what was given before the name of an action."""
+    parser.add_argument("--quiet", action="store_true", default=default, help="print nothing but mistakes")
+    parser.add_argument(
+        "--debug", action="store_true", default=default, help="show the traceback of a mistake"
+    )

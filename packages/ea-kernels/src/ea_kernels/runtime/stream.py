@@ -6,7 +6,6 @@ then copies the tensors in pieces: the size of a model does not matter for the m
 """
 
 import json
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,7 +34,6 @@ _FLOATS: Mapping[str, torch.dtype] = MappingProxyType(
         "F8_E5M2": torch.float8_e5m2,
     }
 )
-_UNITS = MappingProxyType({"KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,19 +54,6 @@ class Rewritten:
     def size(self) -> int:
         """Its bytes in the new file."""
         return self.source.count * ITEM_SIZES[self.dtype]
-
-
-def parse_size(text: str) -> int:
-    """Reads a number of bytes such as "5GB", "500 MB" or "2GiB".
-
-    Raises:
-        ValueError: If it is none, or not above 0.
-    """
-    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMG]i?B)\s*", text, re.IGNORECASE)
-    size = int(float(found[1]) * _UNITS[found[2].upper()]) if found else 0
-    if size < 1:
-        raise ValueError(f"must be a size such as 5GB or 500MB, got {text!r}")
-    return size
 
 
 def renames(names: Iterable[str], old: KeyMap, new: KeyMap) -> dict[str, str]:

@@ -1,0 +1,218 @@
+"""`ea-app models`: list, inspect, verify, fetch, make-tiny."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from ea_app import catalog
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+@pytest.fixture
+def model(tiny_model, tmp_path):
+    """A copy of the tiny model that a test may change."""
+    return Path(shutil.copytree(tiny_model, tmp_path / "model"))
+
+
+def edit_weights(folder, change):
+    file = folder / "diffusion_pytorch_model.safetensors"
+    state = load_file(file)
+    change(state)
+    save_file(state, file)
+
+
+def test_the_bare_command_lists(command):
+    listed = command("models", "list")
+    assert listed[0] == 0
+    assert command("models") == listed
+    assert "--model also takes a model directory" in listed[1]
+    quiet = command("models", "--quiet")
+    assert quiet == command("models", "list", "--quiet") == command("models", "--quiet", "list")
+    assert "--model also" not in quiet[1]
+
+
+def test_inspect_says_what_it_is(model, command):
+    code, out, err = command("models", "inspect", model)
+    assert (code, err) == (0, "")
+    lines = out.splitlines()
+    assert lines[0] == f"{model}: EasyAnimate V5.1, inpaint variant, easyanimate layout"
+    assert re.match(
+        r"  transformer +EasyAnimateTransformer3DModel: 0\.\d+ M parameters, F16, 0\.\d MB", lines[1]
+    )
+    assert re.match(r"  vae +AutoencoderKLMagvit: ", lines[2])
+    assert re.match(r"  text_encoder +ByteTextEncoder: ", lines[3])
+    modes = "image-to-video, masked-video, text-to-image, text-to-video, video-to-video"
+    assert lines[4] == f"  modes          {modes}"
+    code, out, _ = command("models", "inspect", model / "vae")
+    assert (code, out.splitlines()[0]) == (0, f"{model / 'vae'}: autoencoder, easyanimate layout")
+
+
+def test_inspect_names_every_release():
+    from ea_app.api.inspection import family_name
+    from ea_dit.families.hunyuan3d.presets import PRESETS as HUNYUAN3D
+    from ea_dit.families.mmdit.presets import PRESETS as MMDIT
+    from ea_dit.families.pixart_motion.presets import PRESETS as PIXART
+    from ea_dit.families.stdit.presets import PRESETS as STDIT
+
+    for presets in (MMDIT, HUNYUAN3D, PIXART):
+        for name, config in presets.items():
+            assert name.split("-")[0].upper() in family_name(config).replace(
+                "PixArt, the image model of ", ""
+            )
+    assert {family_name(config) for config in STDIT.values()} == {"Open-Sora 1.0", "Open-Sora 1.1"}
+
+
+def test_verify_is_content_with_a_whole_model(model, command):
+    code, out, err = command("models", "verify", model)
+    assert (code, err) == (0, "")
+    assert [line.split()[:2] for line in out.splitlines()] == [
+        ["ok", "transformer"],
+        ["ok", "vae"],
+        ["ok", "text"],
+        ["ok", "text_encoder"],
+        ["ok", "scheduler"],
+    ]
+    assert command("models", "verify", model, "--quiet") == (0, "", "")
+
+
+def test_verify_names_every_fault(model, command):
+    def spoil(state):
+        state["proj.bias"] = torch.ones(3)
+        state["new"] = torch.ones(1)
+        del state["proj_out.bias"], state["proj_out.weight"]
+
+    edit_weights(model / "transformer", spoil)
+    weights = next((model / "text_encoder").glob("*.safetensors"))
+    weights.write_bytes(weights.read_bytes()[:-1])
+    (model / "scheduler/scheduler_config.json").write_text('{"_class_name": "Other"}')
+    code, out, _ = command("models", "verify", model, "--quiet")
+    assert code == 1
+    for sentence in (
+        r"transformer +tensor 'proj\.bias' has shape \[3\], expected \[32\]",
+        "transformer +unexpected tensor 'new'",
+        r"transformer +missing tensor 'proj_out\.bias'",
+        r"transformer +missing tensor 'proj_out\.weight'",
+        "text_encoder +.*is cut off",
+        "scheduler +.*_class_name must be one of",
+    ):
+        assert re.search(f"^FAIL  {sentence}", out, re.MULTILINE), sentence
+    assert len(out.splitlines()) == 6
+    shutil.rmtree(model / "vae")
+    code, out, _ = command("models", "verify", model)
+    assert code == 1
+    assert re.fullmatch(r"FAIL  directory +.*vae/config\.json is missing\n", out)
+
+
+def test_verify_compares_hashes(model, command, tmp_path):
+    assert command("models", "verify", model, "--write-hashes", "list")[0] == 0
+    lines = (tmp_path / "list").read_text().splitlines()
+    assert len(lines) == sum(path.is_file() for path in model.rglob("*"))
+    assert all(re.fullmatch(r"[0-9a-f]{64}  \S+", line) for line in lines)
+    assert command("models", "verify", model, "--hashes", "list")[0] == 0
+    edit_weights(model / "vae", lambda state: next(iter(state.values())).add_(1))
+    (model / "model.json").unlink()
+    code, out, _ = command("models", "verify", model, "--hashes", "list", "--quiet")
+    assert code == 1
+    assert re.search(r"FAIL  sha256 +vae/\S+: has another hash\n", out)
+    assert re.search(r"FAIL  sha256 +model\.json: is missing\n", out)
+    assert len(out.splitlines()) == 2
+    (tmp_path / "list").write_text("hello\n")
+    code, _, err = command("models", "verify", model, "--hashes", "list")
+    assert (code, err) == (2, "ea-app: error: hashes: list: 'hello' is not a line of sha256sum\n")
+
+
+@pytest.fixture
+def hub(monkeypatch, tmp_path):
+    """A hub that answers from a folder; what it was asked for."""
+    import huggingface_hub
+
+    asked = []
+    folder = tmp_path / "cache" / COMMIT
+    folder.mkdir(parents=True)
+
+    def download(name, *, revision, local_dir, ignore_patterns, local_files_only):
+        asked.append((name, revision, local_dir, local_files_only))
+        if name == "not/there":
+            raise ConnectionError("no connection")
+        return str(local_dir or folder)
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
+    return asked
+
+
+def test_fetch_pins_a_revision(hub, command, tmp_path):
+    code, out, err = command("models", "fetch", "owner/name")
+    assert (code, out) == (0, f"owner/name: {tmp_path / 'cache' / COMMIT}\n")
+    assert err == f"--model owner/name@{COMMIT} stays with these files\n"
+    command("models", "fetch", "owner/name", "--revision", "v1", "--offline")
+    command("models", "fetch", "owner/name@v2", "--to", "here")
+    assert hub == [
+        ("owner/name", None, None, False),
+        ("owner/name", "v1", None, True),
+        ("owner/name", "v2", "here", False),
+    ]
+    for arguments, message in (
+        (["name"], "name: must be owner/name of the hub, got 'name'"),
+        (["a/b@v1", "--revision", "v2"], "name: 'a/b@v1' names a revision already, got 'v2' as well"),
+        (["not/there"], "name: .*neither a directory nor in the local cache, and it cannot be downloaded"),
+    ):
+        code, _, err = command("models", "fetch", *arguments)
+        assert code == 2
+        assert re.match(f"ea-app: error: {message}", err)
+
+
+def test_a_model_name_may_pin_a_revision(hub):
+    with pytest.raises(ValueError, match="is no model directory"):
+        catalog.find(f"owner/name@{COMMIT}")
+    assert hub == [("owner/name", COMMIT, None, False)]
+
+
+def test_make_tiny_writes_a_whole_model(command, tmp_path):
+    code, out, _ = command("models", "make-tiny", "open-sora-1.0", "tiny")
+    assert (code, out) == (0, "wrote tiny: random weights, open-sora-1.0\n")
+    code, out, _ = command("models", "inspect", "tiny")
+    assert (code, out.splitlines()[0]) == (0, "tiny: Open-Sora 1.0, frames variant, open-sora layout")
+    assert command("models", "verify", "tiny")[0] == 0
+    assert catalog.find(str(tmp_path / "tiny")).size() > 10_000
+    code, _, err = command("models", "make-tiny", "v4-inp", "tiny")
+    assert (code, err) == (2, "ea-app: error: directory: tiny must be a new or an empty directory\n")
+    code, _, err = command("models", "make-tiny", "v6", "other")
+    assert code == 2
+    assert re.match(r"ea-app: error: family: must be one of .*v5\.1-12b-inp.*; got 'v6'\n", err)
+    assert not (tmp_path / "other").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["inspect"], "dir: is missing; see ea-app models inspect --help"),
+        (["inspect", "none"], "directory: none is no directory"),
+        (["inspect", "."], "directory: .*transformer/config.json is missing"),
+        (["verify", ".", "--hashes", "none"], "hashes: none is no file"),
+        (["sing"], "action: invalid choice: 'sing'"),
+    ],
+)
+def test_wrong_arguments(arguments, message, command):
+    code, out, err = command("models", *arguments)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert re.match(f"ea-app: error: {message}", err)
+
+
+def test_mistakes_in_arguments_do_not_load_torch():
+    code = (
+        "import sys\nfrom ea_app.cli import main\n"
+        "assert main(['models', 'inspect', 'none']) == 2\n"
+        "assert main(['convert', 'none', 'x', '--layout', 'diffusers']) == 2\n"
+        "assert main(['models', 'fetch', 'none']) == 2\n"
+        "assert 'torch' not in sys.modules\n"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0
