@@ -79,13 +79,14 @@ def test_the_three_recipes_make_a_model(tmp_path, monkeypatch, capsys):
 
 def test_one_command_makes_the_whole_model(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(precompute, "SHARD_CLIPS", 8)
-    fewer = ["--set", "text.loop.steps=2", "--set", "dit.loop.steps=2"]
+    fewer = ["--set", "text.loop.steps=2", "--set", "dit_pictures.loop.steps=1", "--set", "dit.loop.steps=2"]
     assert _train("default", tmp_path, *fewer) == 0
     shown = capsys.readouterr()
     assert [line for line in shown.err.splitlines() if line.startswith("==")] == [
         "== default-pictures",
         "== default-vae",
         "== default-text",
+        "== default-dit-pictures",
         "== default-dit",
     ]
     assert f"ea-app generate PROMPT --model {tmp_path / 'model'}" in shown.out

@@ -11,9 +11,17 @@ from ea_train import schema
 from ea_train.config import LoopConfig, OptimConfig, RunConfig
 from ea_train.loop.ema import ExponentialAverage
 from ea_train.loop.optim import build_optimizers, lr_factor, set_learning_rates
-from ea_train.recipes import default, default_dit, default_pictures, default_text, default_vae, find
+from ea_train.recipes import (
+    default,
+    default_dit,
+    default_dit_pictures,
+    default_pictures,
+    default_text,
+    default_vae,
+    find,
+)
 
-RECIPES = [default, default_pictures, default_vae, default_text, default_dit]
+RECIPES = [default, default_pictures, default_vae, default_text, default_dit_pictures, default_dit]
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.__name__.rpartition(".")[2])

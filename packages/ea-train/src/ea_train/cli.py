@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 RECIPES = {
-    "default": "the whole bundled model: the four recipes below, then its folder",
+    "default": "the whole bundled model: the recipes below, then its folder",
     "default-pictures": "the autoencoder of the bundled model on single pictures",
     "default-vae": "the autoencoder of the bundled model on clips",
     "default-text": "the text encoder of the bundled model",
+    "default-dit-pictures": "the denoiser of the bundled model on single pictures",
     "default-dit": "the denoiser of the bundled model, on latents of the autoencoder",
 }
 
@@ -22,6 +23,9 @@ class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Print the mistake and exit with status 2."""
         self.exit(2, f"{self.prog}: error: {message}; see {self.prog} --help\n")
+
+
+_DENOISERS = ("default-dit-pictures", "default-dit")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -51,7 +55,7 @@ def parser() -> argparse.ArgumentParser:
             command.add_argument(
                 "--pictures", type=Path, metavar="DIR", help="start from this export of default-pictures"
             )
-        if name == "default-dit":
+        if name in _DENOISERS:
             command.add_argument("--vae", type=Path, metavar="DIR", help="export of default-vae (required)")
             command.add_argument("--text", type=Path, metavar="DIR", help="export of default-text (required)")
             command.add_argument(
@@ -105,7 +109,7 @@ def _add_common(command: argparse.ArgumentParser) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    if arguments.recipe == "default-dit" and not arguments.dry_run:
+    if arguments.recipe in _DENOISERS and not arguments.dry_run:
         for name in ("vae", "text"):
             if getattr(arguments, name) is None:
                 raise ValueError(f"--{name}: give the folder that `ea-train default-{name}` exported to")
@@ -152,12 +156,13 @@ def _train_all(arguments: argparse.Namespace, settings: Any, device: Any) -> int
 
     folder, reached = arguments.output, {}
     for stage in default.STAGES:
-        print(f"== default-{stage}", file=sys.stderr)
+        recipe = f"default-{stage.replace('_', '-')}"
+        print(f"== {recipe}", file=sys.stderr)
         inputs = default.inputs_of(stage, folder, device=device, data=arguments.data)
-        if stage == "dit":
+        if recipe in _DENOISERS:
             inputs["on_progress"] = _show_shards
         run = {"device": device, "inputs": inputs, "facts": {"preset": arguments.preset}}
-        figures = run_recipe(f"default-{stage}", getattr(settings, stage), folder / stage, **run)
+        figures = run_recipe(recipe, getattr(settings, stage), folder / stage, **run)
         if figures is None:
             print("stopped; the same command continues", file=sys.stderr)
             return 130
@@ -176,7 +181,7 @@ def _train_all(arguments: argparse.Namespace, settings: Any, device: Any) -> int
 
 def _inputs(arguments: argparse.Namespace, device: Any) -> dict[str, Any]:
     names = {"default-vae": ("data", "pictures", "init"), "default-pictures": ("data", "init")}
-    if arguments.recipe != "default-dit":
+    if arguments.recipe not in _DENOISERS:
         return {name: getattr(arguments, name) for name in names.get(arguments.recipe, ("init",))}
     return {
         "vae_directory": arguments.vae,

@@ -3,11 +3,18 @@
 from importlib import import_module
 from types import ModuleType
 
-NAMES = ("default", "default-pictures", "default-vae", "default-text", "default-dit")
+NAMES = (
+    "default",
+    "default-pictures",
+    "default-vae",
+    "default-text",
+    "default-dit-pictures",
+    "default-dit",
+)
 
 
 def find(name: str) -> ModuleType:
-    """The recipe module of a command, with its `config` and `build`; `default` only lists the other four.
+    """The recipe module of a command, with its `config` and `build`; `default` only lists the others.
 
     Raises:
         ValueError: No such recipe.

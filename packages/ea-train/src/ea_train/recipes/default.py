@@ -1,4 +1,4 @@
-"""The whole bundled model: the four recipes one after the other, then the folder that `ea-app` loads."""
+"""The whole bundled model: its recipes one after the other, then the folder that `ea-app` loads."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,13 +6,13 @@ from typing import Any, Literal
 
 import torch
 
-from ea_train.recipes import default_dit, default_pictures, default_text, default_vae
+from ea_train.recipes import default_dit, default_dit_pictures, default_pictures, default_text, default_vae
 from ea_train.recipes.default_dit import DefaultDitConfig
 from ea_train.recipes.default_text import DefaultTextConfig
 from ea_train.recipes.default_vae import DefaultVaeConfig
 
-STAGES = ("pictures", "vae", "text", "dit")
-"""Run folders, in order; stage `x` is the recipe `default-x`."""
+STAGES = ("pictures", "vae", "text", "dit_pictures", "dit")
+"""Run folders, in order; stage `x_y` is the recipe `default-x-y`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,12 +23,14 @@ class DefaultConfig:
         pictures: The autoencoder on single pictures.
         vae: The autoencoder on clips.
         text: The text encoder.
-        dit: The denoiser.
+        dit_pictures: The denoiser on single pictures.
+        dit: The denoiser on clips and pictures.
     """
 
     pictures: DefaultVaeConfig
     vae: DefaultVaeConfig
     text: DefaultTextConfig
+    dit_pictures: DefaultDitConfig
     dit: DefaultDitConfig
 
 
@@ -38,6 +40,7 @@ def config(preset: Literal["tiny", "cpu", "gpu"]) -> DefaultConfig:
         pictures=default_pictures.config(preset),
         vae=default_vae.config(preset),
         text=default_text.config(preset),
+        dit_pictures=default_dit_pictures.config(preset),
         dit=default_dit.config(preset),
     )
 
@@ -52,6 +55,7 @@ def inputs_of(stage: str, folder: Path, *, device: torch.device, data: Path | No
         return {"data": data, "pictures": folder / "pictures" / "export"}
     return {
         "data": data,
+        "init": folder / "dit_pictures" / "export" if stage == "dit" else None,
         "vae_directory": folder / "vae" / "export",
         "text_directory": folder / "text" / "export",
         "cache_directory": folder / "latents",

@@ -51,14 +51,14 @@ def config(preset: Literal["tiny", "cpu", "gpu"]) -> DefaultDitConfig:
         return DefaultDitConfig(
             num_layers=6,
             caches=(CacheConfig(clips=8192),),
-            loop=LoopConfig(steps=7000, batch_size=32, precision="bf16", ema_decay=0.998, log_every=50),
+            loop=LoopConfig(steps=6000, batch_size=32, precision="bf16", ema_decay=0.998, log_every=50),
             optim=OptimConfig(
                 lr=1.5e-3,
                 betas=(0.9, 0.98),
                 weight_decay=0.01,
                 warmup_steps=100,
                 decay="linear",
-                decay_fraction=0.4,
+                decay_fraction=0.5,
             ),
         )
     sizes = ((128, 128, 49152), (96, 128, 24576), (128, 96, 8192), (128, 224, 16384), (64, 64, 16384))
