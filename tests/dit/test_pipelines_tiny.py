@@ -115,6 +115,18 @@ def test_a_prompt_or_media_goes_in_and_frames_come_out(pipeline, family, mode):
     assert bool(torch.isfinite(result.latents).all())
 
 
+@pytest.mark.parametrize(
+    "family", ["v1-t2v", "v3-inp", "v4-inp", "v5-7b-inp", "v5.1-7b-camera", "open-sora-1.1"]
+)
+def test_released_precision(directory, family):
+    run = load_pipeline(directory(family), dtype="bfloat16", device="cpu")
+    assert run.components.dtype == torch.bfloat16
+    for name, change in ROWS[family].items():
+        if name in ("image_to_video", "masked_video", "camera_with_reference", "text_to_image"):
+            frames = run(make(**change)).frames
+            assert bool(torch.isfinite(frames).all()), name
+
+
 @pytest.mark.parametrize("family", ["v1-t2v", "v4-inp", "open-sora-1.1"])
 def test_prompts_and_seeds_matter_and_nothing_else_does(pipeline, family):
     run = pipeline(family)

@@ -113,14 +113,18 @@ def inpaint_channels(generate_B1THW: Tensor, masked_latents_BCthw: Tensor, scali
 
 
 def encoded_mask(vae: Vae, generate_B1THW: Tensor) -> Tensor:
-    """The mask as V3 and V4 read it: encoded like a picture that is 1 where new content is wanted, else 0.
+    """The mask as V3 and V4 read it: encoded like a picture.
 
-    The autoencoder is used to -1 ... 1, but models were trained with these values.
+    The autoencoder is used to -1 ... 1, but models were trained with 0 and 1.
+
+    Args:
+        vae: The autoencoder.
+        generate_B1THW: 1 where new content is wanted, else 0, in the number type of the autoencoder.
 
     Returns:
         Scaled latents (B, C, t, h, w).
     """
-    return encode_video(vae, generate_B1THW.float().expand(-1, 3, -1, -1, -1))
+    return encode_video(vae, generate_B1THW.expand(-1, 3, -1, -1, -1))
 
 
 def inpaint_condition(

@@ -20,7 +20,7 @@ from ea_dit.pipelines.conditions import (
     resize_frames,
 )
 from ea_dit.pipelines.request import GenerationRequest
-from ea_dit.pipelines.stages import GivenPixels, Noise, encode, given_pixels, to_float
+from ea_dit.pipelines.stages import GivenPixels, Noise, encode, given_pixels, gives_pixels, to_float
 from ea_dit.pipelines.variants import OPEN_SORA_FRAME_INTERVAL
 from ea_dit.types import Conditioning
 
@@ -113,8 +113,9 @@ def _inpaint(request: GenerationRequest, parts: Components, shape: LatentShape, 
     batch, channels, *size = shape
     rules = parts.traits.inpaint
     assert rules is not None
-    given = given_pixels(request, parts)
-    if rules.zero_without_pictures and not given.keeps:
+    # Asked first: a video of nothing at the size of the result would be made for no use.
+    given = given_pixels(request, parts) if gives_pixels(request) or not rules.zero_without_pictures else None
+    if given is None or (rules.zero_without_pictures and not given.keeps):
         extra = channels + (1 if rules.resizes_mask else channels)
         return torch.zeros(batch, extra, *size, device=parts.device, dtype=parts.dtype)
     noisy = rules.noisy_pixels and given.keeps
@@ -195,6 +196,8 @@ def _picture(request: GenerationRequest, parts: Components, batch: int) -> Pictu
 def _kept_frames(
     request: GenerationRequest, parts: Components, shape: LatentShape
 ) -> tuple[Tensor, Tensor] | None:
+    if not gives_pixels(request):
+        return None
     given = given_pixels(request, parts)
     if not given.keeps:
         return None

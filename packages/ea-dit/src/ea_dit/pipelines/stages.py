@@ -94,6 +94,11 @@ def _stored_negative(parts: Components, positive: TextStates) -> TextStates | No
     return replace(positive, states_BLE=states_BLE.to(positive.states_BLE))
 
 
+def gives_pixels(request: GenerationRequest) -> bool:
+    """Whether a request gives pixels that may be kept."""
+    return request.mode in ("masked_video", "image_to_video")
+
+
 def given_pixels(request: GenerationRequest, parts: Components) -> GivenPixels:
     """The request's pictures as a video and a mask, at a length that the autoencoder takes."""
     size = (request.num_frames, request.height, request.width)
