@@ -11,6 +11,7 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -99,7 +100,7 @@ class LatentCache:
 
 
 def build_cache(
-    vae: ea_vae.MagvitVae,
+    vae: ea_vae.VideoAutoencoder[Any],
     source: ClipSource,
     directory: Path,
     config: CacheConfig,
@@ -148,7 +149,9 @@ def _read_shard(path: Path) -> dict[str, Tensor]:
         raise ValueError(f"{path} cannot be read ({error}); remove it and it is made again") from error
 
 
-def _claim(directory: Path, vae: ea_vae.MagvitVae, source: ClipSource, config: CacheConfig) -> None:
+def _claim(
+    directory: Path, vae: ea_vae.VideoAutoencoder[Any], source: ClipSource, config: CacheConfig
+) -> None:
     settings = {name: value for name, value in asdict(config).items() if name not in ("clips", "batch_size")}
     made_from = json.loads(json.dumps({"vae": fingerprint(vae), "source": source.describe(), **settings}))
     path = directory / "cache.json"
@@ -165,7 +168,7 @@ def _claim(directory: Path, vae: ea_vae.MagvitVae, source: ClipSource, config: C
 
 @torch.no_grad()
 def _encode_shard(
-    vae: ea_vae.MagvitVae, source: ClipSource, config: CacheConfig, shard: int, *, autocast: bool
+    vae: ea_vae.VideoAutoencoder[Any], source: ClipSource, config: CacheConfig, shard: int, *, autocast: bool
 ) -> dict[str, Tensor]:
     device = next(vae.parameters()).device
     latents, conditions, kinds = [], [], []
@@ -190,12 +193,14 @@ def _encode_shard(
     }
 
 
-def _encode(vae: ea_vae.MagvitVae, video_BCTHW: Tensor, device: torch.device) -> Tensor:
+def _encode(vae: ea_vae.VideoAutoencoder[Any], video_BCTHW: Tensor, device: torch.device) -> Tensor:
     latents = vae.encode_clip(video_BCTHW.to(device)).mode() * vae.config.scaling_factor
     return latents.half().cpu()
 
 
-def _condition(vae: ea_vae.MagvitVae, video_BCTHW: Tensor, generate_B1THW: Tensor, *, seed: int) -> Tensor:
+def _condition(
+    vae: ea_vae.VideoAutoencoder[Any], video_BCTHW: Tensor, generate_B1THW: Tensor, *, seed: int
+) -> Tensor:
     device = next(vae.parameters()).device
     generator = torch.Generator().manual_seed(seed)
     noise = torch.randn(video_BCTHW.shape, generator=generator)
