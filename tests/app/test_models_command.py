@@ -53,7 +53,10 @@ def test_inspect_says_what_it_is(model, command):
     modes = "image-to-video, masked-video, text-to-image, text-to-video, video-to-video"
     assert lines[4] == f"  modes          {modes}"
     code, out, _ = command("models", "inspect", model / "vae")
-    assert (code, out.splitlines()[0]) == (0, f"{model / 'vae'}: autoencoder, easyanimate layout")
+    assert (code, out.splitlines()[0]) == (
+        0,
+        f"{model / 'vae'}: autoencoder, easyanimate and diffusers layout",
+    )
 
 
 def test_inspect_names_every_release():

@@ -80,7 +80,7 @@ def inspect_model(directory: str | Path) -> Inspection:
         directory=directory,
         family=family_name(main.config),
         variant=None if traits is None else traits.variant,
-        layout=main.layout,
+        layout=main.layouts,
         modes=() if traits is None else tuple(sorted(traits.modes)),
         parts=(
             *(_part(network.kind, network.path, network.class_name, network.tensors) for network in networks),
@@ -226,7 +226,7 @@ def _verify_network(network: Network) -> Iterator[Finding]:
     if len(wrong) > _SHOWN_FAULTS:
         yield Finding(network.kind, False, f"and {len(wrong) - _SHOWN_FAULTS} more")
     if not wrong:
-        detail = f"{len(network.tensors)} tensors, all of a {network.class_name}, {network.layout} names"
+        detail = f"{len(network.tensors)} tensors, all of a {network.class_name}, {network.layouts} names"
         yield Finding(network.kind, True, detail)
 
 

@@ -54,9 +54,10 @@ class Network:
         return str(written.get("_class_name") or written["architectures"][0])
 
     @property
-    def parameters(self) -> int:
-        """Numbers in all tensors."""
-        return sum(tensor.count for tensor in self.tensors)
+    def layouts(self) -> str:
+        """In words, whose names the tensors have: of both where there is no difference."""
+        here = self.key_maps[self.layout]
+        return " and ".join(name for name, table in self.key_maps.items() if table == here)
 
     @cached_property
     def expected(self) -> Shapes:

@@ -20,11 +20,11 @@ class Faults:
     unexpected: tuple[str, ...]
     missing: tuple[str, ...]
 
-    def by_kind(self) -> tuple[tuple[str, ...], ...]:
+    def by_kind(self) -> list[list[str]]:
         """Sentences of each kind, one for each tensor, the kinds that there are."""
-        unexpected = tuple(f"unexpected tensor {name!r}" for name in self.unexpected)
-        missing = tuple(f"missing tensor {name!r}" for name in self.missing)
-        return tuple(kind for kind in (self.unfit, unexpected, missing) if kind)
+        unexpected = [f"unexpected tensor {name!r}" for name in self.unexpected]
+        missing = [f"missing tensor {name!r}" for name in self.missing]
+        return [kind for kind in (list(self.unfit), unexpected, missing) if kind]
 
 
 def compare_shapes(

@@ -8,6 +8,7 @@ then copies the tensors in pieces: the size of a model does not matter for the m
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
 from types import MappingProxyType
 from typing import BinaryIO
@@ -198,17 +199,17 @@ def _copy(tensor: Rewritten, target: BinaryIO, on_bytes: Callable[[int], None] |
                 written = target.write(piece)
             else:
                 cast = torch.frombuffer(piece, dtype=_FLOATS[old]).to(_FLOATS[new])
-                written = target.write(memoryview(cast.view(torch.uint8).numpy()))
+                written = target.write(cast.view(torch.uint8).numpy().tobytes())
             left -= len(piece)
             if on_bytes is not None:
                 on_bytes(written)
 
 
-def _fill(stream: BinaryIO, piece: memoryview) -> bool:
+def _fill(stream: FileIO, piece: memoryview) -> bool:
     """Reads until a piece is full; False if the file ends before."""
     done = 0
     while done < len(piece):
-        count = stream.readinto(piece[done:])  # pyright: ignore[reportAttributeAccessIssue]  (raw files have it)
+        count = stream.readinto(piece[done:])
         if not count:
             return False
         done += count
