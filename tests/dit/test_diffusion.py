@@ -32,7 +32,7 @@ def test_config_round_trip_and_refusals():
         FlowMatching.from_dict({"_class_name": "DDIMScheduler"})
     with pytest.raises(ValueError, match="unknown key 'shfit'"):
         FlowMatching.from_dict({"shfit": 2.0})
-    with pytest.raises(ValueError, match="use_karras_sigmas must be False .* got True"):
+    with pytest.raises(ValueError, match=r"use_karras_sigmas must be False .* got True"):
         FlowMatching.from_dict({"use_karras_sigmas": True})
     written = flow.to_dict() | {"base_shift": 0.5, "max_shift": 1.15, "use_karras_sigmas": False}
     assert FlowMatching.from_dict(written) == flow
