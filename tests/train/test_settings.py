@@ -138,6 +138,14 @@ def test_muon_takes_the_matrices_and_adamw_the_rest():
     assert {group["lr"] for group in muon.param_groups} == {1e-2}
 
 
+def test_muon_leaves_out_layers_by_name():
+    net = nn.ModuleDict({"modulation": nn.Linear(4, 8), "mlp": nn.Linear(4, 8)})
+    _, muon = build_optimizers(OptimConfig(kind="muon"), [net])
+    assert {id(p) for group in muon.param_groups for p in group["params"]} == {id(net["mlp"].weight)}
+    _, muon = build_optimizers(OptimConfig(kind="muon", muon_excludes=()), [net])
+    assert len([p for group in muon.param_groups for p in group["params"]]) == 2
+
+
 def test_a_muon_step_is_orthogonal():
     layer = nn.Linear(6, 4, bias=True)
     before = layer.weight.detach().clone()

@@ -1,6 +1,7 @@
 """The tasks of the default recipes: batches, losses, what they export."""
 
 import dataclasses
+import random
 import types
 
 import pytest
@@ -11,6 +12,7 @@ import ea_vae
 from ea_dit.text.bytes import ByteEncoderConfig, ByteTextEncoder, load_byte_encoder
 from ea_train import precompute
 from ea_train.precompute import CacheConfig, LatentCache, build_cache
+from ea_train.prompts import PromptTable
 from ea_train.recipes import default_dit, default_text, default_vae
 from ea_train.sources import ProceduralClips
 from ea_train.tasks.attributes import NUM_CLASSES, AttributesConfig, AttributesTask
@@ -210,8 +212,43 @@ def test_denoiser_batches_draw_prompts_and_conditions(denoiser):
     assert all(batch["condition"].shape[1] == 17 for batch in batches)
     used = torch.cat([batch["condition"].flatten(1).abs().sum(dim=1) for batch in batches])
     assert 0 < int((used > 0).sum()) < len(used)
-    empty = torch.cat([(batch["ids"] == 256).all(dim=1) for batch in batches])
+    with torch.no_grad():
+        nothing = denoiser.text_encoder(denoiser.text_encoder.tokenize([""])).half().float()
+    texts = torch.cat([batch["text"] for batch in batches])
+    empty = (texts - nothing).abs().amax((1, 2)) < 1e-3
     assert 0 < int(empty.sum()) < len(empty) // 4
+
+
+def test_prompts_are_captions_of_the_drawn_clips(denoiser):
+    source, rng = ProceduralClips(0), random.Random(0)
+    table = PromptTable(denoiser.text_encoder, source, clips=3, wordings=2)
+    encoder = denoiser.text_encoder
+    with torch.no_grad():
+        canonical = encoder(encoder.tokenize([source.caption(2, variant=0, language="zh")]))
+    drawn = torch.cat([table.draw([2], rng, dropout=0.0) for _ in range(40)])
+    assert drawn.shape[1:] == (encoder.config.num_tokens, encoder.config.width)
+    nearest = (drawn - canonical).abs().amax((1, 2))
+    assert 0 < int((nearest < 1e-2).sum()) < 40  # two languages, two wordings
+    silent, empty = table.draw([1], rng, dropout=1.0), encoder.tokenize([""])
+    with torch.no_grad():
+        assert torch.allclose(silent, encoder(empty), atol=1e-2)
+
+
+def test_latent_channels_count_by_their_weights(denoiser):
+    config = dataclasses.replace(denoiser.config, latent_weights=(1.0,) + (0.0,) * 15)
+    parts = (denoiser.transformer, denoiser.text_encoder, denoiser.caches, denoiser.captions)
+    torch.nn.init.normal_(denoiser.transformer.head.projection.bias)
+    plain, first = denoiser.validate()["val/loss"], type(denoiser)(*parts, config).validate()["val/loss"]
+    alike = dataclasses.replace(config, latent_weights=(3.0,) * 16)
+    assert type(denoiser)(*parts, alike).validate()["val/loss"] == pytest.approx(plain)
+    assert first != pytest.approx(plain, rel=1e-3)
+    with pytest.raises(ValueError, match=r"task\.latent_weights must be 16 numbers, got 2"):
+        type(denoiser)(*parts, dataclasses.replace(config, latent_weights=(1.0, 2.0)))
+    for wrong in ((-1.0,) * 16, (0.0,) * 16):
+        with pytest.raises(ValueError, match=r"task\.latent_weights must be numbers from 0"):
+            dataclasses.replace(config, latent_weights=wrong)
+    with pytest.raises(ValueError, match=r"task\.wordings must be at least 1"):
+        dataclasses.replace(config, wordings=0)
 
 
 def test_a_single_frame_is_never_given_as_its_own_condition(denoiser):

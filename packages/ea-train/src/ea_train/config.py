@@ -18,6 +18,8 @@ class OptimConfig:
             convolutions sum thousands of inputs, and one rate for all of them keeps a freshly started
             autoencoder from learning.
         muon_lr: Peak learning rate of the matrices under `muon`.
+        muon_excludes: Names of layers that `muon` leaves to AdamW. Those that turn the timestep into scales
+            and shifts hold half of a small transformer's weights and would take as much time as the others.
         betas: AdamW moments, two numbers in [0, 1).
         weight_decay: Decoupled decay.
         warmup_steps: Linear warm-up.
@@ -31,6 +33,7 @@ class OptimConfig:
     lr: float = 1e-3
     lr_by_fan_in: float = 0.0
     muon_lr: float = 1e-2
+    muon_excludes: tuple[str, ...] = ("modulation",)
     betas: tuple[float, ...] = (0.9, 0.99)
     weight_decay: float = 0.01
     warmup_steps: int = 100

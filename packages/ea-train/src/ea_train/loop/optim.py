@@ -26,10 +26,11 @@ def build_optimizers(config: OptimConfig, modules: Iterable[nn.Module]) -> list[
     """The optimisers of one group; each remembers its peak rate in `peak_lr`.
 
     Biases, norms and other parameters with fewer than two axes are not decayed. Under `muon` the weights of
-    linear layers and 3-D convolutions go to Muon, everything else to AdamW.
+    linear layers and 3-D convolutions go to Muon, everything else and the layers in `config.muon_excludes` to
+    AdamW.
     """
     modules = list(modules)
-    matrices = _matrices(modules) if config.kind == "muon" else []
+    matrices = _matrices(modules, config.muon_excludes) if config.kind == "muon" else []
     chosen = {id(parameter) for parameter in matrices}
     rest = [
         parameter
@@ -71,7 +72,11 @@ def _groups(parameters: list[nn.Parameter], config: OptimConfig) -> list[dict[st
     return groups
 
 
-def _matrices(modules: list[nn.Module]) -> list[nn.Parameter]:
-    layers = [layer for module in modules for layer in module.modules()]
-    found = [layer.get_parameter("weight") for layer in layers if isinstance(layer, nn.Linear | nn.Conv3d)]
+def _matrices(modules: list[nn.Module], excludes: tuple[str, ...]) -> list[nn.Parameter]:
+    found = [
+        layer.get_parameter("weight")
+        for module in modules
+        for name, layer in module.named_modules()
+        if isinstance(layer, nn.Linear | nn.Conv3d) and not set(name.split(".")) & set(excludes)
+    ]
     return [weight for weight in found if weight.requires_grad]

@@ -14,6 +14,7 @@ from ea_dit.families.mmdit import MMDiT
 from ea_dit.text.bytes import ByteTextEncoder
 from ea_dit.types import Conditioning
 from ea_train.precompute import LatentCache, fingerprint
+from ea_train.prompts import PromptTable
 from ea_train.sources import ClipSource
 from ea_train.tasks.base import Batch, StepOutput
 
@@ -26,6 +27,9 @@ class DenoiseConfig:
         sigmas: Noise levels. Much noise, where the text decides what is made, is drawn more often than
             little.
         prompt_dropout: Share of samples that see the empty prompt, for guidance.
+        wordings: Captions of each clip in each language that training draws from.
+        latent_weights: What an error in each latent channel counts, relative to the others; empty counts all
+            alike. Latents of unit variance are loud in channels that a decoder hardly listens to.
         condition_dropout: Share of conditioned clips that are trained as text to video all the same.
         latent_lengths: (latent frames, weight) to draw from, one length per batch; shorter clips are the
             beginnings of cached ones, which a causal autoencoder encodes the same way. 0 stands for the whole
@@ -37,17 +41,24 @@ class DenoiseConfig:
         default_factory=lambda: SigmaSampling(density="logit_normal", mean=1.1, std=1.3, stratified=True)
     )
     prompt_dropout: float = 0.1
+    wordings: int = 6
+    latent_weights: tuple[float, ...] = ()
     condition_dropout: float = 0.3
     latent_lengths: tuple[tuple[float, ...], ...] = ((0, 0.75), (1, 0.25))
     validation_clips: int = 256
 
     def __post_init__(self) -> None:
-        """Refuse lengths that no batch can have."""
+        """Refuse lengths that no batch can have, and weights that weigh nothing."""
         lengths = self.latent_lengths
         if not lengths or any(len(pair) != 2 or pair[0] < 0 or pair[0] % 1 for pair in lengths):
             raise ValueError(f"task.latent_lengths must list (latent frames, weight), got {lengths}")
-        if self.validation_clips < 1:
-            raise ValueError(f"task.validation_clips must be at least 1, got {self.validation_clips}")
+        for name in ("validation_clips", "wordings"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"task.{name} must be at least 1, got {getattr(self, name)}")
+        if self.latent_weights and (min(self.latent_weights) < 0 or max(self.latent_weights) == 0):
+            raise ValueError(
+                f"task.latent_weights must be numbers from 0, not all of them 0, got {self.latent_weights}"
+            )
 
 
 class DenoiseTask:
@@ -55,7 +66,7 @@ class DenoiseTask:
 
     Args:
         transformer: The denoiser.
-        text_encoder: Frozen; run on captions as they are drawn.
+        text_encoder: Frozen; run once on all captions.
         caches: Latents of clips, one cache per clip size; `captions` gives the words of clip `index`.
         captions: The source that the caches were made from.
         config: Objective.
@@ -85,6 +96,10 @@ class DenoiseTask:
                     f"task.validation_clips is {config.validation_clips}, but cache {number} holds only "
                     f"{len(cache)} clips"
                 )
+        self._weights_C = _relative(config.latent_weights, transformer.config.out_channels)
+        self._prompts = PromptTable(
+            self.text_encoder, captions, clips=max(map(len, caches)), wordings=config.wordings
+        )
 
     def batch(self, seed: int, step: int, size: int) -> Batch:
         """Latents, conditions and prompt bytes of randomly drawn clips."""
@@ -104,7 +119,7 @@ class DenoiseTask:
         return length * (height // patch) * (width // patch) + self.text_encoder.config.num_tokens
 
     def step(self, batch: Batch, generator: torch.Generator, step: int) -> StepOutput:
-        """Mean squared error of the predicted velocity."""
+        """Weighted mean squared error of the predicted velocity."""
         del step
         loss = self._loss(batch, generator)
         return StepOutput(losses={"generator": loss})
@@ -127,39 +142,38 @@ class DenoiseTask:
         save_transformer(self.transformer, directory, metadata=metadata)
 
     def _gather(self, cache: LatentCache, rows: list[int], rng: random.Random, *, length: int) -> Batch:
-        latents = cache.latents[rows].float()
-        whole = latents.shape[2]
+        latents = cache.latents[rows, :, :length].float()
+        whole = cache.latents.shape[2]
         condition = torch.zeros(len(rows), latents.shape[1] + 1, *latents.shape[2:])
         for place, row in enumerate(rows):
             kind = int(cache.kind_of[row])
             # A shortened clip has lost its last frame: only first-frame and box conditions still describe it.
             usable = kind in (1, 4) or (kind in (2, 3) and length == whole)
             if usable and rng.random() >= self.config.condition_dropout and (length > 1 or kind == 4):
-                condition[place] = cache.conditions[cache.condition_of[row]].float()
-        texts = [self._prompt(row, rng) for row in rows]
+                condition[place] = cache.conditions[cache.condition_of[row], :, :length].float()
         return {
-            "latents": latents[:, :, :length],
-            "condition": condition[:, :, :length],
-            "ids": self.text_encoder.tokenize(texts),
+            "latents": latents,
+            "condition": condition,
+            "text": self._prompts.draw(rows, rng, dropout=self.config.prompt_dropout),
         }
-
-    def _prompt(self, row: int, rng: random.Random) -> str:
-        if rng.random() < self.config.prompt_dropout:
-            return ""
-        return self.captions.caption(
-            row, variant=rng.choice((0, rng.randrange(1, 1 << 20))), language=rng.choice(("en", "zh"))
-        )
 
     def _loss(self, batch: Batch, generator: torch.Generator) -> Tensor:
         clean = batch["latents"]
         noise = torch.randn(clean.shape, generator=generator).to(clean.device)
         sigma = self.config.sigmas.sample(len(clean), generator).to(clean.device)
-        with torch.no_grad():
-            text_BKD = self.text_encoder(batch["ids"])
         prediction = self.transformer(
             self.flow.add_noise(clean, noise, sigma),
             self.flow.timesteps(sigma),
-            text_BKD,
+            batch["text"],
             conditioning=Conditioning(inpaint_latents=batch["condition"]),
         )
-        return (prediction.float() - self.flow.target(clean, noise)).square().mean()
+        error = (prediction.float() - self.flow.target(clean, noise)).square()
+        return (error.mean((0, 2, 3, 4)) * self._weights_C.to(error.device)).mean()
+
+
+def _relative(weights: tuple[float, ...], channels: int) -> Tensor:
+    """Weights of mean 1, (channels,)."""
+    if weights and len(weights) != channels:
+        raise ValueError(f"task.latent_weights must be {channels} numbers, got {len(weights)}")
+    weights_C = torch.tensor(weights or (1.0,) * channels)
+    return weights_C / weights_C.mean()
