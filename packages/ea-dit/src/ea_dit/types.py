@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, fields
 
+import torch
 from torch import Tensor
 
 
@@ -53,3 +54,31 @@ class Conditioning:
             if field.name not in allowed and getattr(self, field.name) is not None:
                 takes = f"it takes {', '.join(allowed)}" if allowed else "it takes no conditions"
                 raise ValueError(f"the model has no input for {field.name}; {takes}")
+
+    def join_channels(
+        self, hidden_BCTHW: Tensor, *, in_channels: int, dtype: torch.dtype, control: bool = False
+    ) -> Tensor:
+        """Puts the latents that are given as channels after the noisy ones.
+
+        Args:
+            hidden_BCTHW: Noisy latents.
+            in_channels: What the model takes in all.
+            dtype: Of the result.
+            control: Whether the model takes control latents after the inpaint latents.
+
+        Returns:
+            (B, in_channels, T, H, W).
+
+        Raises:
+            ValueError: If the channels do not add up to what the model takes.
+        """
+        given = (hidden_BCTHW, self.inpaint_latents, self.control_latents if control else None)
+        parts = [part.to(dtype) for part in given if part is not None]
+        channels = [part.shape[1] for part in parts]
+        if sum(channels) != in_channels:
+            extra = "inpaint and control latents" if control else "inpaint latents"
+            raise ValueError(
+                f"the model takes {in_channels} input channels (noisy latents, then {extra}), "
+                f"got {' + '.join(map(str, channels))}"
+            )
+        return torch.cat(parts, dim=1)

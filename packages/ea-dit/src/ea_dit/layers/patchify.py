@@ -35,6 +35,24 @@ class PatchEmbed(nn.Module):
         return F.linear(patches, self.weight.flatten(1), self.bias)
 
 
+def token_grid(x_BCTHW: Tensor, patch_size: int, *, square: int = 1) -> tuple[int, int, int]:
+    """Returns the tokens along time, rows and columns.
+
+    Args:
+        x_BCTHW: What is cut into patches.
+        patch_size: P.
+        square: Rows and columns of tokens must be multiples of this.
+
+    Raises:
+        ValueError: If H or W is no multiple of P times `square`.
+    """
+    frames, height, width = x_BCTHW.shape[2:]
+    side = patch_size * square
+    if height % side or width % side:
+        raise ValueError(f"latent height and width must be multiples of {side}, got {height} x {width}")
+    return frames, height // patch_size, width // patch_size
+
+
 def unpatchify(
     tokens_BLK: Tensor, *, grid: tuple[int, int, int], patch_size: int, channel_last: bool = False
 ) -> Tensor:

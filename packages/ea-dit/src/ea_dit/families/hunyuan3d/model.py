@@ -12,7 +12,7 @@ from ea_dit.blocks.stack import BlockStack, Skips
 from ea_dit.families.hunyuan3d.block import EPS, MAX_FRAMES, BlockContext, Hunyuan3DBlock
 from ea_dit.families.hunyuan3d.conditions import SIZE_IDS, ConditionEmbed, Resampler, SiluMlp
 from ea_dit.families.hunyuan3d.config import PIXELS_PER_LATENT, Hunyuan3DConfig
-from ea_dit.layers.patchify import PatchEmbed, unpatchify
+from ea_dit.layers.patchify import PatchEmbed, token_grid, unpatchify
 from ea_dit.layers.rope import rope_2d
 from ea_dit.types import Conditioning
 from ea_kernels import ops
@@ -96,9 +96,11 @@ class Hunyuan3D(nn.Module):
         """
         conditioning = Conditioning() if conditioning is None else conditioning
         conditioning.require_only(*self._inputs())
-        x_BCTHW = self._with_condition_channels(hidden_BCTHW, conditioning)
         config, dtype = self.config, self.dtype
-        frames, rows, columns = grid = self._token_grid(x_BCTHW)
+        x_BCTHW = conditioning.join_channels(hidden_BCTHW, in_channels=config.in_channels, dtype=dtype)
+        frames, rows, columns = grid = token_grid(x_BCTHW, config.patch_size)
+        if frames > MAX_FRAMES:
+            raise ValueError(f"the model takes at most {MAX_FRAMES} latent frames, got {frames}")
 
         video_BLD = self.patch_embed(x_BCTHW).to(dtype)
         second_text_BNF = second_text_BNF.to(dtype)
@@ -124,27 +126,6 @@ class Hunyuan3D(nn.Module):
     def _inputs(self) -> tuple[str, ...]:
         names = ("inpaint_latents", "size_ids")
         return (*names, "clip_states", "clip_mask") if self.resampler is not None else names
-
-    def _with_condition_channels(self, hidden_BCTHW: Tensor, conditioning: Conditioning) -> Tensor:
-        given = (hidden_BCTHW, conditioning.inpaint_latents)
-        parts = [part.to(self.dtype) for part in given if part is not None]
-        x_BCTHW = parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
-        if x_BCTHW.shape[1] != self.config.in_channels:
-            channels = " + ".join(str(part.shape[1]) for part in parts)
-            raise ValueError(
-                f"the model takes {self.config.in_channels} input channels (noisy latents, then inpaint "
-                f"latents), got {channels}"
-            )
-        return x_BCTHW
-
-    def _token_grid(self, x_BCTHW: Tensor) -> tuple[int, int, int]:
-        frames, height, width = x_BCTHW.shape[2:]
-        patch = self.config.patch_size
-        if height % patch or width % patch:
-            raise ValueError(f"latent height and width must be multiples of {patch}, got {height} x {width}")
-        if frames > MAX_FRAMES:
-            raise ValueError(f"the model takes at most {MAX_FRAMES} latent frames, got {frames}")
-        return frames, height // patch, width // patch
 
     def _text_tokens(
         self,

@@ -12,7 +12,7 @@ from ea_dit.families.mmdit.block import BlockContext, MMDiTBlock
 from ea_dit.families.mmdit.config import MMDiTConfig
 from ea_dit.layers.adaln import JointAdaNorm, OutputHead
 from ea_dit.layers.embeddings import TextEmbed, TimestepEmbed
-from ea_dit.layers.patchify import PatchEmbed, unpatchify
+from ea_dit.layers.patchify import PatchEmbed, token_grid, unpatchify
 from ea_dit.layers.rope import rope_3d
 from ea_dit.layers.sincos import sincos_2d
 from ea_dit.types import Conditioning
@@ -96,9 +96,11 @@ class MMDiT(nn.Module):
         """
         conditioning = Conditioning() if conditioning is None else conditioning
         conditioning.require_only("inpaint_latents", "control_latents", "ref_latents", "clip_states")
-        x_BCTHW = self._with_condition_channels(hidden_BCTHW, conditioning)
-        grid = self._token_grid(x_BCTHW)
         config, dtype = self.config, self.dtype
+        x_BCTHW = conditioning.join_channels(
+            hidden_BCTHW, in_channels=config.in_channels, dtype=dtype, control=True
+        )
+        grid = token_grid(x_BCTHW, config.patch_size)
 
         # Under autocast the projections give low precision; the residual streams stay in the weights' dtype.
         video_BLD = self.patch_embed(x_BCTHW).to(dtype)
@@ -110,25 +112,6 @@ class MMDiT(nn.Module):
         video_BLD, _ = self.blocks((video_BLD, text_BMD), context, recompute=recompute)
         patches_BLK = self.head(video_BLD, condition_BC)
         return unpatchify(patches_BLK, grid=grid, patch_size=config.patch_size)
-
-    def _with_condition_channels(self, hidden_BCTHW: Tensor, conditioning: Conditioning) -> Tensor:
-        given = (hidden_BCTHW, conditioning.inpaint_latents, conditioning.control_latents)
-        parts = [part.to(self.dtype) for part in given if part is not None]
-        x_BCTHW = parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
-        if x_BCTHW.shape[1] != self.config.in_channels:
-            channels = " + ".join(str(part.shape[1]) for part in parts)
-            raise ValueError(
-                f"the model takes {self.config.in_channels} input channels (noisy latents, then inpaint and "
-                f"control latents), got {channels}"
-            )
-        return x_BCTHW
-
-    def _token_grid(self, x_BCTHW: Tensor) -> tuple[int, int, int]:
-        frames, height, width = x_BCTHW.shape[2:]
-        patch = self.config.patch_size
-        if height % patch or width % patch:
-            raise ValueError(f"latent height and width must be multiples of {patch}, got {height} x {width}")
-        return frames, height // patch, width // patch
 
     def _text_tokens(
         self,

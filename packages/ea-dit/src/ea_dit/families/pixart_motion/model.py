@@ -15,7 +15,7 @@ from ea_dit.families.pixart_motion.time_embed import TimeEmbed
 from ea_dit.layers.adaln import TableHead
 from ea_dit.layers.attention import padding_bias
 from ea_dit.layers.embeddings import CaptionEmbed, TimestepEmbed
-from ea_dit.layers.patchify import PatchEmbed, unpatchify
+from ea_dit.layers.patchify import PatchEmbed, token_grid, unpatchify
 from ea_dit.layers.sincos import sincos_2d
 from ea_dit.types import Conditioning
 
@@ -84,9 +84,9 @@ class PixArtMotion(nn.Module):
         conditioning = Conditioning() if conditioning is None else conditioning
         self._check_conditions(second_text_BNE, conditioning)
         self._check_shapes(text_BME, text_mask_BM, conditioning)
-        x_BCTHW = self._with_condition_channels(hidden_BCTHW, conditioning)
-        grid = self._token_grid(x_BCTHW)
         config, dtype = self.config, self.dtype
+        x_BCTHW = conditioning.join_channels(hidden_BCTHW, in_channels=config.in_channels, dtype=dtype)
+        grid = self._token_grid(x_BCTHW)
 
         # Under autocast the projections give low precision; the residual stream stays in the weights' dtype.
         x_BLD = (self.patch_embed(x_BCTHW) + self._positions(grid, x_BCTHW.device)).to(dtype)
@@ -128,30 +128,16 @@ class PixArtMotion(nn.Module):
             if tensor is not None and tuple(tensor.shape) != tuple(shape):
                 raise ValueError(f"{name} must have shape {list(shape)}, got {list(tensor.shape)}")
 
-    def _with_condition_channels(self, hidden_BCTHW: Tensor, conditioning: Conditioning) -> Tensor:
-        given = (hidden_BCTHW, conditioning.inpaint_latents)
-        parts = [part.to(self.dtype) for part in given if part is not None]
-        channels = [part.shape[1] for part in parts]
-        if sum(channels) != self.config.in_channels:
-            got = " + ".join(map(str, channels))
-            raise ValueError(
-                f"the model takes {self.config.in_channels} input channels (noisy latents, then inpaint "
-                f"latents), got {got}"
-            )
-        return torch.cat(parts, dim=1)
-
     def _token_grid(self, x_BCTHW: Tensor) -> tuple[int, int, int]:
         """Checks the size against patches and every kind of motion module."""
-        frames, height, width = x_BCTHW.shape[2:]
         config = self.config
-        side = config.patch_size * max((kind.grid for kind in config.motion), default=1)
-        if height % side or width % side:
-            raise ValueError(f"latent height and width must be multiples of {side}, got {height} x {width}")
+        square = max((kind.grid for kind in config.motion), default=1)
+        grid = token_grid(x_BCTHW, config.patch_size, square=square)
         longest = min((kind.max_frames for kind in config.motion), default=1)
-        if frames > longest:
+        if grid[0] > longest:
             what = f"at most {longest} latent frames" if config.motion else "one frame: it is an image model"
-            raise ValueError(f"the model takes {what}, got {frames}")
-        return frames, height // config.patch_size, width // config.patch_size
+            raise ValueError(f"the model takes {what}, got {grid[0]}")
+        return grid
 
     def _positions(self, grid: tuple[int, int, int], device: torch.device) -> Tensor:
         table = sincos_2d(self.config.width, grid[1:], extent=self.config.position_extent, device=device)
