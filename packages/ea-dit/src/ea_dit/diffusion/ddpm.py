@@ -16,6 +16,7 @@ from typing import Any, Literal, Self, get_args
 import torch
 from torch import Tensor
 
+from ea_dit.config_values import WRITER_KEYS
 from ea_dit.diffusion.prediction import Level, PredictionType, clean_of, mix, target_of, wide
 
 Spacing = Literal["leading", "trailing", "linspace"]
@@ -33,17 +34,14 @@ CLASS_NAMES = (
 )
 
 # Keys of released files that decide nothing here: bookkeeping, or options of options that are off.
-INERT_KEYS = frozenset(
-    {
-        "_diffusers_version",
-        "dynamic_thresholding_ratio",
-        "flow_shift",
-        "sample_max_value",
-        "shift_terminal",
-        "time_shift_type",
-        "variance_type",
-    }
-)
+INERT_KEYS = WRITER_KEYS | {
+    "dynamic_thresholding_ratio",
+    "flow_shift",
+    "sample_max_value",
+    "shift_terminal",
+    "time_shift_type",
+    "variance_type",
+}
 
 # Keys that would change the result, with the values that are implemented.
 FIXED_KEYS: dict[str, tuple[Any, ...]] = {

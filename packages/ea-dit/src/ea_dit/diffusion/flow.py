@@ -12,21 +12,18 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
+from ea_dit.config_values import WRITER_KEYS
 from ea_dit.diffusion.loop import Draw, Memory, kept_steps
 
 CLASS_NAME = "FlowMatchEulerDiscreteScheduler"
 
-# Keys that decide nothing here: names and versions, and what callers compute mu from.
-INERT_KEYS = frozenset(
-    {
-        "_class_name",
-        "_diffusers_version",
-        "base_image_seq_len",
-        "base_shift",
-        "max_image_seq_len",
-        "max_shift",
-    }
-)
+# Keys that decide nothing here, and what callers compute mu from.
+INERT_KEYS = WRITER_KEYS | {
+    "base_image_seq_len",
+    "base_shift",
+    "max_image_seq_len",
+    "max_shift",
+}
 # The only values that released files have for them.
 _FIXED: Mapping[str, Any] = {
     "invert_sigmas": False,

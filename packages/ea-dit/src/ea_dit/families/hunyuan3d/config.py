@@ -5,34 +5,29 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Self
 
+from ea_dit.config_values import (
+    BOOKKEEPING_KEYS,
+    refuse_unknown,
+    require_fixed,
+    require_given,
+    require_whole,
+)
 from ea_vae.geometry import LatentGeometry
 
 CLASS_NAME = "HunyuanTransformer3DModel"
 
-# Keys of released files that decide nothing here: names and versions, the EMA's state, the size of a position
-# table that this model does not have, and settings of block types other than "basic".
-INERT_KEYS = frozenset(
-    {
-        "_class_name",
-        "_diffusers_version",
-        "_name_or_path",
-        "add_ref_latent_in_control_model",
-        "decay",
-        "inv_gamma",
-        "min_decay",
-        "motion_module_kwargs",
-        "motion_module_kwargs_even",
-        "motion_module_kwargs_odd",
-        "motion_module_type",
-        "optimization_step",
-        "position_of_clip_embedding",
-        "power",
-        "sample_size",
-        "transformer_type",
-        "update_after_step",
-        "use_ema_warmup",
-    }
-)
+# Keys of released files that decide nothing here: bookkeeping, the size of a position table that this model
+# does not have, and settings of block types other than "basic".
+INERT_KEYS = BOOKKEEPING_KEYS | {
+    "add_ref_latent_in_control_model",
+    "motion_module_kwargs",
+    "motion_module_kwargs_even",
+    "motion_module_kwargs_odd",
+    "motion_module_type",
+    "position_of_clip_embedding",
+    "sample_size",
+    "transformer_type",
+}
 # The only values that released files have for them.
 _FIXED = {
     "activation_fn": "gelu-approximate",
@@ -112,10 +107,7 @@ class Hunyuan3DConfig:
 
     def __post_init__(self) -> None:
         """Refuses what this implementation does not compute."""
-        for name in _WHOLE_NUMBERS:
-            value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
+        require_whole(self, _WHOLE_NUMBERS)
         if not isinstance(self.mlp_ratio, int | float) or self.mlp_ratio <= 0:
             raise ValueError(f"mlp_ratio must be a number above 0, got {self.mlp_ratio!r}")
         _require_multiple("num_layers", self.num_layers, 2)
@@ -175,14 +167,9 @@ class Hunyuan3DConfig:
             ValueError: For an unknown key or a value that is not supported, naming the key.
         """
         names = {field.name for field in fields(cls)}
-        if unknown := sorted(set(values) - names - INERT_KEYS - set(_FIXED) - {"hidden_size"}):
-            raise ValueError(f"unknown key {unknown[0]!r}; known: {', '.join(sorted(names))}")
-        for name in _REQUIRED:
-            if values.get(name) is None:
-                raise ValueError(f"{name} is missing in the transformer config")
-        for name, allowed in _FIXED.items():
-            if values.get(name, allowed) != allowed:
-                raise ValueError(f"{name} must be {allowed!r}, got {values[name]!r}")
+        refuse_unknown(values, names, INERT_KEYS | {*_FIXED, "hidden_size"})
+        require_given(values, _REQUIRED)
+        require_fixed(values, _FIXED)
         given = {name: value for name, value in values.items() if name in names}
         plain = cls(**given | {"enable_clip_in_inpaint": False})
         reads_image = bool(plain.condition_channels) and given.get("enable_clip_in_inpaint", True)

@@ -4,23 +4,13 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Self
 
+from ea_dit.config_values import BOOKKEEPING_KEYS, refuse_unknown, require_given, require_whole
+
 CLASS_NAME = "EasyAnimateTransformer3DModel"
-# Keys that decide nothing: names and versions, and the state of the averaged weights.
-INERT_KEYS = frozenset(
-    {
-        "_class_name",
-        "_diffusers_version",
-        "_name_or_path",
-        "decay",
-        "inv_gamma",
-        "min_decay",
-        "optimization_step",
-        "power",
-        "swa_layers",
-        "update_after_step",
-        "use_ema_warmup",
-    }
-)
+# Keys that decide nothing.
+INERT_KEYS = BOOKKEEPING_KEYS | {
+    "swa_layers",
+}
 _WHOLE_NUMBERS = (
     "num_layers",
     "num_attention_heads",
@@ -109,10 +99,7 @@ class MMDiTConfig:
         _require("timestep_activation_fn", self.timestep_activation_fn, "silu")
         _require("time_position_encoding_type", self.time_position_encoding_type, "3d_rope")
         _require("dropout", self.dropout, 0)
-        for name in _WHOLE_NUMBERS:
-            value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
+        require_whole(self, _WHOLE_NUMBERS)
         if self.attention_head_dim % 16:
             raise ValueError(
                 f"attention_head_dim must be a positive multiple of 16, got {self.attention_head_dim}"
@@ -154,12 +141,9 @@ class MMDiTConfig:
         """
         if values.get("swa_layers") is not None:
             raise ValueError("swa_layers must be null: sliding-window attention is not supported")
-        for name in ("num_layers", "num_attention_heads", "in_channels", "text_embed_dim"):
-            if values.get(name) is None:
-                raise ValueError(f"{name} is missing in the transformer config")
+        require_given(values, ("num_layers", "num_attention_heads", "in_channels", "text_embed_dim"))
         known = {field.name for field in fields(cls)}
-        if unknown := sorted(set(values) - known - INERT_KEYS):
-            raise ValueError(f"unknown key {unknown[0]!r}; known: {', '.join(sorted(known))}")
+        refuse_unknown(values, known, INERT_KEYS)
         # Files from before a key existed: V5, which has neither the norm nor the text mask.
         normed = bool(values.get("add_norm_text_encoder", False))
         given: dict[str, Any] = {"add_norm_text_encoder": normed, "enable_text_attention_mask": normed}

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, Self
 
+from ea_dit.config_values import require_whole
 from ea_dit.families.pixart_motion.released import from_released, to_released
 
 AttentionScope = Literal["temporal", "global"]
@@ -176,11 +177,3 @@ class PixArtMotionConfig:
         Fields that the original would infer otherwise are written under their own names.
         """
         return to_released(asdict(self))
-
-
-def require_whole(config: object, names: tuple[str, ...]) -> None:
-    """Refuses fields that are no whole numbers of at least 1."""
-    for name in names:
-        value = getattr(config, name)
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")

@@ -3,34 +3,24 @@
 from collections.abc import Mapping
 from typing import Any
 
+from ea_dit.config_values import BOOKKEEPING_KEYS, refuse_unknown, require_fixed, require_given
+
 IMAGE_CLASS = "Transformer2DModel"
 VIDEO_CLASS = "Transformer3DModel"
 DIFFUSERS_IMAGE_CLASS = "PixArtTransformer2DModel"
 CLASS_NAMES = (VIDEO_CLASS, IMAGE_CLASS, DIFFUSERS_IMAGE_CLASS)
 
-# Keys that decide nothing here: names and versions, the EMA's state, settings of layers that this network
-# does not have, and how to compute the same numbers.
-INERT_KEYS = frozenset(
-    {
-        "_class_name",
-        "_diffusers_version",
-        "_name_or_path",
-        "casual_3d_upsampler_index",
-        "decay",
-        "enable_clip_in_inpaint",
-        "inv_gamma",
-        "min_decay",
-        "norm_num_groups",
-        "num_embeds_ada_norm",
-        "optimization_step",
-        "power",
-        "time_patch_size",
-        "transformer_type",
-        "upcast_attention",
-        "update_after_step",
-        "use_ema_warmup",
-    }
-)
+# Keys that decide nothing here: bookkeeping, settings of layers that this network does not have, and how to
+# compute the same numbers.
+INERT_KEYS = BOOKKEEPING_KEYS | {
+    "casual_3d_upsampler_index",
+    "enable_clip_in_inpaint",
+    "norm_num_groups",
+    "num_embeds_ada_norm",
+    "time_patch_size",
+    "transformer_type",
+    "upcast_attention",
+}
 # The only values that released files have for them.
 _FIXED: Mapping[str, Any] = {
     "activation_fn": "gelu-approximate",
@@ -117,12 +107,9 @@ def from_released(values: Mapping[str, Any]) -> dict[str, Any]:
         ValueError: For an unknown key or a value that is not supported, naming the key.
     """
     known = {*_SAME, *_INFERRED, *_TRANSLATED, *_FIXED}
-    if unknown := sorted(set(values) - known - INERT_KEYS):
-        raise ValueError(f"unknown key {unknown[0]!r}; known: {', '.join(sorted(known))}")
-    for name in _REQUIRED:
-        if values.get(name) is None:
-            raise ValueError(f"{name} is missing in the transformer config")
-    _require_fixed(values, _FIXED)
+    refuse_unknown(values, known, INERT_KEYS)
+    require_given(values, _REQUIRED)
+    require_fixed(values, _FIXED)
     fields = {name: values[name] for name in _SAME if name in values}
     width = values["num_attention_heads"] * values["attention_head_dim"]
     if values.get("cross_attention_dim", width) != width:
@@ -187,9 +174,8 @@ def _motion_kinds(values: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def _motion_kind(values: Mapping[str, Any], *, in_squares: bool) -> dict[str, Any]:
     known = {*_MOTION_SAME, *_MOTION_OTHER, *_MOTION_FIXED}
-    if unknown := sorted(set(values) - known - _MOTION_INERT):
-        raise ValueError(f"unknown key {unknown[0]!r}; known: {', '.join(sorted(known))}")
-    _require_fixed(values, _MOTION_FIXED)
+    refuse_unknown(values, known, _MOTION_INERT)
+    require_fixed(values, _MOTION_FIXED)
     kind = {ours: values[name] for name, ours in _MOTION_SAME.items() if name in values}
     types = values.get("attention_block_types", ("Temporal_Self", "Temporal_Self"))
     if wrong := [name for name in types if name not in _SCOPES]:
@@ -221,9 +207,3 @@ def _released_motion(kinds: tuple[Mapping[str, Any], ...]) -> dict[str, Any]:
             "temporal_position_encoding": True,
         }
     return values
-
-
-def _require_fixed(values: Mapping[str, Any], fixed: Mapping[str, Any]) -> None:
-    for name, allowed in fixed.items():
-        if values.get(name, allowed) != allowed:
-            raise ValueError(f"{name} must be {allowed!r}, got {values[name]!r}")

@@ -8,11 +8,13 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, Self
 
+from ea_dit.config_values import require_given
+
 STDIT = "STDiT"
 STDIT2 = "STDiT2"
 CLASS_NAMES = (STDIT, STDIT2)
 
-# What is written beside the network: names, versions, and how to compute the same numbers.
+# What is written beside the network, by transformers: names, versions, and how to compute the same numbers.
 _BOOKKEEPING = frozenset(
     {
         "_class_name",
@@ -161,9 +163,7 @@ class STDiTConfig:
         if unknown:
             allowed = ", ".join(sorted(known))
             raise ValueError(f"unknown key {unknown[0]!r} for {architecture}; known: {allowed}")
-        for name in ("hidden_size", "depth", "num_heads"):
-            if values.get(name) is None:
-                raise ValueError(f"{name} is missing in the transformer config")
+        require_given(values, ("hidden_size", "depth", "num_heads"))
         given: dict[str, Any] = {name: value for name, value in values.items() if name in known}
         given["architecture"] = architecture
         return cls(**given)
