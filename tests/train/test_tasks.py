@@ -1,6 +1,7 @@
 """The tasks of the default recipes: batches, losses, what they export."""
 
 import dataclasses
+import math
 import random
 import types
 
@@ -249,6 +250,28 @@ def test_latent_channels_count_by_their_weights(denoiser):
             dataclasses.replace(config, latent_weights=wrong)
     with pytest.raises(ValueError, match=r"task\.wordings must be at least 1"):
         dataclasses.replace(config, wordings=0)
+
+
+def test_emphasised_words_are_drawn_more_often(denoiser):
+    parts = (denoiser.transformer, denoiser.text_encoder, denoiser.caches, denoiser.captions)
+    clips = range(len(denoiser.caches[0]) - denoiser.config.validation_clips)
+    words = {clip: denoiser.captions.caption(clip, variant=0, language="en").split() for clip in clips}
+    word = next(word for word in words[0] if sum(word in text for text in words.values()) < len(clips))
+    config = dataclasses.replace(
+        denoiser.config, emphasis=((word.upper(), 50.0),), latent_lengths=((0, 1.0),)
+    )
+    drawn = []
+    task = type(denoiser)(*parts, config)
+    task._gather = lambda cache, rows, rng, length: drawn.extend(rows)
+    for step in range(20):
+        task.batch(0, step, 8)
+    assert set(drawn) <= set(clips)
+    assert sum(word in words[row] for row in drawn) > 0.9 * len(drawn)
+    with pytest.raises(ValueError, match=r"task\.emphasis: no caption has 'hedgehog'"):
+        type(denoiser)(*parts, dataclasses.replace(config, emphasis=(("hedgehog", 2.0),)))
+    for wrong in (("star", 0.0), ("star", math.inf), (" ", 2.0), ("star",)):
+        with pytest.raises(ValueError, match=r"task\.emphasis must list \(word, times above 0\)"):
+            dataclasses.replace(config, emphasis=(wrong,))
 
 
 def test_a_single_frame_is_never_given_as_its_own_condition(denoiser):

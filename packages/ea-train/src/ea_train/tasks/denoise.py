@@ -1,7 +1,10 @@
 """Train the denoiser: text, image-conditioned and masked clips in one batch, flow matching."""
 
 import random
+import re
 from dataclasses import dataclass, field
+from itertools import accumulate
+from math import inf, prod
 from pathlib import Path
 
 import torch
@@ -30,6 +33,8 @@ class DenoiseConfig:
         wordings: Captions of each clip in each language that training draws from.
         latent_weights: What an error in each latent channel counts, relative to the others; empty counts all
             alike. Latents of unit variance are loud in channels that a decoder hardly listens to.
+        emphasis: (word, times): clips whose English caption has the word are drawn that many times as often
+            as others, for what is learned last. Several words of one caption multiply.
         condition_dropout: Share of conditioned clips that are trained as text to video all the same.
         latent_lengths: (latent frames, weight) to draw from, one length per batch; shorter clips are the
             beginnings of cached ones, which a causal autoencoder encodes the same way. 0 stands for the whole
@@ -43,6 +48,7 @@ class DenoiseConfig:
     prompt_dropout: float = 0.1
     wordings: int = 6
     latent_weights: tuple[float, ...] = ()
+    emphasis: tuple[tuple[str, float], ...] = ()
     condition_dropout: float = 0.3
     latent_lengths: tuple[tuple[float, ...], ...] = ((0, 0.75), (1, 0.25))
     validation_clips: int = 256
@@ -59,6 +65,8 @@ class DenoiseConfig:
             raise ValueError(
                 f"task.latent_weights must be numbers from 0, not all of them 0, got {self.latent_weights}"
             )
+        if any(len(pair) != 2 or not pair[0].strip() or not 0 < pair[1] < inf for pair in self.emphasis):
+            raise ValueError(f"task.emphasis must list (word, times above 0), got {self.emphasis}")
 
 
 class DenoiseTask:
@@ -100,6 +108,8 @@ class DenoiseTask:
         self._prompts = PromptTable(
             self.text_encoder, captions, clips=max(map(len, caches)), wordings=config.wordings
         )
+        longest = max(map(len, caches)) - config.validation_clips
+        self._shares = _running_shares(captions, config.emphasis, clips=longest)
 
     def batch(self, seed: int, step: int, size: int) -> Batch:
         """Latents, conditions and prompt bytes of randomly drawn clips."""
@@ -109,7 +119,8 @@ class DenoiseTask:
         length = int(rng.choices([pair[0] for pair in lengths], weights=[pair[1] for pair in lengths])[0])
         length = length or cache.latents.shape[2]
         count = size * max(self._tokens(cache, cache.latents.shape[2]) // self._tokens(cache, length), 1)
-        rows = [rng.randrange(len(cache) - self.config.validation_clips) for _ in range(count)]
+        clips = range(len(cache) - self.config.validation_clips)
+        rows = rng.choices(clips, cum_weights=self._shares[: len(clips)], k=count)
         return self._gather(cache, rows, rng, length=length)
 
     def _tokens(self, cache: LatentCache, length: int) -> int:
@@ -177,3 +188,27 @@ def _relative(weights: tuple[float, ...], channels: int) -> Tensor:
         raise ValueError(f"task.latent_weights must be {channels} numbers, got {len(weights)}")
     weights_C = torch.tensor(weights or (1.0,) * channels)
     return weights_C / weights_C.mean()
+
+
+def _running_shares(
+    captions: ClipSource, emphasis: tuple[tuple[str, float], ...], *, clips: int
+) -> list[float]:
+    """How often clips 0 ... N - 1 are drawn, each added to those before it.
+
+    Raises:
+        ValueError: A word of `emphasis` is in no caption.
+    """
+    times = {re.compile(rf"\b{re.escape(word)}\b", re.IGNORECASE): factor for word, factor in emphasis}
+    unseen = set(times)
+
+    def share(clip: int) -> float:
+        text = captions.caption(clip, variant=0, language="en") if times else ""
+        found = [word for word in times if word.search(text)]
+        unseen.difference_update(found)
+        return prod(times[word] for word in found)
+
+    shares = list(accumulate(map(share, range(clips))))
+    if unseen:
+        missing = [word for (word, _), pattern in zip(emphasis, times, strict=True) if pattern in unseen]
+        raise ValueError(f"task.emphasis: no caption has {', '.join(map(repr, missing))}")
+    return shares
