@@ -140,7 +140,7 @@ def test_the_initial_noise_is_the_first_draw(pipeline):
     [
         ({"height": 40}, "height must be a multiple of 16, got 40"),
         ({"prompt": "x" * 65}, "prompt is 65 bytes"),
-        ({"ref_image": torch.rand(3, 8, 8)}, "ref_image cannot be used: the loaded model supports"),
+        ({"ref_image": torch.rand(3, 8, 8)}, "ref_image cannot be used: this model supports"),
     ],
 )
 def test_wrong_requests_are_refused(pipeline, change, message):

@@ -218,9 +218,9 @@ def test_a_sampler_can_be_chosen(pipeline, family, sampler):
 @pytest.mark.parametrize(
     ("family", "change", "message"),
     [
-        ("v1-t2v", {"width": 48}, "width must be a multiple of 32 for the loaded model, got 48"),
-        ("v1-t2v", {"image": VIDEO[:, 0]}, "image cannot be used: the loaded model supports text_to_image"),
-        ("v1-image", {}, "num_frames 5 cannot be used: the loaded model supports text_to_image"),
+        ("v1-t2v", {"width": 48}, "width must be a multiple of 32 for this model, got 48"),
+        ("v1-t2v", {"image": VIDEO[:, 0]}, "image cannot be used: this model supports text_to_image"),
+        ("v1-image", {}, "num_frames 5 cannot be used: this model supports text_to_image"),
         ("v1-t2v", {"sampler": "Flow"}, "sampler must be one of Euler, .* for a DDPM schedule, got 'Flow'"),
         ("open-sora-1.0", {"video": VIDEO, "mask": HALF}, "mask must keep or redo whole frames"),
         (

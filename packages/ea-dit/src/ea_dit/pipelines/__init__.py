@@ -2,6 +2,7 @@
 
 from ea_dit.diffusion.loop import Cancelled
 from ea_dit.pipelines.components import Components, load_components
+from ea_dit.pipelines.outline import Outline, read_outline
 from ea_dit.pipelines.pipeline import GenerationPipeline, GenerationResult, load_pipeline
 from ea_dit.pipelines.request import GenerationRequest
 from ea_dit.pipelines.stages import PromptStates, seeded_noise
@@ -12,8 +13,10 @@ __all__ = [
     "GenerationPipeline",
     "GenerationRequest",
     "GenerationResult",
+    "Outline",
     "PromptStates",
     "load_components",
     "load_pipeline",
+    "read_outline",
     "seeded_noise",
 ]

@@ -9,18 +9,17 @@ from typing import Any, Protocol, Self
 import torch
 from torch import Tensor
 
-from ea_dit.diffusion import Schedule, schedule_from_dict
-from ea_dit.diffusion.iddpm import Iddpm
-from ea_dit.pipelines.encoders import check_text_encoders, load_text_encoder
-from ea_dit.pipelines.layout import IMAGE_ENCODER, Layout, find_layout, find_motion_module
+from ea_dit.diffusion import Schedule
+from ea_dit.pipelines.checks import check_process
+from ea_dit.pipelines.encoders import load_text_encoder
 from ea_dit.pipelines.networks import networks_of
+from ea_dit.pipelines.outline import read_outline
 from ea_dit.pipelines.variants import Traits, traits_of
-from ea_dit.registry import Transformer, load_transformer, read_transformer_config
+from ea_dit.registry import Transformer, load_transformer
 from ea_dit.text.base import TextEncoder
 from ea_dit.text.clip_image import ImageStates, load_clip_image
 from ea_kernels.runtime.device import resolve_device, resolve_dtype
 from ea_kernels.runtime.placement import POLICIES, Placement, plan, resolve_mode
-from ea_kernels.runtime.weights import read_json
 from ea_vae import VideoAutoencoder, load_vae
 
 
@@ -61,9 +60,7 @@ class Components:
                 "latent channels of the transformer must be latent_channels of the vae, "
                 f"got {ours} and {theirs}"
             )
-        if isinstance(self.process, Iddpm) != isinstance(self.traits.schedule, Iddpm):
-            wanted, got = type(self.traits.schedule).__name__, type(self.process).__name__
-            raise ValueError(f"the scheduler must be {wanted} for this transformer, got {got}")
+        check_process(self.process, self.traits)
 
     @cached_property
     def traits(self) -> Traits:
@@ -132,28 +129,22 @@ def load_components(
     Raises:
         ValueError: If a part is missing or not understood, or parts do not fit.
     """
-    layout = find_layout(directory)
+    outline = read_outline(directory, motion_module=motion_module)
+    layout, traits = outline.layout, outline.traits
     target = resolve_device(device)
     number = resolve_dtype(dtype, target)
     stays = memory != "auto" and POLICIES[resolve_mode(memory)].resident
     place = target if stays else torch.device("cpu")
-    motion = None if motion_module is None else Path(motion_module)
-    traits = _read_traits(layout, motion)
-    if not traits.moves and motion is None:
-        # An image model: with motion modules beside it, it is V1.
-        motion = find_motion_module(layout.directory)
-        traits = _read_traits(layout, motion)
-    # What is small is checked first: nobody should wait for gigabytes to learn of a missing file.
-    check_text_encoders(layout, traits.text)
-    if traits.image_states is not None and layout.image_encoder is None:
-        raise ValueError(f"{layout.directory}: the transformer reads {IMAGE_ENCODER}, which is missing")
-    schedule = None if layout.scheduler is None else _read_schedule(layout.scheduler)
     vae = load_vae(layout.vae, dtype=number, device=place)
     image_encoder = None
     if traits.image_states is not None and layout.image_encoder is not None:
         image_encoder = load_clip_image(layout.image_encoder, dtype=number, device=place)
     transformer = load_transformer(
-        layout.transformer, dtype=number, device=place, motion_module=motion, weights=transformer_weights
+        layout.transformer,
+        dtype=number,
+        device=place,
+        motion_module=outline.motion_module,
+        weights=transformer_weights,
     )
     try:
         return Components(
@@ -161,25 +152,9 @@ def load_components(
             vae=vae,
             text_encoder=load_text_encoder(layout, traits.text, dtype=number, device=place),
             image_encoder=image_encoder,
-            schedule=schedule,
+            schedule=outline.schedule,
         ).placed(memory, target)
     except ValueError as error:
         # Messages about files begin with the file; those about parts do not know the directory.
         text = str(error)
         raise ValueError(text if str(layout.directory) in text else f"{layout.directory}: {text}") from None
-
-
-def _read_traits(layout: Layout, motion_module: Path | None) -> Traits:
-    config = read_transformer_config(layout.transformer, motion_module=motion_module)
-    try:
-        return traits_of(config)
-    except ValueError as error:
-        raise ValueError(f"{layout.transformer}: {error}") from None
-
-
-def _read_schedule(file: Path) -> Schedule:
-    try:
-        return schedule_from_dict(read_json(file))
-    except ValueError as error:
-        text = str(error)
-        raise ValueError(text if text.startswith(str(file)) else f"{file}: {text}") from None

@@ -174,3 +174,10 @@ def reference_channels(ref_latents_BC1hw: Tensor, num_latent_frames: int) -> Ten
 def camera_channels(rays_BCTHW: Tensor, size: tuple[int, int, int]) -> Tensor:
     """Camera channels of a control model: the ray map at latent size, scaled."""
     return resize_to_latents(rays_BCTHW, size) * CAMERA_SCALE
+
+
+def to_boolean(mask: Tensor) -> Tensor:
+    """A mask as booleans on the CPU, True = generate."""
+    if mask.dtype == torch.bool:
+        return mask.cpu()
+    return mask.cpu() >= (128 if mask.dtype == torch.uint8 else 0.5)

@@ -9,8 +9,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ea_dit.diffusion import Guidance, Sampler, default_sampler, denoise_steps, sampler_for, takes_variance
+from ea_dit.diffusion import Guidance, Sampler, denoise_steps, takes_variance
 from ea_dit.diffusion.loop import Cancelled
+from ea_dit.pipelines.checks import check_request, requested_sampler
 from ea_dit.pipelines.components import Components, load_components
 from ea_dit.pipelines.inputs import Inputs, make_inputs
 from ea_dit.pipelines.predictor import predictor_at
@@ -116,12 +117,12 @@ class GenerationPipeline:
             Cancelled: If `should_stop` said so.
         """
         request.validate()
-        self._check(request)
+        parts = self.components
+        check_request(request, parts.traits, parts.process)
         run = _Run(on_progress, should_stop)
         start = time.perf_counter()
-        parts = self.components
         noise = seeded_noise(request.seed) if noise is None else noise
-        sampler = self._sampler(request)
+        sampler = requested_sampler(request, parts.process)
         guidance = self._guidance(request, sampler)
 
         with run.stage("text"):
@@ -159,12 +160,6 @@ class GenerationPipeline:
             frames, latents, request, {**run.timings, "total": time.perf_counter() - start}
         )
 
-    def _sampler(self, request: GenerationRequest) -> Sampler:
-        process = self.components.process
-        return sampler_for(
-            process, request.sampler or default_sampler(process), request.num_steps, request.strength
-        )
-
     def _guidance(self, request: GenerationRequest, sampler: Sampler) -> Guidance:
         guided = self.components.traits.guided_channels if takes_variance(sampler) else None
         return Guidance(scale=request.guidance_scale, rescale=request.guidance_rescale, cfg_channel=guided)
@@ -185,21 +180,6 @@ class GenerationPipeline:
         latents = sampler.start(drawn, start_video(request, parts))
         inputs = make_inputs(request, parts, shape, noise)
         return inputs.start(latents), inputs
-
-    def _check(self, request: GenerationRequest) -> None:
-        """Refuses what this model cannot do."""
-        if request.mode not in self.supports:
-            given = ", ".join(request.tensor_names()) or f"num_frames {request.num_frames}"
-            raise ValueError(
-                f"{given} cannot be used: the loaded model supports {', '.join(sorted(self.supports))}"
-            )
-        multiple = self.components.traits.size_multiple
-        for name in ("height", "width"):
-            if getattr(request, name) % multiple:
-                raise ValueError(
-                    f"{name} must be a multiple of {multiple} for the loaded model, "
-                    f"got {getattr(request, name)}"
-                )
 
 
 def load_pipeline(

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ea_dit.diffusion import Draw, draws
 from ea_dit.pipelines.components import Components
-from ea_dit.pipelines.conditions import encode_video
+from ea_dit.pipelines.conditions import encode_video, to_boolean
 from ea_dit.pipelines.request import GenerationRequest
 from ea_dit.text.base import TextStates, concatenate
 from ea_vae import latents_to_frames
@@ -149,10 +149,3 @@ def decode(parts: Components, latents_BCthw: Tensor, num_frames: int) -> Tensor:
 def to_float(pixels: Tensor) -> Tensor:
     """Pixels as float32 in 0 ... 1 on the CPU."""
     return pixels.cpu().float() / 255 if pixels.dtype == torch.uint8 else pixels.cpu().float()
-
-
-def to_boolean(mask: Tensor) -> Tensor:
-    """A mask as booleans on the CPU, True = generate."""
-    if mask.dtype == torch.bool:
-        return mask.cpu()
-    return mask.cpu() >= (128 if mask.dtype == torch.uint8 else 0.5)
