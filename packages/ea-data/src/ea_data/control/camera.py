@@ -17,6 +17,8 @@ from typing import Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from ea_data.control.files import read_text
+
 __all__ = [
     "POSES_PER_SECOND",
     "SOURCE_SIZE",
@@ -32,7 +34,6 @@ SOURCE_SIZE: Final = (1280, 720)
 """Width and height of the footage that normalised focal lengths are taken to belong to."""
 
 _LAYOUT: Final = "19 numbers: time fx fy cx cy 0 0, then 3 rows of 4 of the world-to-camera matrix"
-_MAX_BYTES: Final = 1_000_000
 _MAX_VALUE: Final = 1e6
 _FOCAL: Final = (0.01, 100.0)
 _TOLERANCE: Final = 0.01
@@ -112,18 +113,7 @@ def read_camera(path: str | Path) -> CameraPath:
     Raises:
         ValueError: It cannot be read, has no poses, or has a wrong row; one line with the file and the row.
     """
-    path = Path(path)
-    try:
-        if path.stat().st_size > _MAX_BYTES:
-            raise ValueError(f"{path} is too large; allowed: at most {_MAX_BYTES} bytes")
-        text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise ValueError(f"{path} does not exist") from None
-    except OSError as error:
-        raise ValueError(f"{path} cannot be read: {error.strerror or error}") from None
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is no text: not UTF-8 at byte {error.start}") from None
-    return camera_from_text(text, str(path))
+    return camera_from_text(read_text(path), str(path))
 
 
 def camera_from_text(text: str, name: str) -> CameraPath:
