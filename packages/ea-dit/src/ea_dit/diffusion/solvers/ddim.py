@@ -3,17 +3,17 @@
 import math
 from dataclasses import dataclass, field
 
-import torch
 from torch import Tensor
 
 from ea_dit.diffusion.ddpm import DdpmSchedule
 from ea_dit.diffusion.loop import Draw, Memory, drawn, kept_steps
 from ea_dit.diffusion.prediction import Level, mix, noise_of, wide
-from ea_dit.diffusion.solvers.grid import CLEAN, NoiseGrid, ddpm_level, spaced_timesteps
+from ea_dit.diffusion.solvers.base import GridSampler
+from ea_dit.diffusion.solvers.grid import CLEAN, ddpm_level, spaced_timesteps, whole_grid
 
 
 @dataclass(frozen=True)
-class DdimSampler:
+class DdimSampler(GridSampler):
     """Deterministic steps of first order; with eta above 0, a share of ancestral noise.
 
     As released, a step from t goes to t - N // n, which is not always the next timestep of the table: with
@@ -30,7 +30,6 @@ class DdimSampler:
     num_steps: int
     strength: float = 1.0
     eta: float = 0.0
-    grid: NoiseGrid = field(init=False, repr=False, compare=False)
     next_levels: tuple[Level, ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -40,10 +39,8 @@ class DdimSampler:
         schedule, kept = self.schedule, kept_steps(self.num_steps, self.strength)
         falling = [round(t) for t in spaced_timesteps(schedule, self.num_steps, "leading")]
         alpha_bars = schedule.alphas_cumprod.tolist()
-        levels = (*(ddpm_level(alpha_bars[t]) for t in falling), CLEAN)
-        clip = schedule.clip_sample_range if schedule.clip_sample else None
-        grid = NoiseGrid(torch.tensor(falling), levels, schedule.prediction_type, clip).last(kept)
-        object.__setattr__(self, "grid", grid)
+        grid = whole_grid(schedule, falling, alpha_bars, clipped=schedule.clip_sample)
+        object.__setattr__(self, "grid", grid.last(kept))
         width = schedule.num_train_timesteps // self.num_steps
         end = CLEAN if schedule.set_alpha_to_one in (True, None) else ddpm_level(alpha_bars[0])
         object.__setattr__(
@@ -51,20 +48,6 @@ class DdimSampler:
             "next_levels",
             tuple(ddpm_level(alpha_bars[t - width]) if t >= width else end for t in falling[-kept:]),
         )
-
-    @property
-    def timesteps(self) -> Tensor:
-        """The network's timestep of every step that is run."""
-        return self.grid.timesteps
-
-    def start(self, noise: Tensor, clean: Tensor | None = None) -> Tensor:
-        """Returns noise, or a clean video noised to the first level."""
-        return self.grid.start(noise, clean)
-
-    def model_input(self, index: int, latents: Tensor) -> Tensor:
-        """Returns the latents as they are."""
-        del index
-        return latents
 
     def step(
         self, index: int, latents: Tensor, prediction: Tensor, memory: Memory, draw: Draw | None = None

@@ -7,11 +7,12 @@ from torch import Tensor
 
 from ea_dit.diffusion.loop import Draw, Memory, drawn
 from ea_dit.diffusion.prediction import wide
+from ea_dit.diffusion.solvers.base import GridSampler
 from ea_dit.diffusion.solvers.grid import NoiseGrid
 
 
 @dataclass(frozen=True)
-class DpmSolverSampler:
+class DpmSolverSampler(GridSampler):
     """Second order in log(alpha / sigma); the first step, and by default the last, are first order.
 
     Attributes:
@@ -33,20 +34,6 @@ class DpmSolverSampler:
             raise ValueError(f"order must be 1 or 2, got {self.order}")
         if not self.lower_order_final and float(self.grid.levels[-1].sigma) == 0:
             raise ValueError("lower_order_final must be on where the last level is clean")
-
-    @property
-    def timesteps(self) -> Tensor:
-        """The network's timestep of every step that is run."""
-        return self.grid.timesteps
-
-    def start(self, noise: Tensor, clean: Tensor | None = None) -> Tensor:
-        """Returns noise, or a clean video noised to the first level."""
-        return self.grid.start(noise, clean)
-
-    def model_input(self, index: int, latents: Tensor) -> Tensor:
-        """Returns the latents as they are."""
-        del index
-        return latents
 
     def step(
         self, index: int, latents: Tensor, prediction: Tensor, memory: Memory, draw: Draw | None = None

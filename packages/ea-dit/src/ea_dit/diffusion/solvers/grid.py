@@ -116,13 +116,27 @@ def spaced_timesteps(
     return falling
 
 
+def whole_grid(
+    schedule: DdpmSchedule, falling: list[int], alpha_bars: list[float], *, clipped: bool = False
+) -> NoiseGrid:
+    """The grid of whole timesteps, falling, and of clean latents after them.
+
+    Args:
+        schedule: The process; says what the network predicts, and where estimates are clipped.
+        falling: Timesteps.
+        alpha_bars: a(t) of all timesteps.
+        clipped: Whether estimates are clipped.
+    """
+    levels = (*(ddpm_level(alpha_bars[t]) for t in falling), CLEAN)
+    clip = schedule.clip_sample_range if clipped else None
+    return NoiseGrid(torch.tensor(falling), levels, schedule.prediction_type, clip)
+
+
 def ddpm_grid(schedule: DdpmSchedule, num_steps: int, strength: float) -> NoiseGrid:
     """The grid of solvers that work with the logarithm of alpha / sigma: whole timesteps."""
     kept = kept_steps(num_steps, strength)
     falling = [round(t) for t in spaced_timesteps(schedule, num_steps, "linspace", extra_point=True)]
-    alpha_bars = nonzero_alpha_bars(schedule)
-    levels = (*(ddpm_level(alpha_bars[t]) for t in falling), CLEAN)
-    return NoiseGrid(torch.tensor(falling), levels, schedule.prediction_type).last(kept)
+    return whole_grid(schedule, falling, nonzero_alpha_bars(schedule)).last(kept)
 
 
 def flow_grid(flow: FlowMatching, num_steps: int, strength: float) -> NoiseGrid:

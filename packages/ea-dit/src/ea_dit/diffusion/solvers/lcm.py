@@ -1,20 +1,20 @@
 """Sampling from latent consistency models: Luo et al. 2023 (arXiv 2310.04378)."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from ea_dit.diffusion.ddpm import DdpmSchedule
 from ea_dit.diffusion.loop import Draw, Memory, drawn
 from ea_dit.diffusion.prediction import Level, mix, wide
-from ea_dit.diffusion.solvers.grid import CLEAN, NoiseGrid, ddpm_level
+from ea_dit.diffusion.solvers.base import GridSampler
+from ea_dit.diffusion.solvers.grid import whole_grid
 
 SIGMA_DATA = 0.5
 
 
 @dataclass(frozen=True)
-class LcmSampler:
+class LcmSampler(GridSampler):
     """Jumps to clean latents and adds fresh noise of the next level, drawn in every step but the last.
 
     The timesteps are taken from the grid of `original_inference_steps` that the model was distilled on.
@@ -28,7 +28,6 @@ class LcmSampler:
     schedule: DdpmSchedule
     num_steps: int
     strength: float = 1.0
-    grid: NoiseGrid = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Makes the grid."""
@@ -49,24 +48,8 @@ class LcmSampler:
         original = [width * (place + 1) - 1 for place in range(used)][::-1]
         falling = [original[step * used // self.num_steps] for step in range(self.num_steps)]
         alpha_bars = schedule.alphas_cumprod.tolist()
-        levels = (*(ddpm_level(alpha_bars[t]) for t in falling), CLEAN)
-        clip = schedule.clip_sample_range if schedule.clip_sample else None
-        grid = NoiseGrid(torch.tensor(falling), levels, schedule.prediction_type, clip)
+        grid = whole_grid(schedule, falling, alpha_bars, clipped=schedule.clip_sample)
         object.__setattr__(self, "grid", grid)
-
-    @property
-    def timesteps(self) -> Tensor:
-        """The network's timestep of every step that is run."""
-        return self.grid.timesteps
-
-    def start(self, noise: Tensor, clean: Tensor | None = None) -> Tensor:
-        """Returns noise, or a clean video noised to the first level."""
-        return self.grid.start(noise, clean)
-
-    def model_input(self, index: int, latents: Tensor) -> Tensor:
-        """Returns the latents as they are."""
-        del index
-        return latents
 
     def step(
         self, index: int, latents: Tensor, prediction: Tensor, memory: Memory, draw: Draw | None = None

@@ -10,11 +10,12 @@ from torch import Tensor
 
 from ea_dit.diffusion.loop import Draw, Memory
 from ea_dit.diffusion.prediction import wide
+from ea_dit.diffusion.solvers.base import GridSampler
 from ea_dit.diffusion.solvers.grid import NoiseGrid
 
 
 @dataclass(frozen=True)
-class UniPcSampler:
+class UniPcSampler(GridSampler):
     """Predictor of order p, corrected when the next prediction is known; the last step is first order.
 
     Attributes:
@@ -29,20 +30,6 @@ class UniPcSampler:
         """Refuses impossible values."""
         if self.order not in (1, 2):
             raise ValueError(f"order must be 1 or 2, got {self.order}")
-
-    @property
-    def timesteps(self) -> Tensor:
-        """The network's timestep of every step that is run."""
-        return self.grid.timesteps
-
-    def start(self, noise: Tensor, clean: Tensor | None = None) -> Tensor:
-        """Returns noise, or a clean video noised to the first level."""
-        return self.grid.start(noise, clean)
-
-    def model_input(self, index: int, latents: Tensor) -> Tensor:
-        """Returns the latents as they are."""
-        del index
-        return latents
 
     def step(
         self, index: int, latents: Tensor, prediction: Tensor, memory: Memory, draw: Draw | None = None
