@@ -129,6 +129,8 @@ def test_stretching_keeps_the_ends():
         (9, 5, 60, [0, 1, 2, 3, 4]),
         (30, 5, 10, [0, 2, 4, 6, 8]),  # 24 / 10, cut to 2
         (9, 1, 8, [0]),
+        (3, 1, 1e-320, [0]),
+        (3, 2, 1e-320, [0, 2]),
     ],
 )
 def test_a_path_is_fitted_to_a_video(count, frames, fps, expected):

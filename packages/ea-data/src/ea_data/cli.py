@@ -2,10 +2,12 @@
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 _USER_ERROR = 2
+_MAX_FRAMES = 1025
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -39,7 +41,30 @@ def build_parser() -> argparse.ArgumentParser:
     check = commands.add_parser("check", help="check every row of a manifest (.json, .jsonl or .csv)")
     check.add_argument("manifest", type=Path)
     check.add_argument("--root", type=Path, help="folder of relative paths; the manifest's own by default")
+
+    _add_control(commands.add_parser, defaults)
     return parser
+
+
+def _add_control(add_parser: Callable[..., argparse.ArgumentParser], defaults: Any) -> None:
+    camera = add_parser("camera", help="write a camera path as a text file", formatter_class=defaults)
+    camera.add_argument(
+        "path", help='moves such as "pan left + zoom in, then clockwise", or a camera text file'
+    )
+    camera.add_argument("--frames", type=int, default=49, help="number of poses")
+    camera.add_argument(
+        "--fps", type=float, default=8.0, help="of the video, to which a file is cut or stretched"
+    )
+    camera.add_argument("--output", type=Path, help="file to write; the screen by default")
+
+    trajectory = add_parser(
+        "trajectory", help="draw a trajectory (.json) as a model is shown it", formatter_class=defaults
+    )
+    trajectory.add_argument("file", type=Path)
+    trajectory.add_argument("output", type=Path, help=".mp4, .gif or .webp")
+    trajectory.add_argument("--frames", type=int, default=49, help="number of frames")
+    trajectory.add_argument("--size", default="672x384", help="WIDTHxHEIGHT in pixels")
+    trajectory.add_argument("--fps", type=float, default=8.0, help="frames per second")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -49,9 +74,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         0, or 2 after a mistake of the user, told in one line on standard error.
     """
     arguments = build_parser().parse_args(argv)
-    handler = {"synth": _synth, "probe": _probe, "judge": _judge, "check": _check}[arguments.command]
+    handlers = {
+        "synth": _synth,
+        "probe": _probe,
+        "judge": _judge,
+        "check": _check,
+        "camera": _camera,
+        "trajectory": _trajectory,
+    }
     try:
-        handler(arguments)
+        handlers[arguments.command](arguments)
     except (ValueError, OSError) as error:
         if arguments.debug:
             raise
@@ -69,14 +101,12 @@ def _synth(arguments: argparse.Namespace) -> None:
     from ea_data.synthetic import SyntheticDataset
     from ea_data.synthetic.export import write_dataset
 
-    width, _, height = arguments.size.partition("x")
-    if not (width.isdecimal() and height.isdecimal()):
-        raise ValueError(f"--size is {arguments.size!r}; allowed: WIDTHxHEIGHT, such as 64x64")
+    width, height = _size(arguments.size)
     dataset = SyntheticDataset(
         arguments.seed,
         arguments.frames,
-        int(height),
-        int(width),
+        height,
+        width,
         split=arguments.split,
         length=arguments.count,
         two_shapes=arguments.two_shapes,
@@ -118,6 +148,41 @@ def _check(arguments: argparse.Namespace) -> None:
 
     manifest = read_manifest(arguments.manifest, root=arguments.root)
     print(f"{len(manifest.entries)} rows, all good")
+
+
+def _camera(arguments: argparse.Namespace) -> None:
+    from ea_data.control.source import camera_path, camera_text
+    from ea_data.media import write_text
+
+    _check_frames(arguments.frames)
+    path = camera_path(camera_text(arguments.path), arguments.frames, arguments.fps, name=arguments.path)
+    if arguments.output is None:
+        print(path.to_text(), end="")
+    else:
+        print(write_text(arguments.output, path.to_text()))
+
+
+def _trajectory(arguments: argparse.Namespace) -> None:
+    from ea_data.control.trajectory import draw_trajectory, read_trajectory
+    from ea_data.media import write_video
+
+    _check_frames(arguments.frames)
+    width, height = _size(arguments.size)
+    paths = read_trajectory(arguments.file, height, width)
+    video = draw_trajectory(paths, arguments.frames, height, width)
+    print(write_video(arguments.output, video, fps=arguments.fps))
+
+
+def _check_frames(frames: int) -> None:
+    if not 1 <= frames <= _MAX_FRAMES:
+        raise ValueError(f"--frames is {frames}; allowed: 1 to {_MAX_FRAMES}")
+
+
+def _size(text: str) -> tuple[int, int]:
+    width, _, height = text.partition("x")
+    if not (width.isdecimal() and height.isdecimal()):
+        raise ValueError(f"--size is {text!r}; allowed: WIDTHxHEIGHT, such as 64x64")
+    return int(width), int(height)
 
 
 if __name__ == "__main__":

@@ -92,7 +92,7 @@ class CameraPath:
         """
         if not fps > 0:
             raise ValueError(f"fps is {fps}; allowed: above 0")
-        step = max(1, int(POSES_PER_SECOND / fps))
+        step = max(1, int(min(POSES_PER_SECOND / fps, len(self))))
         taken = slice(0, (frames - 1) * step + 1, step)
         if frames < 1 or len(self.intrinsics[taken]) < frames:
             return self.stretched(frames)
