@@ -24,6 +24,53 @@ def test_a_released_directory_needs_no_model_json(tiny_model, tmp_path):
     assert (info.native_width, info.native_height, info.native_frames) == (672, 384, 49)
 
 
+# Width, height, frames, frames per second, steps, guidance of the programs that came with each release.
+RELEASED = {
+    "v1-t2v": (512, 512, 80, 12, 30, 6.0),
+    "v1-image": (512, 512, 1, 12, 30, 6.0),
+    "v2-t2v": (672, 384, 144, 24, 50, 6.0),
+    "v3-inp": (672, 384, 144, 24, 25, 7.0),
+    "v4-inp": (672, 384, 144, 24, 25, 7.0),
+    "v5-7b-inp": (672, 384, 49, 8, 50, 6.0),
+    "v5.1-12b-t2v": (672, 384, 49, 8, 50, 6.0),
+    "open-sora-1.0": (512, 512, 16, 8, 100, 7.0),
+    "open-sora-1.1": (426, 240, 16, 8, 100, 7.0),
+}
+
+
+@pytest.mark.parametrize("family", RELEASED)
+def test_a_released_directory_gets_the_defaults_of_its_generation(family, tmp_path):
+    from ea_app.api.job import make_job
+    from ea_dit.pipelines.tiny import make_tiny
+
+    model = catalog.find(str(make_tiny(family, tmp_path / family)))
+    fields = make_job(model, prompt="a fox").fields
+    names = ("width", "height", "num_frames", "fps", "num_steps", "guidance_scale")
+    assert tuple(fields[name] for name in names) == RELEASED[family]
+    assert (
+        "zh" in model.info.languages if family.startswith(("v4", "v5")) else model.info.languages == ("en",)
+    )
+
+
+def test_an_image_model_makes_one_frame(tmp_path):
+    from ea_app.api.job import make_job
+    from ea_app.options import InputError
+    from ea_dit.pipelines.tiny import make_tiny
+
+    model = catalog.find(str(make_tiny("v1-image", tmp_path / "image")))
+    with pytest.raises(InputError, match="frames: must be from 1 to 1 for this model, got 2"):
+        make_job(model, prompt="a fox", frames=2)
+
+
+def test_a_released_directory_that_is_not_understood_is_no_model(tiny_model, tmp_path):
+    copy = shutil.copytree(tiny_model, tmp_path / "copy")
+    (copy / "model.json").unlink()
+    config = copy / "transformer" / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"_class_name": "Other"}))
+    with pytest.raises(ValueError, match="unknown transformer class 'Other'"):
+        catalog.find(str(copy))
+
+
 def test_the_fingerprint_is_of_contents_only(tiny_model, tmp_path):
     copy = shutil.copytree(tiny_model, tmp_path / "copy")
     before = catalog.find(str(tiny_model)).fingerprint()

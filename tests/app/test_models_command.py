@@ -52,6 +52,7 @@ def test_inspect_says_what_it_is(model, command):
     assert re.match(r"  text_encoder +ByteTextEncoder: ", lines[3])
     modes = "image-to-video, masked-video, text-to-image, text-to-video, video-to-video"
     assert lines[4] == f"  modes          {modes}"
+    assert lines[5] == "  released for   672x384, 49 frames at 8 per second, 50 steps, guidance 6"
     code, out, _ = command("models", "inspect", model / "vae")
     assert (code, out.splitlines()[0]) == (
         0,
@@ -59,19 +60,19 @@ def test_inspect_says_what_it_is(model, command):
     )
 
 
-def test_inspect_names_every_release():
-    from ea_app.api.inspection import family_name
-    from ea_dit.families.hunyuan3d.presets import PRESETS as HUNYUAN3D
-    from ea_dit.families.mmdit.presets import PRESETS as MMDIT
-    from ea_dit.families.pixart_motion.presets import PRESETS as PIXART
-    from ea_dit.families.stdit.presets import PRESETS as STDIT
+def test_inspect_says_what_the_release_made(tmp_path, command):
+    from ea_dit.pipelines.tiny import make_tiny
 
-    for presets in (MMDIT, HUNYUAN3D, PIXART):
-        for name, config in presets.items():
-            assert name.split("-")[0].upper() in family_name(config).replace(
-                "PixArt, the image model of ", ""
-            )
-    assert {family_name(config) for config in STDIT.values()} == {"Open-Sora 1.0", "Open-Sora 1.1"}
+    last = {}
+    for family in ("v1-image", "v4-inp", "open-sora-1.1"):
+        _, out, _ = command("models", "inspect", make_tiny(family, tmp_path / family))
+        last[family] = out.splitlines()[-1].split(maxsplit=2)
+        assert last[family][:2] == ["released", "for"]
+    assert {family: words[2] for family, words in last.items()} == {
+        "v1-image": "512x512, 1 frame, 30 steps, guidance 6",
+        "v4-inp": "672x384, 144 frames at 24 per second, 25 steps, guidance 7",
+        "open-sora-1.1": "426x240, 16 frames at 8 per second, 100 steps, guidance 7",
+    }
 
 
 def test_verify_is_content_with_a_whole_model(model, command):

@@ -48,7 +48,7 @@ def test_mode_follows_from_what_is_given(inputs, mode):
         ({"prompt": "x" * 2001}, "prompt must have at most 2000 characters, got 2001"),
         ({"prompt": 3}, "prompt must be text, got int"),
         ({"negative_prompt": "x" * 2001}, "negative_prompt must have at most 2000"),
-        ({"height": 100}, "height must be a multiple of 16, got 100"),
+        ({"height": 15}, "height must be a whole number between 16 and 4096, got 15"),
         ({"width": 0}, "width must be a whole number between 16 and 4096, got 0"),
         ({"width": 4112}, "width must be a whole number between 16 and 4096"),
         ({"height": 32.0}, "height must be a whole number"),

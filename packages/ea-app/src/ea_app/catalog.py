@@ -2,8 +2,8 @@
 
 A model directory holds `transformer/`, `vae/`, `text_encoder/` and `scheduler/` in the released layouts, or
 Open-Sora's files, which have names of their own. Ours also have `model.json`, whose fields are those of
-`ModelInfo`, and `model_card.md`. A directory without `model.json` gets the defaults of the released V5.1
-models.
+`ModelInfo`, and `model_card.md`. A directory without `model.json` gets the defaults of its generation, see
+`ea_dit.pipelines.generations`.
 """
 
 import json
@@ -56,6 +56,7 @@ class ModelInfo:
         native_frames: The default number of frames.
         min_side: Smallest width or height, pixels.
         max_side: Largest width or height, pixels.
+        size_multiple: Width and height are multiples of this; 1 where the model makes any size.
         max_frames: Largest number of frames.
         steps: Default number of denoising steps.
         guidance: Default guidance scale.
@@ -72,6 +73,7 @@ class ModelInfo:
     native_frames: int = 49
     min_side: int = 16
     max_side: int = 4096
+    size_multiple: int = 16
     max_frames: int = 1025
     steps: int = 50
     guidance: float = 6.0
@@ -88,6 +90,7 @@ class ModelInfo:
             "native_frames",
             "min_side",
             "max_side",
+            "size_multiple",
             "max_frames",
             "steps",
             "fps",
@@ -283,12 +286,34 @@ def _open(name: str, directory: Path) -> Model:
         raise ValueError(f"{directory} is no model directory: it has no {missing[0]}/")
     card = directory / "model.json"
     if not card.is_file():
-        return Model(name=name, directory=directory, info=ModelInfo(name=directory.name))
+        return Model(name=name, directory=directory, info=_released_info(directory))
     try:
         info = ModelInfo.from_dict(json.loads(card.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise ValueError(f"{card} is broken: {error}") from None
     return Model(name=name, directory=directory, info=info)
+
+
+def _released_info(directory: Path) -> ModelInfo:
+    """What a released directory is good at: what its generation was released for."""
+    from ea_dit.pipelines.generations import generation_of  # noqa: PLC0415  (seconds to import)
+    from ea_dit.pipelines.outline import read_outline  # noqa: PLC0415
+
+    outline = read_outline(directory)
+    made = generation_of(outline.config)
+    return ModelInfo(
+        name=directory.name,
+        description=f"{made.name}.",
+        native_width=made.width,
+        native_height=made.height,
+        native_frames=made.frames,
+        size_multiple=outline.traits.size_multiple,
+        max_frames=ModelInfo.max_frames if outline.traits.moves else 1,
+        steps=made.steps,
+        guidance=made.guidance,
+        fps=made.fps,
+        languages=made.languages,
+    )
 
 
 def _from_hub(name: str, *, revision: str | None, offline: bool, directory: str | None = None) -> Path:

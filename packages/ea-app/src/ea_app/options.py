@@ -6,7 +6,7 @@ the model's catalogue entry.
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 Kind = Literal["text", "int", "float", "size", "file", "choice", "url"]
 
 SIDE_MULTIPLE = 16
+"""Of most models; what a model really wants is in its `Limits`."""
 MAX_SEED = 2**63 - 1
 FROM_MODEL = "of the model"
 
@@ -116,6 +117,7 @@ class Limits:
         fps: Default frames per second.
         min_side: Smallest width or height.
         max_side: Largest width or height.
+        side_multiple: Width and height are multiples of this.
         max_frames: Largest number of frames.
         max_prompt_bytes: Longest prompt in UTF-8 bytes, None when there is no hard limit.
     """
@@ -128,6 +130,7 @@ class Limits:
     fps: int
     min_side: int
     max_side: int
+    side_multiple: int = SIDE_MULTIPLE
     max_frames: int
     max_prompt_bytes: int | None
 
@@ -148,7 +151,8 @@ OPTIONS: tuple[Option, ...] = (
     Option(name="seed", kind="int", group="what", maximum=MAX_SEED, metavar="N",
            help="the same seed gives the same result; drawn and printed if not given"),
     Option(name="size", kind="size", group="what", default=FROM_MODEL, metavar="WxH",
-           help=f"width x height in pixels, multiples of {SIDE_MULTIPLE}: 128x96, or 128 for a square"),
+           help="width x height in pixels, 128x96 or 128 for a square; for most models multiples of "
+                f"{SIDE_MULTIPLE}"),
     Option(name="frames", kind="int", group="what", default=FROM_MODEL, minimum=1, maximum=1025, metavar="N",
            help="number of frames; 1 makes an image"),
     Option(name="steps", kind="int", group="what", default=FROM_MODEL, minimum=1, maximum=1000, metavar="N",
@@ -303,11 +307,28 @@ def _size(raw: Any) -> tuple[int, int]:
 
 
 def _check_size(size: tuple[int, int], limits: Limits) -> None:
-    for side in size:
-        if side % SIDE_MULTIPLE or not limits.min_side <= side <= limits.max_side:
-            allowed = f"multiples of {SIDE_MULTIPLE} from {limits.min_side} to {limits.max_side}"
-            got = f"{size[0]}x{size[1]}"
-            raise InputError("size", f"width and height must be {allowed} for this model, got {got}")
+    step, low, high = limits.side_multiple, limits.min_side, limits.max_side
+    if not any(side % step or not low <= side <= high for side in size):
+        return
+    rule = "whole numbers" if step == 1 else f"multiples of {step}"
+    nearest = dict.fromkeys(_written(_nearest(side, limits)[end] for side in size) for end in (0, 1))
+    raise InputError(
+        "size",
+        f"width and height must be {rule} from {low} to {high} for this model, got {_written(size)}; "
+        f"nearest: {' or '.join(nearest)}",
+    )
+
+
+def _nearest(side: int, limits: Limits) -> tuple[int, int]:
+    """The allowed sides below and above."""
+    step = limits.side_multiple
+    lowest, highest = -(-limits.min_side // step) * step, limits.max_side // step * step
+    below, above = side // step * step, -(-side // step) * step
+    return min(max(below, lowest), highest), min(max(above, lowest), highest)
+
+
+def _written(sides: Iterable[int]) -> str:
+    return "x".join(map(str, sides))
 
 
 def _check_text(field: str, text: object) -> str:

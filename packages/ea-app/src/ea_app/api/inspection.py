@@ -4,16 +4,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import file_digest
 from pathlib import Path
-from typing import Any
 
 from ea_app.api.diagnosis import Finding
 from ea_app.api.networks import Network, read_network
 from ea_dit.diffusion import schedule_from_dict
-from ea_dit.families.hunyuan3d import Hunyuan3DConfig
-from ea_dit.families.mmdit import MMDiTConfig
-from ea_dit.families.pixart_motion import PixArtMotionConfig
-from ea_dit.families.stdit import STDiTConfig
 from ea_dit.pipelines.encoders import check_text_encoders
+from ea_dit.pipelines.generations import Generation, generation_of
 from ea_dit.pipelines.layout import IMAGE_ENCODER, TRANSFORMER, Layout, find_layout, find_motion_module
 from ea_dit.pipelines.variants import traits_of
 from ea_kernels.runtime.files import CONFIG_NAME, read_config, read_json
@@ -49,7 +45,7 @@ class Inspection:
 
     Attributes:
         directory: It.
-        family: Such as "EasyAnimate V5.1".
+        generation: Release of its transformer, None without a transformer.
         variant: What its transformer is given beside the text, None without a transformer.
         layout: Whose tensor names it has.
         modes: What it can be asked for.
@@ -57,11 +53,16 @@ class Inspection:
     """
 
     directory: Path
-    family: str
+    generation: Generation | None
     variant: str | None
     layout: str
     modes: tuple[str, ...]
     parts: tuple[Part, ...]
+
+    @property
+    def family(self) -> str:
+        """Such as "EasyAnimate V5.1"."""
+        return "autoencoder" if self.generation is None else self.generation.name
 
 
 def inspect_model(directory: str | Path) -> Inspection:
@@ -78,7 +79,7 @@ def inspect_model(directory: str | Path) -> Inspection:
     encoders = () if layout is None else _encoders(layout)
     return Inspection(
         directory=directory,
-        family=family_name(main.config),
+        generation=None if transformer is None else generation_of(transformer.config),
         variant=None if traits is None else traits.variant,
         layout=main.layouts,
         modes=() if traits is None else tuple(sorted(traits.modes)),
@@ -159,24 +160,6 @@ def check_hashes(directory: str | Path, wanted: Mapping[str, str]) -> Iterator[F
         with (directory / path).open("rb") as stream:
             same = file_digest(stream, "sha256").hexdigest() == digest
         yield Finding("sha256", same, path if same else f"{path}: has another hash")
-
-
-def family_name(config: Any) -> str:
-    """The release that a network's config belongs to."""
-    match config:
-        case MMDiTConfig():
-            return "EasyAnimate V5.1" if config.text_embed_dim_t5 is None else "EasyAnimate V5"
-        case Hunyuan3DConfig():
-            return "EasyAnimate V4"
-        case PixArtMotionConfig(motion=()):
-            return "PixArt, the image model of EasyAnimate V1"
-        case PixArtMotionConfig():
-            number = 3 if len(config.motion) > 1 else 2 if config.num_skips else 1
-            return f"EasyAnimate V{number}"
-        case STDiTConfig():
-            return f"Open-Sora {'1.1' if config.is_stdit2 else '1.0'}"
-        case _:
-            return "autoencoder"
 
 
 def _networks(directory: Path) -> tuple[Layout | None, list[Network]]:

@@ -90,6 +90,7 @@ def limits_of(info: ModelInfo) -> Limits:
         fps=info.fps,
         min_side=info.min_side,
         max_side=info.max_side,
+        side_multiple=info.size_multiple,
         max_frames=info.max_frames,
         max_prompt_bytes=info.max_prompt_bytes,
     )

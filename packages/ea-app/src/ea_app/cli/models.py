@@ -2,10 +2,14 @@
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ea_app.catalog import bundled, fetch
 from ea_app.cli.console import Console
 from ea_app.options import InputError, concerning
+
+if TYPE_CHECKING:
+    from ea_dit.pipelines.generations import Generation
 
 _BILLION = 10**9
 
@@ -47,7 +51,14 @@ def _inspect(arguments: argparse.Namespace) -> int:
         print(f"  {part.name:<14} {part.class_name}: {figures}")
     if found.modes:
         print(f"  modes          {', '.join(mode.replace('_', '-') for mode in found.modes)}")
+    if found.generation is not None:
+        print(f"  released for   {_defaults(found.generation)}")
     return 0
+
+
+def _defaults(made: "Generation") -> str:
+    length = "1 frame" if made.frames == 1 else f"{made.frames} frames at {made.fps} per second"
+    return f"{made.width}x{made.height}, {length}, {made.steps} steps, guidance {made.guidance:g}"
 
 
 def _verify(arguments: argparse.Namespace) -> int:

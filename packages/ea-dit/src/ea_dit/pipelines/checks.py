@@ -26,11 +26,7 @@ def check_request(request: GenerationRequest, traits: Traits, process: Schedule)
         allowed = ", ".join(sorted(traits.modes))
         raise ValueError(f"{_culprit(request)} cannot be used: this model supports {allowed}")
     _check_control(request, traits)
-    multiple = traits.size_multiple
-    for name in ("height", "width"):
-        side = getattr(request, name)
-        if side % multiple:
-            raise ValueError(f"{name} must be a multiple of {multiple} for this model, got {side}")
+    traits.check_size(request.height, request.width)
     sampler = requested_sampler(request, process)
     if traits.variant == "frames":
         _check_kept_frames(request, sampler)

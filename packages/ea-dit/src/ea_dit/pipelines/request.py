@@ -11,9 +11,12 @@ Mode = Literal[
     "text_to_image", "text_to_video", "image_to_video", "video_to_video", "masked_video", "control"
 ]
 
-SIZE_MULTIPLE = 16
-MAX_SIDE = 4096
+MIN_SIDE, MAX_SIDE = 16, 4096
 MAX_FRAMES = 1025
+MAX_STEPS = 1000
+MAX_SEED = 2**63 - 1
+MAX_FPS = 120
+MAX_GUIDANCE = 100
 MAX_PROMPT = 2000
 TENSORS = ("image", "last_image", "video", "mask", "control_video", "ref_image", "camera")
 
@@ -27,8 +30,9 @@ class GenerationRequest:
     Attributes:
         prompt: What to show; not blank, at most 2000 characters.
         negative_prompt: What to avoid.
-        height: Pixels, a multiple of 16.
-        width: Pixels, a multiple of 16.
+        height: Pixels, 16 ... 4096. Models want multiples of 16 (V1: 32); Open-Sora 1.1 takes any size and,
+            as released, makes the whole eights of it.
+        width: Pixels, the same.
         num_frames: 1 makes an image. Lengths that the autoencoder cannot make are generated longer and
             cropped.
         num_steps: Denoising steps of the full schedule.
@@ -117,14 +121,12 @@ class GenerationRequest:
             raise ValueError("prompt must not be empty")
         _check_prompt("negative_prompt", self.negative_prompt)
         for name in ("height", "width"):
-            side = _whole(name, getattr(self, name), SIZE_MULTIPLE, MAX_SIDE)
-            if side % SIZE_MULTIPLE:
-                raise ValueError(f"{name} must be a multiple of {SIZE_MULTIPLE}, got {side}")
+            _whole(name, getattr(self, name), MIN_SIDE, MAX_SIDE)
         _whole("num_frames", self.num_frames, 1, MAX_FRAMES)
-        _whole("num_steps", self.num_steps, 1, 1000)
-        _whole("seed", self.seed, 0, 2**63 - 1)
-        _whole("fps", self.fps, 1, 120)
-        _number("guidance_scale", self.guidance_scale, 0, 100)
+        _whole("num_steps", self.num_steps, 1, MAX_STEPS)
+        _whole("seed", self.seed, 0, MAX_SEED)
+        _whole("fps", self.fps, 1, MAX_FPS)
+        _number("guidance_scale", self.guidance_scale, 0, MAX_GUIDANCE)
         _number("guidance_rescale", self.guidance_rescale, 0, 1)
         _number("noise_aug_strength", self.noise_aug_strength, 0, 1)
         _number("clip_apply_ratio", self.clip_apply_ratio, 0, 1)
@@ -186,10 +188,9 @@ def _check_prompt(name: str, text: object) -> None:
         raise ValueError(f"{name} must have at most {MAX_PROMPT} characters, got {len(text)}")
 
 
-def _whole(name: str, value: object, lowest: int, highest: int) -> int:
+def _whole(name: str, value: object, lowest: int, highest: int) -> None:
     if not isinstance(value, int) or isinstance(value, bool) or not lowest <= value <= highest:
         raise ValueError(f"{name} must be a whole number between {lowest} and {highest}, got {value!r}")
-    return value
 
 
 def _number(name: str, value: object, lowest: float, highest: float) -> None:

@@ -103,7 +103,8 @@ class Traits:
         reference: Whether control channels end with a reference image.
         image_states: What the network reads of CLIP, None if it does not.
         image_tokens: Tokens that it makes of that.
-        size_multiple: Pixels that height and width must be multiples of, given an autoencoder of 8.
+        size_multiple: Pixels that height and width must be multiples of, given an autoencoder of 8; 1 where
+            the network fills up its last patches.
         moves: Whether the network makes videos; an image model makes one frame.
         reads_size: Whether the network is told height, width and their ratio.
         reads_length: Whether it is told the number of frames and their rate.
@@ -129,6 +130,21 @@ class Traits:
     def modes(self) -> frozenset[Mode]:
         """What the network can be asked for."""
         return _TEXT_MODES | _MODES[self.variant] if self.moves else _IMAGE_MODES
+
+    def check_size(self, height: int, width: int) -> None:
+        """Refuses a size in pixels that the network cannot make.
+
+        Raises:
+            ValueError: Naming the side, the rule, and the nearest sides that are allowed.
+        """
+        step = self.size_multiple
+        for name, side in (("height", height), ("width", width)):
+            if side % step:
+                below, above = side // step * step, (side // step + 1) * step
+                nearest = f"{below} and {above} are" if below else f"{above} is"
+                raise ValueError(
+                    f"{name} must be a multiple of {step} for this model, got {side}; {nearest} nearest"
+                )
 
 
 _IMAGE_MODES: frozenset[Mode] = frozenset({"text_to_image"})
@@ -244,6 +260,7 @@ def _stdit(config: STDiTConfig) -> Traits:
             stored_negative=True,
         ),
         variant="frames",
+        size_multiple=1 if config.is_stdit2 else 8 * max(config.patch_size[1:]),
         reads_size=config.is_stdit2,
         reads_length=config.is_stdit2,
         guided_channels=OPEN_SORA_GUIDED_CHANNELS,
