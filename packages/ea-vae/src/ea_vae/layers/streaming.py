@@ -122,6 +122,24 @@ def cut_frames(x_BCTHW: Tensor, length: int | None, *, first: int | None = None)
     return [x_BCTHW[:, :, begin:end] for begin, end in pairwise(edges)]
 
 
+def run_apart(
+    network: Callable[[Tensor, TemporalPass | None], Tensor],
+    parts: Sequence[Tensor],
+    around: TemporalPass | None = None,
+) -> Tensor:
+    """Consecutive slices of a clip through a network, none seeing another.
+
+    Args:
+        network: Encoder or decoder of one slice.
+        parts: The slices.
+        around: What each sees in place of the frames around it; None makes each a clip of its own.
+
+    Returns:
+        What comes out, put together along time.
+    """
+    return torch.cat([network(part, around) for part in parts], dim=2)
+
+
 def run_carried(
     network: Callable[[Tensor, TemporalStream], Tensor], parts: Sequence[Tensor], *, single_start: bool = True
 ) -> Tensor:

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
+from ea_vae.config_values import STAGE_FIELDS, check_stages, check_types, read_values, write_values
 from ea_vae.geometry import LatentGeometry
-from ea_vae.layers.config_values import as_json, check_stages, check_types, read_values
 
 DOWN_BLOCK = "CogVideoXDownBlock3D"
 UP_BLOCK = "CogVideoXUpBlock3D"
@@ -39,15 +39,7 @@ DIFFUSERS_SLICE_FRAMES = 8
 _NAMES = {
     name: name
     for name in (
-        "in_channels",
-        "out_channels",
-        "latent_channels",
-        "block_out_channels",
-        "down_block_types",
-        "up_block_types",
-        "layers_per_block",
-        "norm_num_groups",
-        "act_fn",
+        *STAGE_FIELDS,
         "temporal_compression_ratio",
         "sample_height",
         "sample_width",
@@ -153,8 +145,7 @@ class CogVideoXConfig:
                 f"{EASYANIMATE_SLICE_FRAMES} and {DIFFUSERS_SLICE_FRAMES} and decoder_slice_latents other "
                 f"than 2, got {self.encoder_slice_frames} and {self.decoder_slice_latents}"
             )
-        released: dict[str, Any] = {"_class_name": CLASS_NAME}
-        released |= {name: as_json(getattr(self, name)) for name in _NAMES}
+        released = write_values(self, CLASS_NAME, _NAMES)
         if self.encoder_slice_frames == EASYANIMATE_SLICE_FRAMES:
             released |= {"cache_mag_vae": True, "mini_batch_encoder": 4, "mini_batch_decoder": 1}
         return released

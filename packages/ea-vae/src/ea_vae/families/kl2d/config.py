@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
+from ea_vae.config_values import STAGE_FIELDS, check_stages, check_types, read_values, write_values
 from ea_vae.geometry import LatentGeometry
-from ea_vae.layers.config_values import as_json, check_stages, check_types, read_values
 
 DOWN_BLOCK = "DownEncoderBlock2D"
 UP_BLOCK = "UpDecoderBlock2D"
@@ -30,21 +30,7 @@ RELEASED_DEFAULTS: Mapping[str, Any] = {
     "up_block_types": (UP_BLOCK,),
     "layers_per_block": 1,
 }
-_NAMES = {
-    name: name
-    for name in (
-        "in_channels",
-        "out_channels",
-        "latent_channels",
-        "block_out_channels",
-        "down_block_types",
-        "up_block_types",
-        "layers_per_block",
-        "norm_num_groups",
-        "act_fn",
-        "scaling_factor",
-    )
-}
+_NAMES = {name: name for name in (*STAGE_FIELDS, "scaling_factor")}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +85,7 @@ class ImageVaeConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """The released spelling, readable by `from_dict` and by the original programs."""
-        return {"_class_name": CLASS_NAME} | {name: as_json(getattr(self, name)) for name in _NAMES}
+        return write_values(self, CLASS_NAME, _NAMES)
 
     def edited(self, **changes: Any) -> Self:
         """A copy with some fields replaced."""

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Self, get_args
 
+from ea_vae.config_values import STAGE_FIELDS, check_stages, check_types, label, read_values, write_values
 from ea_vae.families.magvit.temporal import TEMPORAL_MODES, TemporalMode
 from ea_vae.geometry import LatentGeometry
-from ea_vae.layers.config_values import as_json, check_stages, check_types, label, read_values
 
 DOWN_BLOCKS = ("SpatialDownBlock3D", "SpatialTemporalDownBlock3D")
 UP_BLOCKS = ("SpatialUpBlock3D", "SpatialTemporalUpBlock3D")
@@ -51,31 +51,9 @@ DIFFUSERS_DEFAULTS: Mapping[str, Any] = {
     "spatial_group_norm": True,
 }
 # All that diffusers' class writes, under its own name; any other config is in the EasyAnimate spelling.
-_DIFFUSERS_KEYS = frozenset(
-    (
-        "in_channels",
-        "out_channels",
-        "latent_channels",
-        "block_out_channels",
-        "down_block_types",
-        "up_block_types",
-        "layers_per_block",
-        "act_fn",
-        "norm_num_groups",
-        "scaling_factor",
-        "spatial_group_norm",
-    )
-)
+_DIFFUSERS_KEYS = frozenset((*STAGE_FIELDS, "scaling_factor", "spatial_group_norm"))
 _SAME_NAME = (
-    "in_channels",
-    "out_channels",
-    "latent_channels",
-    "block_out_channels",
-    "down_block_types",
-    "up_block_types",
-    "layers_per_block",
-    "norm_num_groups",
-    "act_fn",
+    *STAGE_FIELDS,
     "scaling_factor",
     "use_tiling",
     "use_tiling_encoder",
@@ -204,8 +182,7 @@ class MagvitConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """The released spelling, readable by `from_dict` and by the original programs."""
-        released: dict[str, Any] = {"_class_name": CLASS_NAME}
-        released |= {name: as_json(getattr(self, field)) for name, field in _NAMES.items()}
+        released = write_values(self, CLASS_NAME, _NAMES)
         released |= {flag: flag == self.mode.flag for flag in MODE_FLAGS}
         released["mid_block_type"] = "MidBlock3D"
         released["mid_block_use_attention"] = self.mid_attention != "none"

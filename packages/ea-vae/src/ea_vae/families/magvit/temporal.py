@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ea_vae.geometry import FrameRule, LatentGeometry
-from ea_vae.layers.streaming import TemporalPass, ZeroPass, cut_frames, run_carried
+from ea_vae.layers.streaming import TemporalPass, ZeroPass, cut_frames, run_apart, run_carried
 
 
 class EncoderNetwork(Protocol):
@@ -97,12 +97,12 @@ def encode_slices(
     geometry: LatentGeometry,  # noqa: ARG001
 ) -> Tensor:
     """Slices from the first frame on, each treated as a clip of its own."""
-    return torch.cat([encoder(part, None) for part in cut_frames(video_BCTHW, length)], dim=2)
+    return run_apart(encoder, cut_frames(video_BCTHW, length))
 
 
 def decode_slices(decoder: DecoderNetwork, latents_BKTHW: Tensor, length: int | None) -> Tensor:
     """Slices from the first latent frame on, each treated as a clip of its own."""
-    return torch.cat([decoder(part, None) for part in cut_frames(latents_BKTHW, length)], dim=2)
+    return run_apart(decoder, cut_frames(latents_BKTHW, length))
 
 
 def encode_groups(
@@ -112,8 +112,7 @@ def encode_groups(
     geometry: LatentGeometry,  # noqa: ARG001
 ) -> Tensor:
     """Slices between zero frames; the first frame of an odd clip goes alone."""
-    parts = cut_frames(video_BCTHW, length, first=_lone_first(video_BCTHW))
-    return torch.cat([encoder(part, ZeroPass()) for part in parts], dim=2)
+    return run_apart(encoder, cut_frames(video_BCTHW, length, first=_lone_first(video_BCTHW)), ZeroPass())
 
 
 def decode_neighbours(decoder: DecoderNetwork, latents_BKTHW: Tensor, length: int | None) -> Tensor:

@@ -5,6 +5,19 @@ from collections.abc import Collection, Mapping
 from dataclasses import fields
 from typing import Any
 
+STAGE_FIELDS = (
+    "in_channels",
+    "out_channels",
+    "latent_channels",
+    "block_out_channels",
+    "down_block_types",
+    "up_block_types",
+    "layers_per_block",
+    "norm_num_groups",
+    "act_fn",
+)
+"""What decides the stages of an encoder and its decoder, in every family under its released name."""
+
 
 def read_values(
     released: Mapping[str, Any],
@@ -55,9 +68,16 @@ def as_tuple(name: str, value: object) -> Any:
     return tuple(value) if isinstance(value, list | tuple) else value
 
 
-def as_json(value: object) -> Any:
-    """A field's value as config.json holds it."""
-    return list(value) if isinstance(value, tuple) else value
+def write_values(config: object, class_name: str, names: Mapping[str, str]) -> dict[str, Any]:
+    """The start of a config.json: the class, then fields as `read_values` reads them.
+
+    Args:
+        config: The fields' values.
+        class_name: The class that is to read the file.
+        names: Our field name by released key.
+    """
+    values = {name: _as_json(getattr(config, ours)) for name, ours in names.items()}
+    return {"_class_name": class_name} | values
 
 
 def check_types(config: Any, renamed: Mapping[str, str]) -> None:
@@ -111,6 +131,11 @@ def label(field: str, renamed: Mapping[str, str]) -> str:
     """Name of a field for a message, with the released key where it differs."""
     released = next((name for name, ours in renamed.items() if ours == field), field)
     return field if released == field else f"{field} ({released})"
+
+
+def _as_json(value: object) -> Any:
+    """A field's value as config.json holds it."""
+    return list(value) if isinstance(value, tuple) else value
 
 
 def _wanted(value: object, example: object) -> str | None:
