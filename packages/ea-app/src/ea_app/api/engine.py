@@ -4,6 +4,7 @@ import platform
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -11,7 +12,9 @@ import torch
 import xxhash
 from torch import Tensor
 
+from ea_app.api.check import check_job, to_request
 from ea_app.api.enhance import enhance
+from ea_app.api.fields import concerning_fields
 from ea_app.api.job import CancelToken, Job, find_model, limits_of, make_job
 from ea_app.api.output import check_output, staged
 from ea_app.api.record import embedded, make_record
@@ -110,6 +113,25 @@ class Engine:
                 raise ValueError(f"{entry.directory} cannot be read: {error}") from error
         return cls(entry, pipeline)
 
+    @staticmethod
+    def check(
+        job: Job | GenerationRequest,
+        model: str | Model = "default",
+        *,
+        motion_module: str | Path | None = None,
+    ) -> None:
+        """Refuse a job that a model cannot do, before loading the model.
+
+        Args:
+            job: From `ea_app.api.make_job`, or a request with tensors.
+            model: As for `load`.
+            motion_module: As for `load`.
+
+        Raises:
+            InputError: What is wrong and what is allowed; what `generate` would say.
+        """
+        check_job(job, model, motion_module=motion_module)
+
     @property
     def memory_note(self) -> str | None:
         """The memory mode and why it was chosen, where there was a choice and the user left it."""
@@ -174,11 +196,12 @@ class Engine:
         job = enhance(job, self.model) if isinstance(job, Job) else job
         request = to_request(job) if isinstance(job, Job) else job
         sources = job.sources if isinstance(job, Job) else {}
-        with concerning(None):
+        naming = partial(concerning_fields, as_options=isinstance(job, Job))
+        with naming():
             request.validate()
         path = None if output is None else check_output(output, request.num_frames)
         should_stop = None if cancel is None else lambda: cancel.cancelled
-        with concerning(None), torch.backends.cudnn.flags(enabled=True, deterministic=True):
+        with naming(), torch.backends.cudnn.flags(enabled=True, deterministic=True):
             made = self.pipeline(request, on_progress=on_progress, should_stop=should_stop)
         frames = made.frames_uint8()[0]
         record = make_record(
@@ -204,16 +227,6 @@ class Engine:
             "memory": "model_full_load" if parts.placement is None else parts.placement.mode,
             "threads": torch.get_num_threads(),
         }
-
-
-def to_request(job: Job) -> GenerationRequest:
-    """A job as the pipeline takes it: channels first."""
-    tensors = {}
-    for name, array in job.arrays.items():
-        tensor = torch.from_numpy(array.copy())
-        tensors[name] = tensor if name == "mask" else tensor.movedim(-1, 0)
-    with concerning(None):
-        return GenerationRequest.from_dict(job.fields, **tensors)
 
 
 def hash_frames(frames: Tensor) -> str:

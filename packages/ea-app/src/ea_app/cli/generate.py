@@ -12,7 +12,8 @@ from ea_app.options import OPTIONS, parse
 def run(arguments: argparse.Namespace) -> int:
     """Run the command; returns the exit code.
 
-    All that can be wrong with the options and the files is found before torch is imported.
+    All that can be wrong with the options and the files is found before torch is imported, and what the model
+    cannot do before its weights are read.
     """
     console = Console(quiet=arguments.quiet)
     values = {entry.key: getattr(arguments, entry.key) for entry in OPTIONS}
@@ -20,6 +21,10 @@ def run(arguments: argparse.Namespace) -> int:
     model = find_model(given.get("model", "default"))
     job = make_job(model, **given)
     output = check_output(given.get("output") or default_output(job.frames), job.frames)
+
+    from ea_app.api import Engine
+
+    Engine.check(job, model)
     if job.prompt_server is not None:
         from ea_app.api.enhance import enhance
 
@@ -27,8 +32,6 @@ def run(arguments: argparse.Namespace) -> int:
         job = enhance(job, model)
     for notice in job.notices:
         console.note(notice)
-
-    from ea_app.api import Engine
 
     with console.progress() as on_progress:
         on_progress("load", 0, 1)

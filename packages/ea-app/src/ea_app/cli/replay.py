@@ -25,6 +25,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     from ea_app.api import Engine
 
+    Engine.check(job, model)
     machine = record["machine"]
     with console.progress() as on_progress:
         on_progress("load", 0, 1)

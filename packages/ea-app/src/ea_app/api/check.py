@@ -1,0 +1,46 @@
+"""What a job asks of a model, before the model's weights are read."""
+
+from pathlib import Path
+
+import torch
+
+from ea_app.api.fields import concerning_fields
+from ea_app.api.job import Job, find_model
+from ea_app.catalog import Model
+from ea_app.options import concerning
+from ea_dit.pipelines import GenerationRequest, read_outline
+
+
+def to_request(job: Job) -> GenerationRequest:
+    """A job as the pipeline takes it: channels first."""
+    tensors = {}
+    for name, array in job.arrays.items():
+        tensor = torch.from_numpy(array.copy())
+        tensors[name] = tensor if name == "mask" else tensor.movedim(-1, 0)
+    with concerning_fields(as_options=True):
+        return GenerationRequest.from_dict(job.fields, **tensors)
+
+
+def check_job(
+    job: Job | GenerationRequest, model: str | Model, *, motion_module: str | Path | None = None
+) -> None:
+    """Refuse what a model cannot do: its configs are read, its weights are not.
+
+    Args:
+        job: From options, or a request.
+        model: A bundled name, a directory, a hub id, or what `catalog.find` gave.
+        motion_module: File of V1's motion modules, where it is not in the directory.
+
+    Raises:
+        InputError: Naming the option (or the field of a request) and what is allowed; or the model, if it is
+            not understood.
+    """
+    entry = find_model(model) if isinstance(model, str) else model
+    with concerning("model"):
+        try:
+            outline = read_outline(entry.directory, motion_module=motion_module)
+        except OSError as error:
+            raise ValueError(f"{entry.directory} cannot be read: {error}") from error
+    request = to_request(job) if isinstance(job, Job) else job
+    with concerning_fields(as_options=isinstance(job, Job)):
+        outline.check(request)
