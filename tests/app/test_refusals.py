@@ -46,6 +46,17 @@ GIVEN = ["--size", "32", "--frames", "5", "--steps", "2", "--seed", "1"]
             "mask: cannot be used: this model supports",
         ),
         ("v5.1-7b-t2v", ["--strength", "0.5"], "strength: needs --video"),
+        (
+            "v5.1-7b-t2v",
+            ["--sampler", "Euler"],
+            "sampler: must be one of Flow, Flow_DPM++, Flow_Unipc for a flow schedule, got 'Euler'",
+        ),
+        (
+            "v3-inp",
+            ["--sampler", "Flow"],
+            "sampler: must be one of Euler, Euler A, DPM++, DPM++ SDE, PNDM, DDIM, DDPM, LCM, UniPC for a",
+        ),
+        ("v3-inp", ["--sampler", "PNDM", "--steps", "1"], "steps: times strength must be at least"),
     ],
 )
 def test_one_line_that_names_the_option(family, arguments, message, command, media, without_weights, capsys):

@@ -131,6 +131,15 @@ def read_record_seed(name):
     return read_record(Path(name))["request"]["seed"]
 
 
+def test_a_sampler_can_be_chosen_and_is_kept(command, tmp_path):
+    assert command("generate", "x", "--seed", "1", "--output", "a.webp")[0] == 0
+    assert command("generate", "x", "--seed", "1", "--output", "b.webp", "--sampler", "Flow_DPM++")[0] == 0
+    assert _frames_hash(tmp_path / "a.webp") != _frames_hash(tmp_path / "b.webp")
+    assert read_record(tmp_path / "b.webp")["request"]["sampler"] == "Flow_DPM++"
+    code, out, _ = command("replay", "b.webp")
+    assert (code, out.splitlines()[-1]) == (0, "identical frames")
+
+
 def test_the_default_output(command, tmp_path):
     assert command("generate", "x", "--quiet") == (0, "", "")
     assert command("generate", "x", "--frames", "1", "--quiet") == (0, "", "")

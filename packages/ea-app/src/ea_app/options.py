@@ -159,6 +159,8 @@ OPTIONS: tuple[Option, ...] = (
            help="denoising steps"),
     Option(name="guidance", kind="float", group="what", default=FROM_MODEL, maximum=100, metavar="G",
            help="how closely to follow the prompt; 1 and below switch guidance off"),
+    Option(name="sampler", kind="text", group="what", default=FROM_MODEL, metavar="NAME",
+           help="how noise is removed, such as Euler or Flow_DPM++; a wrong name lists those of the model"),
     Option(name="image", kind="file", group="inputs", metavar="FILE", help="picture of the first frame"),
     Option(name="last-image", kind="file", group="inputs", metavar="FILE", help="picture of the last frame"),
     Option(name="video", kind="file", group="inputs", metavar="FILE",

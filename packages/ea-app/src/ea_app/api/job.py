@@ -133,6 +133,7 @@ def make_job(model: Model, /, **options: Any) -> Job:
         "guidance_scale": values["guidance"],
         "seed": values["seed"],
         "strength": values.get("strength", model.info.strength if plain_video else 1.0),
+        "sampler": values.get("sampler"),
         "fps": values.get("fps") or min(120, max(1, round(inputs.fps or model.info.fps))),
     }
     server = None
