@@ -183,7 +183,7 @@ MISTAKES = [
     ("misshapen", r"source: .*tensor 'proj\.bias' has shape \[3\], expected"),
     ("truncated", r"source: .*safetensors: is cut off: it has \d+ bytes, its header promises \d+"),
     ("shard", r"source: .*shard 'a\.safetensors' is missing"),
-    ("pickle", "source: .*pickle checkpoints are refused"),
+    ("pickle", "source: .*is a pickle"),
     ("config", "source: .*num_layers is missing"),
     ("reference", "source: .*diffusers has no place for ref_channels"),
     ("vae", "source: .*diffusers has no autoencoder but that of V5"),

@@ -117,7 +117,7 @@ def load_vae(
         dtype: Number type such as "float32" or `torch.bfloat16`, "auto" for what suits the device; None keeps
             the stored one.
         device: "auto", "cpu", "cuda" or "cuda:N".
-        allow_pickle: Accept `.bin` weights, read without running code.
+        allow_pickle: Accept weights in pickles such as `.bin`, read without running code.
 
     Returns:
         The model in evaluation mode.
@@ -129,7 +129,10 @@ def load_vae(
     target = resolve_device(device)
     released = read_config(path)
     try:
-        spec = detect_family(released, () if released.get("down_block_types") else _tensor_names(path))
+        spec = detect_family(
+            released,
+            () if released.get("down_block_types") else _tensor_names(path, allow_pickle=allow_pickle),
+        )
         config = spec.config.from_dict(released)
     except ValueError as error:
         raise ValueError(f"{path / CONFIG_NAME}: {error}") from None
@@ -175,9 +178,9 @@ def save_vae(
     )
 
 
-def _tensor_names(path: Path) -> Collection[str]:
+def _tensor_names(path: Path, *, allow_pickle: bool) -> Collection[str]:
     """Names of the stored tensors; none if they cannot be read, which loading will report better."""
     try:
-        return stored_shapes(path)
+        return stored_shapes(path, allow_pickle=allow_pickle)
     except ValueError:
         return ()

@@ -12,15 +12,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from ea_kernels.runtime.pickles import is_pickle, read_pickle
+
 CONFIG_NAME = "config.json"
 WEIGHTS_NAME = "diffusion_pytorch_model.safetensors"
 _STEMS = ("diffusion_pytorch_model", "model", "pytorch_model")
-_PICKLE_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt")
-
-
-def is_pickle(path: Path) -> bool:
-    """Whether a file is in one of the pickle formats, judged by its name."""
-    return path.suffix in _PICKLE_SUFFIXES
 
 
 def read_json(path: str | Path) -> dict[str, Any]:
@@ -54,7 +50,8 @@ def weight_files(path: str | Path, *, allow_pickle: bool = False) -> list[Path]:
     Args:
         path: A weight file, or a directory with `diffusion_pytorch_model` or `model` as one safetensors file
             or as shards with an index, or with a single other safetensors file.
-        allow_pickle: Also accept `.bin`, `.pt`, `.pth` and `.ckpt` files.
+        allow_pickle: Where there are no safetensors, accept `.bin`, `.pt`, `.pth` and `.ckpt` files of the
+            same names (and `pytorch_model`), or a single other one.
 
     Returns:
         One or more existing files.
@@ -64,7 +61,7 @@ def weight_files(path: str | Path, *, allow_pickle: bool = False) -> list[Path]:
     """
     path = Path(path)
     if path.is_file():
-        return [_allowed(path, allow_pickle=allow_pickle)]
+        return _allowed([path], allow_pickle=allow_pickle)
     if not path.is_dir():
         raise ValueError(f"{path}: no such file or directory")
     for stem in _STEMS:
@@ -77,19 +74,33 @@ def weight_files(path: str | Path, *, allow_pickle: bool = False) -> list[Path]:
         return others
     if others:
         raise ValueError(f"{path}: several safetensors files and no index; name one of them")
-    pickles = sorted(file for file in path.iterdir() if is_pickle(file))
-    if pickles:
-        return [_allowed(pickles[0], allow_pickle=allow_pickle)]
+    if any(is_pickle(file) for file in path.iterdir()):
+        return _pickle_files(path, allow_pickle=allow_pickle)
     raise ValueError(f"{path}: no weights; expected {WEIGHTS_NAME}, model.safetensors or an index of shards")
 
 
-def _allowed(path: Path, *, allow_pickle: bool) -> Path:
-    if is_pickle(path) and not allow_pickle:
-        raise ValueError(
-            f"{path}: pickle checkpoints are refused because loading one can run code; "
-            "convert it to safetensors or pass allow_pickle=True"
-        )
-    return path
+def _pickle_files(directory: Path, *, allow_pickle: bool) -> list[Path]:
+    """The pickles of a directory that has no safetensors."""
+    pickles = sorted(file for file in directory.iterdir() if is_pickle(file))
+    for stem in _STEMS:
+        if named := [file for file in pickles if file.stem == stem]:
+            return _allowed(named[:1], allow_pickle=allow_pickle)
+        if (index := directory / f"{stem}.bin.index.json").is_file():
+            return _allowed(_shards(index), allow_pickle=allow_pickle)
+    if len(pickles) > 1 and allow_pickle:
+        names = ", ".join(file.name for file in pickles)
+        raise ValueError(f"{directory}: several pickles and no index; name one of {names}")
+    return _allowed(pickles[:1], allow_pickle=allow_pickle)
+
+
+def _allowed(files: list[Path], *, allow_pickle: bool) -> list[Path]:
+    for file in files:
+        if is_pickle(file) and not allow_pickle:
+            raise ValueError(
+                f"{file}: is a pickle, and pickles can run code; allow_pickle (--allow-pickle) reads it "
+                "without running any, or convert it to safetensors"
+            )
+    return files
 
 
 def _shards(index: Path) -> list[Path]:
@@ -114,10 +125,17 @@ def open_safetensors(path: Path) -> Iterator[Any]:
         raise ValueError(f"{path}: not a readable safetensors file ({error})") from None
 
 
-def stored_shapes(path: str | Path) -> dict[str, tuple[int, ...]]:
-    """Released names and shapes of all tensors of a checkpoint, from the headers only."""
+def stored_shapes(path: str | Path, *, allow_pickle: bool = False) -> dict[str, tuple[int, ...]]:
+    """Released names and shapes of all tensors of a checkpoint, from the headers only.
+
+    Pickles have none, but those of today's format are not read through either; arguments as in
+    `weight_files`.
+    """
     shapes: dict[str, tuple[int, ...]] = {}
-    for weights in weight_files(path):
+    for weights in weight_files(path, allow_pickle=allow_pickle):
+        if is_pickle(weights):
+            shapes |= {name: tuple(tensor.shape) for name, tensor in read_pickle(weights).items()}
+            continue
         with open_safetensors(weights) as file:
             shapes |= {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
     return shapes

@@ -1,4 +1,4 @@
-"""What safetensors files hold, from their headers alone: no tensor is read and torch is not asked.
+"""What weight files hold. Of safetensors the headers tell it: no tensor is read and torch is not asked.
 
 A file is eight bytes with the length of the header, the header in JSON, and the bytes of the tensors. The
 library maps whole files into memory, which makes every page that was looked at count as used; whoever copies
@@ -14,6 +14,7 @@ from types import MappingProxyType
 from typing import Any
 
 from ea_kernels.runtime.files import weight_files
+from ea_kernels.runtime.pickles import DTYPE_NAMES, is_pickle, read_pickle
 
 LENGTH_BYTES = 8
 METADATA = "__metadata__"
@@ -50,7 +51,7 @@ class StoredTensor:
         dtype: Name of its number type in the format, such as "BF16".
         shape: Its shape.
         file: The file.
-        start: Its first byte in the file.
+        start: Its first byte in the file; 0 in a pickle, where only the unpickler finds it.
         size: Its bytes.
     """
 
@@ -100,20 +101,39 @@ def read_header(file: str | Path) -> tuple[tuple[StoredTensor, ...], dict[str, s
     return tuple(entries), metadata
 
 
-def stored_tensors(path: str | Path) -> tuple[StoredTensor, ...]:
-    """All tensors of a checkpoint, shard by shard; `path` as for `weight_files`.
+def stored_metadata(file: Path) -> dict[str, str]:
+    """The text metadata of a weight file; a pickle has none."""
+    return {} if is_pickle(file) else read_header(file)[1]
+
+
+def stored_tensors(path: str | Path, *, allow_pickle: bool = False) -> tuple[StoredTensor, ...]:
+    """All tensors of a checkpoint, shard by shard; arguments as for `weight_files`.
 
     Raises:
-        ValueError: As in `weight_files` and `read_header`, or if a name is in two shards.
+        ValueError: As in `weight_files`, `read_header` and `read_pickle`, or if a name is in two shards.
     """
     homes: dict[str, StoredTensor] = {}
-    for file in weight_files(path):
-        for tensor in read_header(file)[0]:
+    for file in weight_files(path, allow_pickle=allow_pickle):
+        for tensor in _pickled(file) if is_pickle(file) else read_header(file)[0]:
             if tensor.name in homes:
                 twice = homes[tensor.name].file.name
                 raise ValueError(f"{file}: tensor {tensor.name!r} is in {twice} as well")
             homes[tensor.name] = tensor
     return tuple(homes.values())
+
+
+def _pickled(file: Path) -> tuple[StoredTensor, ...]:
+    return tuple(
+        StoredTensor(
+            name=name,
+            dtype=DTYPE_NAMES[tensor.dtype],
+            shape=tuple(tensor.shape),
+            file=file,
+            start=0,
+            size=tensor.numel() * tensor.element_size(),
+        )
+        for name, tensor in read_pickle(file).items()
+    )
 
 
 def _entry(file: Path, first: int, name: str, entry: Mapping[str, Any]) -> StoredTensor:

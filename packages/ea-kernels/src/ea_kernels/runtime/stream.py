@@ -14,9 +14,11 @@ from types import MappingProxyType
 from typing import BinaryIO
 
 import torch
+from torch import Tensor
 
 from ea_kernels.runtime.files import write_json
 from ea_kernels.runtime.key_map import KeyMap
+from ea_kernels.runtime.pickles import is_pickle, read_pickle
 from ea_kernels.runtime.stored import ITEM_SIZES, LENGTH_BYTES, METADATA, StoredTensor
 
 STEM = "diffusion_pytorch_model"
@@ -177,15 +179,32 @@ def _write_file(
         end += tensor.size
     text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
     text += b" " * (-len(text) % _ALIGNMENT)
+    pickles = {path: read_pickle(path) for path in {t.source.file for t in tensors} if is_pickle(path)}
     with file.open("wb") as stream:
         stream.write(len(text).to_bytes(LENGTH_BYTES, "little") + text)
         for tensor in ordered:
-            _copy(tensor, stream, on_bytes)
+            source = tensor.source
+            held = pickles.get(source.file)
+            pieces = _read_pieces(source) if held is None else _held_pieces(held[source.name])
+            _copy(pieces, tensor, stream, on_bytes)
 
 
-def _copy(tensor: Rewritten, target: BinaryIO, on_bytes: Callable[[int], None] | None) -> None:
-    source = tensor.source
-    old, new = source.dtype, tensor.dtype
+def _copy(
+    pieces: Iterable[memoryview], tensor: Rewritten, target: BinaryIO, on_bytes: Callable[[int], None] | None
+) -> None:
+    old, new = tensor.source.dtype, tensor.dtype
+    for piece in pieces:
+        if old == new:
+            written = target.write(piece)
+        else:
+            cast = torch.frombuffer(piece, dtype=_FLOATS[old]).to(_FLOATS[new])
+            written = target.write(cast.view(torch.uint8).numpy().tobytes())
+        if on_bytes is not None:
+            on_bytes(written)
+
+
+def _read_pieces(source: StoredTensor) -> Iterator[memoryview]:
+    """Bytes of a tensor from its file; a piece is valid until the next one is asked for."""
     # All floats in a piece are whole: its length is a multiple of theirs.
     buffer = bytearray(min(_PIECE, source.size))
     left = source.size
@@ -195,14 +214,16 @@ def _copy(tensor: Rewritten, target: BinaryIO, on_bytes: Callable[[int], None] |
             piece = memoryview(buffer)[: min(left, len(buffer))]
             if not _fill(stream, piece):
                 raise ValueError(f"{source.file}: is cut off inside tensor {source.name!r}")
-            if old == new:
-                written = target.write(piece)
-            else:
-                cast = torch.frombuffer(piece, dtype=_FLOATS[old]).to(_FLOATS[new])
-                written = target.write(cast.view(torch.uint8).numpy().tobytes())
+            yield piece
             left -= len(piece)
-            if on_bytes is not None:
-                on_bytes(written)
+
+
+def _held_pieces(tensor: Tensor) -> Iterator[memoryview]:
+    """Bytes of a tensor that an unpickler gave."""
+    flat = tensor.contiguous().reshape(-1)
+    for part in flat.split(_PIECE // flat.element_size()):
+        if part.numel():
+            yield memoryview(part.view(torch.uint8).numpy())
 
 
 def _fill(stream: FileIO, piece: memoryview) -> bool:

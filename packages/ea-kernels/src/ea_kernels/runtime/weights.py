@@ -7,7 +7,6 @@ shape is checked before the first tensor is read.
 from collections.abc import Callable, Iterator, Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any, TypeVar
 
 import torch
@@ -18,7 +17,6 @@ from ea_kernels.runtime.completeness import check_shapes
 from ea_kernels.runtime.files import (
     CONFIG_NAME,
     WEIGHTS_NAME,
-    is_pickle,
     open_safetensors,
     read_config,
     read_json,
@@ -28,6 +26,7 @@ from ea_kernels.runtime.files import (
     write_safetensors,
 )
 from ea_kernels.runtime.key_map import Drop, KeyMap, Rename, Shape, Split
+from ea_kernels.runtime.pickles import is_pickle, read_pickle
 
 __all__ = [
     "Drop",
@@ -149,7 +148,7 @@ def load_into(
     # Names and shapes first: a wrong checkpoint is refused before gigabytes are read.
     shapes: dict[str, Shape] = {}
     for source in (path, *also):
-        found = _released_shapes(source, allow_pickle=allow_pickle)
+        found = stored_shapes(source, allow_pickle=allow_pickle)
         if twice := sorted(found.keys() & shapes.keys()):
             raise ValueError(f"{source}: tensor {twice[0]!r} is in {path} as well{_more(twice)}")
         shapes |= found
@@ -212,31 +211,11 @@ def save_checkpoint(
 
 def _tensors(file: Path) -> Iterator[tuple[str, Tensor]]:
     if is_pickle(file):
-        yield from _unpickled(file).items()
+        yield from read_pickle(file).items()
         return
     with open_safetensors(file) as handle:
         for name in handle.keys():  # noqa: SIM118 - the handle is not a dictionary
             yield name, handle.get_tensor(name)
-
-
-def _released_shapes(path: str | Path, *, allow_pickle: bool) -> dict[str, Shape]:
-    files = weight_files(path, allow_pickle=allow_pickle)
-    if not is_pickle(files[0]):
-        return stored_shapes(path)
-    # A pickle has no header; it is read twice.
-    return {name: tuple(tensor.shape) for name, tensor in _unpickled(files[0]).items()}
-
-
-def _unpickled(file: Path) -> dict[str, Tensor]:
-    try:
-        content: Any = torch.load(file, map_location="cpu", weights_only=True)
-    except (UnpicklingError, RuntimeError, EOFError):
-        # torch's own message spans a page and advises to switch the protection off.
-        raise ValueError(f"{file}: not a plain dictionary of tensors") from None
-    state = content.get("state_dict", content) if isinstance(content, dict) else content
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise ValueError(f"{file}: not a plain dictionary of tensors")
-    return state
 
 
 def _target_dtype(
