@@ -5,46 +5,29 @@ generator seeded with both. So a run that is killed and started again continues 
 exactly the numbers it would have had.
 """
 
-import json
 import math
 import signal
 import sys
 import threading
 import time
-import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 import torch
-from filelock import FileLock, Timeout
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
 
 from ea_kernels.runtime.files import write_json
-from ea_train.config import LoopConfig, RunConfig
+from ea_train.config import RunConfig
 from ea_train.loop import checkpoint
+from ea_train.loop.batches import step_batches
 from ea_train.loop.callbacks import MetricLog
 from ea_train.loop.ema import ExponentialAverage
 from ea_train.loop.optim import build_optimizers, lr_factor, set_learning_rates
-from ea_train.schema import flatten, to_mapping
+from ea_train.loop.run_folder import check_same_run, sole_user
+from ea_train.schema import to_mapping
 from ea_train.tasks.base import Batch, StepOutput, Task
-
-_MAY_CHANGE = frozenset(
-    f"loop.{name}"
-    for name in (
-        "steps",
-        "log_every",
-        "validate_every",
-        "checkpoint_minutes",
-        "keep_checkpoints",
-        "num_workers",
-        "compile",
-    )
-)
-"""Settings that a continued run may change; all others would make it another run."""
 
 
 class Trainer:
@@ -83,7 +66,7 @@ class Trainer:
             ValueError: The checkpoint in the run folder is damaged or of another run, another process trains
                 there, or a loss stopped being a finite number.
         """
-        with _sole_user(self.directory):
+        with sole_user(self.directory):
             self._fit()
 
     def _fit(self) -> None:
@@ -140,7 +123,7 @@ class Trainer:
         folder = self.directory / "checkpoints"
         if steps := checkpoint.checkpoint_steps(folder):
             tensors, state = checkpoint.load(folder, steps[-1])
-            _check_same_run(state, to_mapping(self.config), self.task.inputs, self.directory)
+            check_same_run(state, to_mapping(self.config), self.task.inputs, self.directory)
             try:
                 self._restore(tensors)
             except (KeyError, RuntimeError) as error:
@@ -163,7 +146,7 @@ class Trainer:
     def _run(self, log: MetricLog) -> None:
         loop = self.config.loop
         saved_at = started = time.monotonic()
-        for step, batches in self._batches():
+        for step, batches in step_batches(self.task, loop, first=self.finished_steps):
             output = self._update(step, batches)
             self.finished_steps = step + 1
             if self._due(loop.log_every):
@@ -222,27 +205,6 @@ class Trainer:
             for index, optimizer in enumerate(optimizers):
                 yield f"optimizer-{group}-{index}", optimizer
 
-    def _batches(self) -> Iterator[tuple[int, list[Batch]]]:
-        loop = self.config.loop
-        source = _StepDataset(self.task, loop)
-        steps = range(self.finished_steps, loop.steps)
-        loader = DataLoader(
-            source,
-            batch_size=None,
-            sampler=steps,
-            num_workers=loop.num_workers,
-            worker_init_fn=_leave_signals_to_the_trainer,
-        )
-        batches = iter(loader)
-        try:
-            yield from zip(steps, batches, strict=True)
-        except BaseException as error:
-            # Its frames hold the workers, which ignore SIGTERM: the process would wait for them forever.
-            traceback.clear_frames(error.__traceback__)
-            raise
-        finally:
-            del batches
-
     def _to_device(self, batch: Batch) -> Batch:
         return {
             key: value.to(self.device, non_blocking=True) if isinstance(value, Tensor) else value
@@ -279,39 +241,6 @@ class Trainer:
         self._stop_requested = True
 
 
-@contextmanager
-def _sole_user(directory: Path) -> Iterator[None]:
-    """Hold the run folder; the lock ends with the process, however that ends."""
-    directory.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(directory / ".lock", timeout=0)
-    try:
-        lock.acquire()
-    except Timeout:
-        raise ValueError(f"{directory} is in use by another run; wait or choose another folder") from None
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-def _check_same_run(
-    state: Mapping[str, Any], config: Mapping[str, Any], inputs: Mapping[str, str], directory: Path
-) -> None:
-    old, new = flatten(state["config"]), flatten(json.loads(json.dumps(config)))
-    for name in sorted(old.keys() | new.keys()):
-        if old.get(name) != new.get(name) and name not in _MAY_CHANGE:
-            raise ValueError(
-                f"{name} is {new.get(name)!r}, but the run in {directory} was started with "
-                f"{old.get(name)!r}; continue with the same value or choose another folder"
-            )
-    for name, value in state.get("inputs", {}).items():
-        if inputs.get(name) != value:
-            raise ValueError(
-                f"{name} is {inputs.get(name)}, but the run in {directory} was started with {value}; "
-                "continue with the same one or choose another folder"
-            )
-
-
 def _detached(output: StepOutput) -> StepOutput:
     losses = {name: loss.detach() for name, loss in output.losses.items()}
     return StepOutput(losses=losses, metrics=output.metrics)
@@ -325,25 +254,3 @@ def _mean(outputs: list[StepOutput]) -> StepOutput:
         losses={name: torch.stack([o.losses[name] for o in outputs]).mean() for name in first.losses},
         metrics={name: torch.stack([o.metrics[name] for o in outputs]).mean() for name in first.metrics},
     )
-
-
-def _leave_signals_to_the_trainer(worker: int) -> None:
-    # Ctrl-C reaches the whole process group; a worker that dies of it would take the final checkpoint along.
-    del worker
-    for name in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(name, signal.SIG_IGN)
-
-
-class _StepDataset(Dataset[list[Batch]]):
-    """Item `step` is the micro-batches of that step."""
-
-    def __init__(self, task: Task, loop: LoopConfig) -> None:
-        self._task = task
-        self._loop = loop
-
-    def __getitem__(self, step: int) -> list[dict[str, Any]]:
-        loop = self._loop
-        return [
-            self._task.batch(loop.seed, step * loop.grad_accum + index, loop.batch_size)
-            for index in range(loop.grad_accum)
-        ]
