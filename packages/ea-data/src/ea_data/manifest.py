@@ -4,13 +4,12 @@ Each row has `file_path` (relative to a root folder, or absolute), `text` and `t
 Other keys are kept as `extra`. A wrong row is an error that names file and line; it never disappears.
 """
 
-import csv
-import io
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import Any, Final, Literal, NoReturn
+from typing import Any, Final, Literal
+
+from ea_data.manifest_rows import READERS, RowError
 
 __all__ = [
     "MAX_TEXT",
@@ -62,10 +61,6 @@ class Manifest:
     errors: tuple[str, ...] = ()
 
 
-class _RowError(ValueError):
-    pass
-
-
 def read_manifest(
     path: str | Path,
     *,
@@ -87,20 +82,20 @@ def read_manifest(
     """
     path = Path(path)
     root = path.parent if root is None else Path(root)
-    readers = {".json": _json_rows, ".jsonl": _jsonl_rows, ".csv": _csv_rows}
-    if path.suffix.lower() not in readers:
-        raise ManifestError(f"{path}: unknown suffix {path.suffix!r}; allowed: {', '.join(readers)}")
+    suffix = path.suffix.lower()
+    if suffix not in READERS:
+        raise ManifestError(f"{path}: unknown suffix {path.suffix!r}; allowed: {', '.join(READERS)}")
     if not root.is_dir():
         raise ManifestError(f"{path}: the root folder {root} does not exist")
     text = _read_text(path)
     entries: list[Entry] = []
     errors: list[str] = []
-    for line, row in readers[path.suffix.lower()](text):
+    for line, row in READERS[suffix](text):
         try:
-            if isinstance(row, _RowError):
+            if isinstance(row, RowError):
                 raise row
             entries.append(_entry(row, line, root.resolve(), check_files=check_files))
-        except _RowError as error:
+        except RowError as error:
             errors.append(f"{path}:{line}: {error}")
     if not entries and not errors:
         errors.append(f"{path}:1: no rows")
@@ -123,22 +118,22 @@ def _read_text(path: Path) -> str:
 
 def _entry(row: object, line: int, root: Path, *, check_files: bool) -> Entry:
     if not isinstance(row, dict):
-        raise _RowError(f"a row must be an object with file_path, text and type, not {type(row).__name__}")
+        raise RowError(f"a row must be an object with file_path, text and type, not {type(row).__name__}")
     values: dict[str, str] = {}
     for key, default in (("file_path", None), ("text", ""), ("type", "video")):
         value = row.get(key, default)
         if value is None and default is None:
-            raise _RowError(f"{key} is missing")
+            raise RowError(f"{key} is missing")
         if not isinstance(value, str):
-            raise _RowError(f"{key} is {type(value).__name__}; allowed: text")
+            raise RowError(f"{key} is {type(value).__name__}; allowed: text")
         values[key] = value
     if values["type"] not in _TYPES:
-        raise _RowError(f"type is {values['type'][:40]!r}; allowed: {', '.join(_TYPES)}")
+        raise RowError(f"type is {values['type'][:40]!r}; allowed: {', '.join(_TYPES)}")
     if len(values["text"]) > MAX_TEXT:
-        raise _RowError(f"text has {len(values['text'])} characters; allowed: at most {MAX_TEXT}")
+        raise RowError(f"text has {len(values['text'])} characters; allowed: at most {MAX_TEXT}")
     path = resolve_inside(root, values["file_path"])
     if check_files and not path.is_file():
-        raise _RowError(f"no such file: {values['file_path'][:200]}")
+        raise RowError(f"no such file: {values['file_path'][:200]}")
     extra = {key: value for key, value in row.items() if key not in values}
     kind: Literal["video", "image"] = "image" if values["type"] == "image" else "video"
     return Entry(path=path, text=values["text"], type=kind, line=line, extra=extra)
@@ -152,116 +147,16 @@ def resolve_inside(root: Path, name: str) -> Path:
     """
     shown = name[:200]
     if not name.strip() or "\0" in name:
-        raise _RowError("file_path is empty or contains a NUL character")
+        raise RowError("file_path is empty or contains a NUL character")
     try:
         name.encode()
         if Path(name).is_absolute():
             return Path(name)
         if ".." in PurePosixPath(name).parts or ".." in PureWindowsPath(name).parts:
-            raise _RowError(f"file_path contains '..': {shown}")
+            raise RowError(f"file_path contains '..': {shown}")
         path = (root / name).resolve()
     except (OSError, UnicodeError, RuntimeError) as error:
-        raise _RowError(f"file_path cannot be used: {shown!r}") from error
+        raise RowError(f"file_path cannot be used: {shown!r}") from error
     if not path.is_relative_to(root.resolve()):
-        raise _RowError(f"file_path leaves the root folder through a link: {shown}")
+        raise RowError(f"file_path leaves the root folder through a link: {shown}")
     return path
-
-
-def _strict_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    result: dict[str, Any] = {}
-    for key, value in pairs:
-        if key in result:
-            raise _RowError(f"the key {key[:40]!r} appears twice")
-        result[key] = value
-    return result
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise _RowError(f"{name} is not a JSON value")
-
-
-def _decoder() -> json.JSONDecoder:
-    return json.JSONDecoder(object_pairs_hook=_strict_object, parse_constant=_no_constant)
-
-
-def _parse(decoder: json.JSONDecoder, text: str, start: int = 0) -> tuple[Any, int]:
-    try:
-        return decoder.raw_decode(text, start)
-    except json.JSONDecodeError as error:
-        raise _RowError(f"not JSON: {error.msg}") from error
-    except RecursionError as error:
-        raise _RowError("not JSON: nested too deeply") from error
-    except _RowError:
-        raise
-    except ValueError as error:  # an integer with thousands of digits
-        raise _RowError(f"not JSON: {error}") from error
-
-
-def _jsonl_rows(text: str) -> Iterator[tuple[int, Any]]:
-    decoder = _decoder()
-    for number, line in enumerate(text.split("\n"), start=1):
-        stripped = line.strip()
-        if not stripped:
-            continue
-        try:
-            row, end = _parse(decoder, stripped)
-            yield number, row if end == len(stripped) else _RowError("more than one value on the line")
-        except _RowError as error:
-            yield number, error
-
-
-def _json_rows(text: str) -> Iterator[tuple[int, Any]]:
-    """Rows of a JSON list, one by one, so that each knows its line and a wrong one is named."""
-    decoder = _decoder()
-    place, line = _skip_space(text, 0, 1)
-    if text[place : place + 1] != "[":
-        yield line, _RowError("the file must be a list of objects")
-        return
-    place, line = _skip_space(text, place + 1, line)
-    while text[place : place + 1] != "]":
-        try:
-            row, end = _parse(decoder, text, place)
-        except _RowError as error:
-            yield line, error  # where the next row begins is unknown: nothing after this can be trusted
-            return
-        yield line, row
-        line += text.count("\n", place, end)
-        place, line = _skip_space(text, end, line)
-        if text[place : place + 1] == ",":
-            place, line = _skip_space(text, place + 1, line)
-        elif text[place : place + 1] != "]":
-            yield line, _RowError("not JSON: ',' or ']' expected")
-            return
-    place, line = _skip_space(text, place + 1, line)
-    if place != len(text):
-        yield line, _RowError("not JSON: text after the list")
-
-
-def _skip_space(text: str, place: int, line: int) -> tuple[int, int]:
-    while place < len(text) and text[place] in " \t\r\n":
-        line += text[place] == "\n"
-        place += 1
-    return place, line
-
-
-def _csv_rows(text: str) -> Iterator[tuple[int, Any]]:
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-    header: list[str] | None = None
-    line = 1
-    try:
-        for cells in reader:
-            if header is None:
-                header = cells
-                if "file_path" not in header or len(set(header)) != len(header):
-                    yield (
-                        line,
-                        _RowError("the first line must name the columns once each, file_path among them"),
-                    )
-                    return
-            elif cells and len(cells) != len(header):
-                yield line, _RowError(f"{len(cells)} columns; expected {len(header)}")
-            elif cells:
-                yield line, dict(zip(header, cells, strict=True))
-            line = reader.line_num + 1
-    except csv.Error as error:
-        yield line, _RowError(f"not CSV: {error}")
