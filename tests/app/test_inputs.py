@@ -35,6 +35,26 @@ def test_a_video_decides_how_long_it_is(media):
     assert len(read_inputs(files, (32, 32), 7, 5).arrays["video"]) == 7
 
 
+def test_a_video_to_follow_decides_too(media):
+    files = {"control": str(media / "clip.mp4"), "reference": str(media / "wide.png")}
+    inputs = read_inputs(files, (32, 16), None, 7)
+    assert inputs.arrays["control_video"].shape == (7, 16, 32, 3)
+    assert inputs.arrays["ref_image"].shape == (16, 32, 3)
+    assert (inputs.frames, inputs.fps) == (7, 12)
+    assert set(inputs.sources) == {"control_video", "ref_image"}
+    assert [notice.split(":")[0] for notice in inputs.notices] == ["control"]
+
+
+@pytest.mark.parametrize(("frames", "expected"), [(None, 5), (9, 9), (1, 1)])
+def test_a_picture_to_follow_is_repeated(frames, expected, media):
+    inputs = read_inputs({"control": str(media / "square.png")}, (32, 32), frames, 5)
+    signal = inputs.arrays["control_video"]
+    assert signal.shape == (expected, 32, 32, 3)
+    assert (signal == signal[0]).all()
+    assert signal.any()
+    assert (inputs.frames, inputs.fps) == (expected, None)
+
+
 def test_a_mask_may_be_a_video(media):
     files = {"video": str(media / "clip.mp4"), "mask": str(media / "mask.mp4")}
     assert read_inputs(files, (16, 16), 5, 5).arrays["mask"].shape == (5, 16, 16)
@@ -55,6 +75,13 @@ def test_a_mask_may_be_a_video(media):
         ("video", "empty.png", "the file is empty"),
         ("video", "square.png", "is a picture; give a video, or use --image"),
         ("video", "short.mp4", "has 3 frames, 5 are needed; use --frames 3"),
+        ("control", "none.mp4", "does not exist"),
+        ("control", "broken.mp4", "cannot read"),
+        ("control", "empty.png", "the file is empty"),
+        ("control", "text.png", "not a known video or image"),
+        ("control", "short.mp4", "has 3 frames, 5 are needed; use --frames 3"),
+        ("reference", "none.png", "does not exist"),
+        ("reference", "clip.mp4", "is a mp4 video, not a picture"),
         ("mask", "none.png", "does not exist"),
         ("mask", "broken.png", "cannot read"),
         ("mask", "black.png", "is black everywhere"),

@@ -59,8 +59,9 @@ def test_defaults_come_from_the_model():
     assert "seed" not in values
 
 
-def test_a_video_decides_length_and_rate():
-    values = complete({"prompt": "x", "video": "v.mp4"}, LIMITS)
+@pytest.mark.parametrize("key", ["video", "control"])
+def test_a_video_decides_length_and_rate(key):
+    values = complete({"prompt": "x", key: "v.mp4"}, LIMITS)
     assert "frames" not in values
     assert "fps" not in values
 
@@ -84,6 +85,9 @@ def test_a_video_decides_length_and_rate():
         ({"mask": "m.png"}, "mask: needs --video"),
         ({"strength": 0.5}, "strength: needs --video"),
         ({"video": "v.mp4", "image": "i.png"}, "image: cannot be combined with --video"),
+        ({"video": "v.mp4", "control": "c.mp4"}, "control: cannot be combined with --video"),
+        ({"image": "i.png", "reference": "r.png"}, "reference: cannot be combined with --image"),
+        ({"control": "c.mp4", "strength": 0.5}, "strength: needs --video"),
         ({"video": "v.mp4", "last_image": "i.png"}, "last-image: cannot be combined"),
         ({"video": "v.mp4", "strength": 1}, "strength: must be below 1"),
         ({"image": "i.png", "frames": 1}, "frames: must be at least 2 with --image, got 1"),

@@ -89,6 +89,7 @@ def _without(record, key):
         (lambda r: r | {"model": {"name": "x"}}, "has no usable fingerprint"),
         (lambda r: r | {"frames": {}}, "has no usable xxh3"),
         (lambda r: r | {"inputs": {"colour": None}}, "broken input 'colour'"),
+        (lambda r: r | {"inputs": {"camera": {"path": "a.txt", "xxh3": "0" * 32}}}, "broken input 'camera'"),
         (lambda r: r | {"inputs": {"image": {"path": "a.png", "xxh3": "short"}}}, "broken input 'image'"),
         (lambda r: r | {"inputs": {"image": {"path": 1, "xxh3": "0" * 32}}}, "broken input 'image'"),
     ],
@@ -107,3 +108,5 @@ def test_input_files_must_be_as_they_were(record, tmp_path):
         find_sources(record, tmp_path)
     with pytest.raises(InputError, match=r"^image: cannot be found again: it was given from Python"):
         find_sources(record | {"inputs": {"image": None}}, tmp_path)
+    with pytest.raises(InputError, match=r"^control: cannot be found again: it was given from Python"):
+        find_sources(record | {"inputs": {"control_video": None}}, tmp_path)

@@ -56,6 +56,27 @@ GIVEN = ["--size", "32", "--frames", "5", "--steps", "2", "--seed", "1"]
             ["--sampler", "Flow"],
             "sampler: must be one of Euler, Euler A, DPM++, DPM++ SDE, PNDM, DDIM, DDPM, LCM, UniPC for a",
         ),
+        (
+            "v5.1-7b-t2v",
+            ["--control", "{media}/clip.mp4"],
+            "control: cannot be used: this model supports text_to_image, text_to_video",
+        ),
+        ("v5.1-7b-t2v", ["--reference", "{media}/square.png"], "reference: cannot be used: this model supp"),
+        (
+            "v5-7b-control",
+            ["--control", "{media}/clip.mp4", "--reference", "{media}/square.png"],
+            "reference: cannot be used: this model takes no reference image",
+        ),
+        (
+            "v5.1-7b-camera",
+            ["--control", "{media}/square.png"],
+            "control: cannot be used: this model takes camera instead",
+        ),
+        (
+            "v5.1-7b-control",
+            ["--reference", "{media}/square.png", "--frames", "1"],
+            "reference: needs at least 2 frames",
+        ),
         ("v3-inp", ["--sampler", "PNDM", "--steps", "1"], "steps: times strength must be at least"),
     ],
 )
@@ -78,6 +99,10 @@ def test_a_request_is_checked_under_the_names_of_its_fields(without_weights):
         ({"control_video": torch.zeros(3, 5, 8, 8)}, r"^control_video: cannot be used: this model supports"),
         ({"sampler": "Euler"}, r"^sampler: must be one of Flow, .* for a flow schedule, got 'Euler'"),
         ({"strength": 0.5}, r"^strength: below 1 needs a video"),
+        (
+            {"ref_image": torch.zeros(3, 8, 8), "num_frames": 1},
+            r"^ref_image: cannot be used: this model supp",
+        ),
         ({"num_frames": 0}, r"^num_frames: must be a whole number"),
     ):
         with pytest.raises(InputError, match=message):

@@ -169,10 +169,14 @@ OPTIONS: tuple[Option, ...] = (
            help="picture or video for --video: white is made anew, black is kept"),
     Option(name="strength", kind="float", group="inputs", default=FROM_MODEL, maximum=1, above=True,
            metavar="S", help="how much of --video is changed"),
+    Option(name="control", kind="file", group="inputs", metavar="FILE",
+           help="video or picture of edges, depth, poses or the like to follow; for Control models"),
+    Option(name="reference", kind="file", group="inputs", metavar="FILE",
+           help="picture of what is to be seen; for Control and Camera models that read one"),
     Option(name="output", kind="file", group="output", metavar="FILE",
            help=".mp4, .gif, .webp, or .png for one frame [default: out.mp4, or out.png for one frame]"),
     Option(name="fps", kind="int", group="output", default=FROM_MODEL, minimum=1, maximum=120, metavar="N",
-           help="frames per second of the file; with --video that video's own unless given"),
+           help="frames per second of the file; with --video or --control that video's own unless given"),
     Option(name="enhance-prompt", kind="url", group="words", metavar="URL",
            help="chat server that speaks OpenAI's protocol, such as http://localhost:8000/v1; its key is "
            "read from EA_PROMPT_API_KEY"),
@@ -231,15 +235,15 @@ def complete(values: Mapping[str, Any], limits: Limits) -> dict[str, Any]:
         limits: Of the model.
 
     Returns:
-        All options by key. Where a video was given without `frames` or `fps`, these stay out: the video
-        decides. So does `strength` when it was not given.
+        All options by key. Where a video or control was given without `frames` or `fps`, these stay out: the
+        file decides. So does `strength` when it was not given.
 
     Raises:
         InputError: A value that the model does not allow, or values that do not go together.
     """
     filled: dict[str, Any] = {"prompt": "", "negative": ""}
     filled |= {"size": (limits.width, limits.height), "steps": limits.steps, "guidance": limits.guidance}
-    if "video" not in values:
+    if not {"video", "control"} & set(values):
         filled |= {"frames": limits.frames, "fps": limits.fps}
     filled |= values
     for name in ("prompt", "negative"):
@@ -356,6 +360,9 @@ def _check_combination(values: Mapping[str, Any]) -> None:
         if one in values and other not in values:
             raise InputError(one.replace("_", "-"), f"needs --{other.replace('_', '-')}")
     pictures = [key.replace("_", "-") for key in ("image", "last_image") if key in values]
+    for name in ("control", "reference"):
+        if name in values and (others := pictures + ["video"] * ("video" in values)):
+            raise InputError(name, f"cannot be combined with --{others[0]}")
     if "video" in values:
         if pictures:
             raise InputError(pictures[0], "cannot be combined with --video; keep frames with --mask instead")

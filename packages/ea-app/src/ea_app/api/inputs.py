@@ -12,12 +12,10 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
+from ea_app.api.fields import INPUT_FIELDS
 from ea_app.options import InputError, concerning
 from ea_data.media import probe, read_image, read_mask, read_video
 from ea_data.transforms import cover_crop, cover_crop_mask
-
-INPUT_KEYS = ("image", "last_image", "video", "mask")
-"""Options that name a file, and the fields of `GenerationRequest` that its pixels go to."""
 
 Size = tuple[int, int]
 """Width and height in pixels."""
@@ -60,16 +58,18 @@ class Inputs:
     """What the files of a job hold, at the job's size.
 
     Attributes:
-        arrays: By request field. image and last_image (H, W, 3), video (T, H, W, 3) are uint8; mask, (H, W)
-            or (T, H, W), is boolean, True = make anew.
-        sources: Where they came from.
+        arrays: By request field. image, last_image and ref_image (H, W, 3), video and control_video
+            (T, H, W, 3) are uint8; mask, (H, W) or (T, H, W), is boolean, True = make anew.
+        sources: Where they came from, by request field.
         notices: What was done to them that the user should know.
+        frames: How many frames the job has; None where nothing said.
         fps: Rate of the video, None without one.
     """
 
     arrays: Mapping[str, NDArray[Any]]
     sources: Mapping[str, Source]
     notices: tuple[str, ...]
+    frames: int | None
     fps: float | None
 
 
@@ -77,10 +77,11 @@ def read_inputs(files: Mapping[str, str], size: Size, frames: int | None, prefer
     """Open the files of a job.
 
     Args:
-        files: Paths by option key, see `INPUT_KEYS`.
+        files: Paths by option key, see `INPUT_FIELDS`.
         size: What they are cut to.
         frames: How many frames the job has; None lets a video decide.
-        preferred_frames: At most so many frames are taken of a video that decides.
+        preferred_frames: At most so many frames are taken of a video that decides; a picture to follow is
+            repeated so often.
 
     Raises:
         InputError: A file that is missing, broken, empty, of the wrong kind, or too short.
@@ -89,28 +90,31 @@ def read_inputs(files: Mapping[str, str], size: Size, frames: int | None, prefer
     sources: dict[str, Source] = {}
     notices: list[str] = []
     fps = None
-    for key in INPUT_KEYS:
+    for key, field in INPUT_FIELDS.items():
         if key not in files:
             continue
-        field = key.replace("_", "-")
-        with concerning(field):
-            sources[key] = Source.of(files[key])
+        name = key.replace("_", "-")
+        with concerning(name):
+            sources[field] = Source.of(files[key])
             path = Path(files[key]).expanduser()
             if key == "mask":
                 mask = _read_mask(path, frames or 1)
                 fitted = cover_crop_mask(mask, size[1], size[0])
-                arrays[key] = fitted if len(fitted) > 1 else fitted[0]
-                notices += _aspect_notice(field, mask, size)
+                arrays[field] = fitted if len(fitted) > 1 else fitted[0]
+                notices += _aspect_notice(name, mask, size)
                 continue
-            if key == "video":
+            if key == "video" or (key == "control" and not _is_picture(path)):
                 raw, fps = _read_video(path, frames, preferred_frames)
                 frames = len(raw)
             else:
                 raw = read_image(path)[None]
-            notices += _aspect_notice(field, raw, size)
+            notices += _aspect_notice(name, raw, size)
             fitted = cover_crop(raw, size[1], size[0])
-            arrays[key] = fitted if key == "video" else fitted[0]
-    return Inputs(arrays=arrays, sources=sources, notices=tuple(notices), fps=fps)
+            if key == "control" and len(fitted) == 1:
+                frames = frames or preferred_frames
+                fitted = np.broadcast_to(fitted, (frames, *fitted.shape[1:]))
+            arrays[field] = fitted if key in ("video", "control") else fitted[0]
+    return Inputs(arrays=arrays, sources=sources, notices=tuple(notices), frames=frames, fps=fps)
 
 
 def kept_area(width: int, height: int, size: Size) -> Size:
@@ -119,8 +123,12 @@ def kept_area(width: int, height: int, size: Size) -> Size:
     return round(size[0] * scale), round(size[1] * scale)
 
 
+def _is_picture(path: Path) -> bool:
+    return path.is_file() and probe(path).kind == "image"
+
+
 def _read_video(path: Path, frames: int | None, preferred: int) -> tuple[NDArray[np.uint8], float]:
-    if path.is_file() and probe(path).kind == "image":
+    if _is_picture(path):
         raise ValueError(f"{path} is a picture; give a video, or use --image")
     video = read_video(path, take=frames or preferred)
     if frames is not None and len(video.frames) < frames:

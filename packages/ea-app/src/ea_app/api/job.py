@@ -8,9 +8,10 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from ea_app.api.inputs import INPUT_KEYS, Source, read_inputs
+from ea_app.api.fields import INPUT_FIELDS
+from ea_app.api.inputs import Source, read_inputs
 from ea_app.catalog import Model, ModelInfo, find
-from ea_app.options import Limits, complete, concerning, parse
+from ea_app.options import InputError, Limits, complete, concerning, parse
 
 DRAWN_SEED_BITS = 31
 """Drawn seeds are short enough to be typed again."""
@@ -114,14 +115,16 @@ def make_job(model: Model, /, **options: Any) -> Job:
     values = complete(
         {key: value for key, value in given.items() if key not in _MACHINE}, limits_of(model.info)
     )
-    files = {key: values[key] for key in INPUT_KEYS if key in values}
+    files = {key: values[key] for key in INPUT_FIELDS if key in values}
     size = values["size"]
     inputs = read_inputs(files, size, values.get("frames"), model.info.native_frames)
     notices = inputs.notices
     if "seed" not in values:
         values["seed"] = secrets.randbits(DRAWN_SEED_BITS)
         notices = (*notices, f"seed: {values['seed']} (drawn; --seed {values['seed']} makes this again)")
-    frames = values.get("frames") or len(inputs.arrays["video"])
+    frames = values.get("frames") or inputs.frames or model.info.native_frames
+    if "reference" in files and frames == 1:
+        raise InputError("reference", "needs at least 2 frames; it changes nothing in an image")
     plain_video = "video" in files and "mask" not in files
     fields = {
         "prompt": values["prompt"],
@@ -150,14 +153,14 @@ def job_from_record(model: Model, record: Mapping[str, Any], sources: Mapping[st
     Args:
         model: The model it ran on.
         record: As `ea_app.api.record` reads it.
-        sources: Its input files, already found and compared.
+        sources: Its input files by field, already found and compared.
 
     Raises:
         InputError: A file cannot be read.
     """
     fields = dict(record["request"])
     size = (fields["width"], fields["height"])
-    files = {key: str(source.path) for key, source in sources.items()}
+    files = {key: str(sources[name].path) for key, name in INPUT_FIELDS.items() if name in sources}
     inputs = read_inputs(files, size, fields["num_frames"], model.info.native_frames)
     return Job(
         fields=fields,

@@ -10,7 +10,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from ea_app.api.inputs import INPUT_KEYS, Source, check_unchanged
+from ea_app.api.fields import INPUT_FIELDS, PYTHON_FIELDS, option_name
+from ea_app.api.inputs import Source, check_unchanged
 from ea_app.api.output import record_path
 from ea_app.catalog import Model
 from ea_app.options import MAX_SEED, InputError, concerning
@@ -124,7 +125,7 @@ def find_sources(record: Mapping[str, Any], folder: Path) -> dict[str, Source]:
     """
     sources = {}
     for name, entry in record["inputs"].items():
-        field = name.replace("_", "-")
+        field = option_name(name)
         if entry is None:
             raise InputError(field, "cannot be found again: it was given from Python and came from no file")
         path = Path(os.path.normpath(folder.absolute() / entry["path"]))
@@ -156,10 +157,19 @@ def _checked(path: Path, text: str) -> dict[str, Any]:
     if not isinstance(record.get("enhancement", {}), dict):
         raise InputError("file", f"the record in {path} has a broken enhancement")
     for name, entry in record["inputs"].items():
-        whole = entry is None or (isinstance(entry, dict) and isinstance(entry.get("path"), str))
-        if name not in INPUT_KEYS or not whole or (entry and not _HASH.fullmatch(str(entry.get("xxh3")))):
+        known = (*INPUT_FIELDS.values(), *(PYTHON_FIELDS if entry is None else ()))
+        if name not in known or not _is_source(entry):
             raise InputError("file", f"the record in {path} has a broken input {name!r}")
     return record
+
+
+def _is_source(entry: object) -> bool:
+    """Whether an entry names a file and its hash, or says that there was no file."""
+    if entry is None:
+        return True
+    if not isinstance(entry, dict) or not isinstance(entry.get("path"), str):
+        return False
+    return bool(_HASH.fullmatch(str(entry.get("xxh3"))))
 
 
 def _usable(name: str, value: object, kind: type) -> bool:
