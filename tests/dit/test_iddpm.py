@@ -6,10 +6,11 @@ import pytest
 import torch
 
 from ea_dit.diffusion import Guidance, denoise
-from ea_dit.diffusion.iddpm import Iddpm, respaced
+from ea_dit.diffusion.iddpm import Iddpm
 from ea_dit.diffusion.iddpm_loss import IddpmLoss, SpeedSampling, gaussian_divergence
 from ea_dit.diffusion.iddpm_sampling import HeldFrames, IddpmSampler, dpm_sampler, with_steps
 from ea_dit.diffusion.loop import Memory, denoise_steps, draws
+from ea_dit.diffusion.respacing import respaced
 
 SHAPE = (2, 4, 3, 2, 2)
 

@@ -10,10 +10,11 @@ from safetensors.torch import load_file
 
 import ea_dit
 from ea_dit.diffusion.guidance import Guidance
-from ea_dit.diffusion.iddpm import Iddpm, respaced
+from ea_dit.diffusion.iddpm import Iddpm
 from ea_dit.diffusion.iddpm_loss import IddpmLoss, SpeedSampling
 from ea_dit.diffusion.iddpm_sampling import HeldFrames, IddpmSampler, dpm_sampler, with_steps
 from ea_dit.diffusion.loop import denoise_steps
+from ea_dit.diffusion.respacing import respaced
 from ea_dit.text.cleaning import clean_caption
 
 pytestmark = pytest.mark.parity

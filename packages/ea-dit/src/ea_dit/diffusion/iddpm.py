@@ -14,6 +14,8 @@ from typing import Any, Literal, NamedTuple, Self
 import torch
 from torch import Tensor
 
+from ea_dit.diffusion.respacing import respaced
+
 CLASS_NAME = "IDDPM"
 
 # Keys of Open-Sora's scheduler settings that decide nothing here: guidance and the loss are other objects.
@@ -226,43 +228,6 @@ class Iddpm:
         return scaled - at((1 / kept - 1).sqrt(), steps, noisy) * noise, position
 
 
-def respaced(count: int, respacing: str) -> tuple[int, ...]:
-    """Chooses steps of 0 ... count - 1.
-
-    Args:
-        count: How many there are.
-        respacing: Empty for all; "a,b,c" for so many of each of as many equal sections, from its first to its
-            last, evenly; "ddimN" for N steps from 0 on in a whole stride.
-
-    Raises:
-        ValueError: If there are not that many, or no stride gives exactly N.
-    """
-    if respacing == "":
-        return tuple(range(count))
-    if respacing.startswith("ddim"):
-        wanted = _whole(respacing.removeprefix("ddim"), respacing)
-        for stride in range(1, count):
-            if len(range(0, count, stride)) == wanted:
-                return tuple(range(0, count, stride))
-        raise ValueError(f"timestep_respacing {respacing!r}: no stride takes {wanted} of {count} steps")
-    wanted_counts = [_whole(part, respacing) for part in respacing.split(",")]
-    size, larger = divmod(count, len(wanted_counts))
-    steps: list[int] = []
-    start = 0
-    for index, wanted in enumerate(wanted_counts):
-        length = size + (index < larger)
-        if wanted > length:
-            raise ValueError(f"timestep_respacing {respacing!r}: cannot take {wanted} of {length} steps")
-        stride = (length - 1) / (wanted - 1) if wanted > 1 else 1.0
-        # Added up, as released: where a multiple ends in one half, the sum may be rounded the other way.
-        place = 0.0
-        for _ in range(wanted):
-            steps.append(start + round(place))
-            place += stride
-        start += length
-    return tuple(steps)
-
-
 def at(table: Tensor, steps: Tensor, like: Tensor) -> Tensor:
     """Entries of a table for (B,) steps as float32, shaped to go with latents (B, ...)."""
     chosen = table[steps.cpu()].to(device=like.device, dtype=torch.float32)
@@ -272,11 +237,3 @@ def at(table: Tensor, steps: Tensor, like: Tensor) -> Tensor:
 def _shifted(kept: Tensor) -> Tensor:
     """Every entry's predecessor, 1 for the first."""
     return torch.cat((kept.new_ones(1), kept[:-1]))
-
-
-def _whole(text: str, respacing: str) -> int:
-    if not text.strip().isdigit() or int(text) < 1:
-        raise ValueError(
-            f"timestep_respacing must be 'a,b,...' or 'ddimN' of whole numbers, got {respacing!r}"
-        )
-    return int(text)
