@@ -16,55 +16,11 @@ from typing import Any, Literal, Self, get_args
 import torch
 from torch import Tensor
 
-from ea_dit.config_values import WRITER_KEYS
+from ea_dit.diffusion.ddpm_released import CLASS_NAMES, from_released, require_one_of
 from ea_dit.diffusion.prediction import Level, PredictionType, clean_of, mix, target_of, wide
 
 Spacing = Literal["leading", "trailing", "linspace"]
 BetaSchedule = Literal["linear", "scaled_linear", "squaredcos_cap_v2"]
-
-CLASS_NAMES = (
-    "DDIMScheduler",
-    "DDPMScheduler",
-    "DPMSolverMultistepScheduler",
-    "EulerAncestralDiscreteScheduler",
-    "EulerDiscreteScheduler",
-    "LCMScheduler",
-    "PNDMScheduler",
-    "UniPCMultistepScheduler",
-)
-
-# Keys of released files that decide nothing here: bookkeeping, or options of options that are off.
-INERT_KEYS = WRITER_KEYS | {
-    "dynamic_thresholding_ratio",
-    "flow_shift",
-    "sample_max_value",
-    "shift_terminal",
-    "time_shift_type",
-    "variance_type",
-}
-
-# Keys that would change the result, with the values that are implemented.
-FIXED_KEYS: dict[str, tuple[Any, ...]] = {
-    "disable_corrector": ([], None),
-    "euler_at_final": (False,),
-    "final_sigmas_type": ("zero",),
-    "interpolation_type": ("linear",),
-    "lambda_min_clipped": (-math.inf,),
-    "lower_order_final": (True,),
-    "predict_x0": (True,),
-    "sigma_max": (None,),
-    "sigma_min": (None,),
-    "solver_p": (None,),
-    "solver_type": ("midpoint", "bh2"),
-    "thresholding": (False,),
-    "timestep_type": ("discrete",),
-    "use_beta_sigmas": (False,),
-    "use_dynamic_shifting": (False,),
-    "use_exponential_sigmas": (False,),
-    "use_flow_sigmas": (False,),
-    "use_karras_sigmas": (False,),
-    "use_lu_lambdas": (False,),
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,12 +73,12 @@ class DdpmSchedule:
 
     def __post_init__(self) -> None:
         """Refuses impossible values."""
-        _one_of("class_name", self.class_name, CLASS_NAMES)
-        _one_of("beta_schedule", self.beta_schedule, get_args(BetaSchedule))
-        _one_of("prediction_type", self.prediction_type, ("epsilon", "sample", "v_prediction"))
-        _one_of("timestep_spacing", self.timestep_spacing, (None, *get_args(Spacing)))
-        _one_of("algorithm_type", self.algorithm_type, ("dpmsolver++", "sde-dpmsolver++"))
-        _one_of("solver_order", self.solver_order, (1, 2))
+        require_one_of("class_name", self.class_name, CLASS_NAMES)
+        require_one_of("beta_schedule", self.beta_schedule, get_args(BetaSchedule))
+        require_one_of("prediction_type", self.prediction_type, ("epsilon", "sample", "v_prediction"))
+        require_one_of("timestep_spacing", self.timestep_spacing, (None, *get_args(Spacing)))
+        require_one_of("algorithm_type", self.algorithm_type, ("dpmsolver++", "sde-dpmsolver++"))
+        require_one_of("solver_order", self.solver_order, (1, 2))
         for name, least in (("num_train_timesteps", 2), ("steps_offset", 0), ("original_inference_steps", 1)):
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < least:
@@ -130,8 +86,8 @@ class DdpmSchedule:
                     f"scheduler config: {name} must be a whole number of at least {least}, got {value!r}"
                 )
         for name in ("rescale_betas_zero_snr", "clip_sample", "skip_prk_steps"):
-            _one_of(name, getattr(self, name), (True, False))
-        _one_of("set_alpha_to_one", self.set_alpha_to_one, (None, True, False))
+            require_one_of(name, getattr(self, name), (True, False))
+        require_one_of("set_alpha_to_one", self.set_alpha_to_one, (None, True, False))
         for name in ("beta_start", "beta_end", "clip_sample_range", "timestep_scaling"):
             value = getattr(self, name)
             if not isinstance(value, (int, float)) or isinstance(value, bool) or not value > 0:
@@ -157,20 +113,7 @@ class DdpmSchedule:
         Raises:
             ValueError: For an unknown key, or a value that is not implemented, naming it.
         """
-        known = {field.name for field in fields(cls)} - {"class_name"}
-        given: dict[str, Any] = {}
-        for name, value in values.items():
-            if name in known:
-                given[name] = value
-            elif name == "_class_name":
-                given["class_name"] = value
-            elif name in FIXED_KEYS:
-                _one_of(name, value, FIXED_KEYS[name])
-            elif name not in INERT_KEYS:
-                raise ValueError(f"scheduler config: unknown key {name!r}; known: {', '.join(sorted(known))}")
-        if given.get("trained_betas") is not None:
-            given["trained_betas"] = tuple(given["trained_betas"])
-        return cls(**given)
+        return cls(**from_released(values, known={field.name for field in fields(cls)} - {"class_name"}))
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the config as a released `scheduler_config.json` would hold it."""
@@ -262,9 +205,3 @@ def _without_terminal_snr(betas: Tensor) -> Tensor:
     root = (1.0 - betas).cumprod(0).sqrt()
     kept = ((root - root[-1]) * (root[0] / (root[0] - root[-1]))).square()
     return 1.0 - torch.cat((kept[:1], kept[1:] / kept[:-1]))
-
-
-def _one_of(name: str, value: object, allowed: tuple[Any, ...]) -> None:
-    if value not in allowed:
-        choices = " or ".join(repr(choice) for choice in allowed)
-        raise ValueError(f"scheduler config: {name} must be {choices}, got {value!r}")

@@ -3,7 +3,8 @@
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
-from ea_dit.diffusion.ddpm import CLASS_NAMES, DdpmSchedule
+from ea_dit.diffusion.ddpm import DdpmSchedule
+from ea_dit.diffusion.ddpm_released import CLASS_NAMES
 from ea_dit.diffusion.flow import CLASS_NAME as FLOW_CLASS_NAME
 from ea_dit.diffusion.flow import EulerFlowSampler, FlowMatching
 from ea_dit.diffusion.iddpm import CLASS_NAME as IDDPM_CLASS_NAME
