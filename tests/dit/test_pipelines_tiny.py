@@ -372,4 +372,4 @@ def test_open_soras_parts_are_told_by_their_content(copy):
     (folder / "t5-v1_1-xxl").rename(folder / "words")
     load(folder)
     (folder / "anything.safetensors").rename(folder / "weights.pth")
-    refuses(folder, r"transformer/config\.json is missing \(weights\.pth is a pickle, which is not read")
+    refuses(folder, r"transformer/config\.json is missing \(weights\.pth is a pickle; allow_pickle")

@@ -129,6 +129,7 @@ def read_transformer_config(
     *,
     motion_module: str | Path | None = None,
     overrides: Mapping[str, Any] | None = None,
+    allow_pickle: bool = False,
 ) -> Any:
     """Reads what a directory's transformer is, without its weights; arguments as for `load_transformer`.
 
@@ -138,7 +139,7 @@ def read_transformer_config(
     Raises:
         ValueError: Unknown class or unsupported value.
     """
-    return _understood(Path(path), motion_module, overrides)[1]
+    return _understood(Path(path), motion_module, overrides, allow_pickle=allow_pickle)[1]
 
 
 def load_transformer(
@@ -149,6 +150,7 @@ def load_transformer(
     motion_module: str | Path | None = None,
     weights: str | Path | None = None,
     overrides: Mapping[str, Any] | None = None,
+    allow_pickle: bool = False,
 ) -> Transformer:
     """Loads a transformer from a directory with `config.json` and safetensors.
 
@@ -166,6 +168,7 @@ def load_transformer(
             config: a personalised checkpoint.
         overrides: Values that replace those of `config.json` (`transformer_additional_kwargs` of released
             yaml files).
+        allow_pickle: Accept weights in pickles such as `.pth`, read without running code.
 
     Returns:
         The model in evaluation mode.
@@ -177,34 +180,44 @@ def load_transformer(
     path = Path(path)
     target = resolve_device(device)
     number = None if dtype is None else resolve_dtype(dtype, target)
-    family, config = _understood(path, motion_module, overrides)
+    family, config = _understood(path, motion_module, overrides, allow_pickle=allow_pickle)
     source = path if weights is None else Path(weights)
     detect = family.is_diffusers_layout
-    diffusers = detect is not None and detect(list(stored_shapes(source)))
+    diffusers = detect is not None and detect(list(stored_shapes(source, allow_pickle=allow_pickle)))
     key_map = family.released_names(config, diffusers=diffusers)
     also = () if motion_module is None else (Path(motion_module),)
     return load_into(
-        lambda: family.build(config), source, key_map=key_map, dtype=number, device=target, also=also
+        lambda: family.build(config),
+        source,
+        key_map=key_map,
+        dtype=number,
+        device=target,
+        allow_pickle=allow_pickle,
+        also=also,
     )
 
 
 def _understood(
-    path: Path, motion_module: str | Path | None, overrides: Mapping[str, Any] | None
+    path: Path,
+    motion_module: str | Path | None,
+    overrides: Mapping[str, Any] | None,
+    *,
+    allow_pickle: bool,
 ) -> tuple[Family, Any]:
     """Family and config of a directory."""
-    values = _released_config(path) | dict(overrides or {})
+    values = _released_config(path, allow_pickle=allow_pickle) | dict(overrides or {})
     with _naming(path / CONFIG_NAME):
         family = family_of(values)
     if motion_module is not None:
-        values = _with_motion(family, values, Path(motion_module))
+        values = _with_motion(family, values, Path(motion_module), allow_pickle=allow_pickle)
     with _naming(path / CONFIG_NAME):
         return family, family.read(values)
 
 
-def _released_config(path: Path) -> dict[str, Any]:
+def _released_config(path: Path, *, allow_pickle: bool) -> dict[str, Any]:
     """The config file of a checkpoint; some families tell by the tensors where there is none."""
     if path.exists() and not (path / CONFIG_NAME).exists():
-        shapes = stored_shapes(path)
+        shapes = stored_shapes(path, allow_pickle=allow_pickle)
         for family in FAMILIES:
             if family.config_of_shapes is not None:
                 with _naming(path):
@@ -214,10 +227,12 @@ def _released_config(path: Path) -> dict[str, Any]:
     return read_config(path)
 
 
-def _with_motion(family: Family, values: Mapping[str, Any], motion_module: Path) -> Mapping[str, Any]:
+def _with_motion(
+    family: Family, values: Mapping[str, Any], motion_module: Path, *, allow_pickle: bool
+) -> Mapping[str, Any]:
     if family.with_motion_file is None:
         raise ValueError(f"{family.class_names[0]} has no separate motion modules, got {motion_module}")
-    shapes = stored_shapes(motion_module)
+    shapes = stored_shapes(motion_module, allow_pickle=allow_pickle)
     with _naming(motion_module):
         return family.with_motion_file(values, shapes)
 

@@ -111,6 +111,7 @@ def load_components(
     memory: str = "auto",
     motion_module: str | Path | None = None,
     transformer_weights: str | Path | None = None,
+    allow_pickle: bool = False,
 ) -> Components:
     """Loads a released model directory of any generation, told by its configs and tensors.
 
@@ -125,32 +126,39 @@ def load_components(
         motion_module: File of V1's motion modules; None looks for one in the directory.
         transformer_weights: A personalised checkpoint whose tensors replace those of the transformer (of V1:
             of the image model, which the motion modules complete).
+        allow_pickle: Accept weights in pickles (`.bin`, `.pt`, `.pth`, `.ckpt`), read without running code.
 
     Raises:
         ValueError: If a part is missing or not understood, or parts do not fit.
     """
-    outline = read_outline(directory, motion_module=motion_module)
+    outline = read_outline(directory, motion_module=motion_module, allow_pickle=allow_pickle)
     layout, traits = outline.layout, outline.traits
     target = resolve_device(device)
     number = resolve_dtype(dtype, target)
     stays = memory != "auto" and POLICIES[resolve_mode(memory)].resident
     place = target if stays else torch.device("cpu")
-    vae = load_vae(layout.vae, dtype=number, device=place)
+    vae = load_vae(layout.vae, dtype=number, device=place, allow_pickle=allow_pickle)
     image_encoder = None
     if traits.image_states is not None and layout.image_encoder is not None:
-        image_encoder = load_clip_image(layout.image_encoder, dtype=number, device=place)
+        image_encoder = load_clip_image(
+            layout.image_encoder, dtype=number, device=place, allow_pickle=allow_pickle
+        )
     transformer = load_transformer(
         layout.transformer,
         dtype=number,
         device=place,
         motion_module=outline.motion_module,
         weights=transformer_weights,
+        allow_pickle=allow_pickle,
     )
     try:
+        text_encoder = load_text_encoder(
+            layout, traits.text, dtype=number, device=place, allow_pickle=allow_pickle
+        )
         return Components(
             transformer=transformer,
             vae=vae,
-            text_encoder=load_text_encoder(layout, traits.text, dtype=number, device=place),
+            text_encoder=text_encoder,
             image_encoder=image_encoder,
             schedule=outline.schedule,
         ).placed(memory, target)

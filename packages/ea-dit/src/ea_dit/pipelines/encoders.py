@@ -50,7 +50,12 @@ def check_text_encoders(layout: Layout, text: TextInput) -> None:
 
 
 def load_text_encoder(
-    layout: Layout, text: TextInput, *, dtype: torch.dtype, device: torch.device
+    layout: Layout,
+    text: TextInput,
+    *,
+    dtype: torch.dtype,
+    device: torch.device,
+    allow_pickle: bool = False,
 ) -> TextEncoder:
     """Loads the text encoder (or the two of them) of a model directory.
 
@@ -59,6 +64,7 @@ def load_text_encoder(
         text: What the network reads.
         dtype: Of the weights.
         device: Where to put them.
+        allow_pickle: Accept weights in pickles.
 
     Raises:
         ValueError: If it is missing, incomplete or another kind of model.
@@ -71,14 +77,19 @@ def load_text_encoder(
 
         lengths = (text.lengths[0], text.lengths[1])
         return load_bert_t5(
-            layout.directory, dtype=dtype, device=device, use_mask=text.masked, lengths=lengths
+            layout.directory,
+            dtype=dtype,
+            device=device,
+            use_mask=text.masked,
+            lengths=lengths,
+            allow_pickle=allow_pickle,
         )
     if kind == BYTE_ENCODER:
         return load_byte_encoder(folder, dtype=dtype, device=str(device))
     if kind == "qwen2_vl":
         from ea_dit.text.qwen2_vl import load_qwen2_vl  # noqa: PLC0415
 
-        return load_qwen2_vl(folder, layout.tokenizer, dtype=dtype, device=device)
+        return load_qwen2_vl(folder, layout.tokenizer, dtype=dtype, device=device, allow_pickle=allow_pickle)
     from ea_dit.text.t5 import load_t5  # noqa: PLC0415
 
     return load_t5(
@@ -89,6 +100,7 @@ def load_text_encoder(
         max_length=text.lengths[0],
         use_mask=text.masked,
         clean=clean_caption if text.cleaned else None,
+        allow_pickle=allow_pickle,
     )
 
 

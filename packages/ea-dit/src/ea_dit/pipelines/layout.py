@@ -5,12 +5,13 @@ published weights in one file or one folder, its autoencoder and T5 in folders o
 what is in them.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from ea_dit.registry import family_of
-from ea_kernels.runtime.files import CONFIG_NAME, is_pickle, read_config, stored_shapes
+from ea_kernels.runtime.files import CONFIG_NAME, read_config, stored_shapes
+from ea_kernels.runtime.pickles import is_pickle
 
 TRANSFORMER = "transformer"
 VAE = "vae"
@@ -48,8 +49,12 @@ class Layout:
     scheduler: Path | None = None
 
 
-def find_layout(directory: str | Path) -> Layout:
+def find_layout(directory: str | Path, *, allow_pickle: bool = False) -> Layout:
     """Finds the parts of a model directory.
+
+    Args:
+        directory: It.
+        allow_pickle: Look into files such as `.pth` too.
 
     Raises:
         ValueError: If there is no such directory, or a part that every model has is missing.
@@ -57,7 +62,8 @@ def find_layout(directory: str | Path) -> Layout:
     directory = Path(directory)
     if not directory.is_dir():
         raise ValueError(f"{directory}: no such directory")
-    transformer, vae, text_encoder = (_part(directory, name) for name in (TRANSFORMER, VAE, TEXT_ENCODER))
+    names = (TRANSFORMER, VAE, TEXT_ENCODER)
+    transformer, vae, text_encoder = (_part(directory, name, allow_pickle=allow_pickle) for name in names)
     tokenizer = directory / TOKENIZER
     return Layout(
         directory=directory,
@@ -71,14 +77,14 @@ def find_layout(directory: str | Path) -> Layout:
     )
 
 
-def find_motion_module(directory: Path) -> Path | None:
-    """The file of V1's motion modules in a model directory, None if there is none.
+def find_motion_module(directory: Path, *, allow_pickle: bool = False) -> Path | None:
+    """The file of V1's motion modules in a model directory, None if there is none; see `find_layout`.
 
     Raises:
         ValueError: If there are several.
     """
-    loose = (path for path in _loose_files(directory) if _has_motion(path))
-    found = sorted(loose)
+    loose = _loose_files(directory, allow_pickle=allow_pickle)
+    found = sorted(path for path, names in loose if any(_MOTION_SIGN in name for name in names))
     if len(found) > 1:
         names = ", ".join(path.relative_to(directory).as_posix() for path in found)
         raise ValueError(f"{directory} has several files of motion modules, name one of them: {names}")
@@ -89,30 +95,34 @@ def _optional(folder: Path) -> Path | None:
     return folder if (folder / CONFIG_NAME).is_file() else None
 
 
-def _part(directory: Path, name: str) -> Path:
+def _part(directory: Path, name: str, *, allow_pickle: bool) -> Path:
     """A part by its name, or else the only one that is told by its content."""
     if (directory / name / CONFIG_NAME).is_file():
         return directory / name
-    found = sorted(path for path, kind in _told_by_content(directory) if kind == name)
+    told = _told_by_content(directory, allow_pickle=allow_pickle)
+    found = sorted(path for path, kind in told if kind == name)
     if len(found) == 1:
         return found[0]
     if found:
         names = ", ".join(path.relative_to(directory).as_posix() for path in found)
         raise ValueError(f"{directory} has several parts that could be its {name}: {names}")
     hint = ""
-    if name == TRANSFORMER and (pickles := sorted(filter(is_pickle, directory.iterdir()))):
-        hint = f" ({pickles[0].name} is a pickle, which is not read; convert it to safetensors)"
+    pickles = sorted(filter(is_pickle, directory.iterdir()))
+    if name == TRANSFORMER and pickles and not allow_pickle:
+        hint = (
+            f" ({pickles[0].name} is a pickle; allow_pickle (--allow-pickle) reads it without running code)"
+        )
     raise ValueError(f"{directory} is no model directory: {name}/{CONFIG_NAME} is missing{hint}")
 
 
-def _told_by_content(directory: Path) -> Iterator[tuple[Path, str]]:
+def _told_by_content(directory: Path, *, allow_pickle: bool) -> Iterator[tuple[Path, str]]:
     """Folders with a config and files without one, with the name of the part that each is."""
     for config in sorted(directory.rglob(CONFIG_NAME)):
         kind = _kind_of_folder(config.parent)
         if kind is not None:
             yield config.parent, kind
-    for file in _loose_files(directory):
-        if _OPEN_SORA_SIGN in stored_shapes(file):
+    for file, names in _loose_files(directory, allow_pickle=allow_pickle):
+        if _OPEN_SORA_SIGN in names:
             yield file, TRANSFORMER
 
 
@@ -129,12 +139,9 @@ def _kind_of_folder(folder: Path) -> str | None:
     return TRANSFORMER
 
 
-def _loose_files(directory: Path) -> Iterator[Path]:
-    """Weight files that no config describes."""
-    for path in sorted(directory.rglob("*.safetensors")):
-        if not (path.parent / CONFIG_NAME).is_file():
-            yield path
-
-
-def _has_motion(path: Path) -> bool:
-    return any(_MOTION_SIGN in name for name in stored_shapes(path))
+def _loose_files(directory: Path, *, allow_pickle: bool) -> Iterator[tuple[Path, Collection[str]]]:
+    """Weight files that no config describes, with the names of their tensors."""
+    for path in sorted(directory.rglob("*")):
+        weights = path.suffix == ".safetensors" or (allow_pickle and is_pickle(path))
+        if weights and path.is_file() and not (path.parent / CONFIG_NAME).is_file():
+            yield path, stored_shapes(path, allow_pickle=allow_pickle)

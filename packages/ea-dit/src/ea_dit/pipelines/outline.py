@@ -47,7 +47,9 @@ class Outline:
         check_request(request, self.traits, self.process)
 
 
-def read_outline(directory: str | Path, *, motion_module: str | Path | None = None) -> Outline:
+def read_outline(
+    directory: str | Path, *, motion_module: str | Path | None = None, allow_pickle: bool = False
+) -> Outline:
     """Reads what a model directory is and whether its parts go together.
 
     What is small is checked first: nobody should wait for gigabytes to learn of a missing file.
@@ -55,17 +57,18 @@ def read_outline(directory: str | Path, *, motion_module: str | Path | None = No
     Args:
         directory: See `ea_dit.pipelines.load_components`.
         motion_module: File of V1's motion modules; None looks for one in the directory.
+        allow_pickle: Accept weights in pickles.
 
     Raises:
         ValueError: If a part is missing or not understood, or parts do not fit.
     """
-    layout = find_layout(directory)
+    layout = find_layout(directory, allow_pickle=allow_pickle)
     motion = None if motion_module is None else Path(motion_module)
-    config, traits = _read_traits(layout, motion)
+    config, traits = _read_traits(layout, motion, allow_pickle=allow_pickle)
     if not traits.moves and motion is None:
         # An image model: with motion modules beside it, it is V1.
-        motion = find_motion_module(layout.directory)
-        config, traits = _read_traits(layout, motion)
+        motion = find_motion_module(layout.directory, allow_pickle=allow_pickle)
+        config, traits = _read_traits(layout, motion, allow_pickle=allow_pickle)
     check_text_encoders(layout, traits.text)
     if traits.image_states is not None and layout.image_encoder is None:
         raise ValueError(f"{layout.directory}: the transformer reads {IMAGE_ENCODER}, which is missing")
@@ -73,8 +76,10 @@ def read_outline(directory: str | Path, *, motion_module: str | Path | None = No
     return Outline(layout=layout, config=config, traits=traits, schedule=schedule, motion_module=motion)
 
 
-def _read_traits(layout: Layout, motion_module: Path | None) -> tuple[Any, Traits]:
-    config = read_transformer_config(layout.transformer, motion_module=motion_module)
+def _read_traits(layout: Layout, motion_module: Path | None, *, allow_pickle: bool) -> tuple[Any, Traits]:
+    config = read_transformer_config(
+        layout.transformer, motion_module=motion_module, allow_pickle=allow_pickle
+    )
     try:
         return config, traits_of(config)
     except ValueError as error:

@@ -190,6 +190,7 @@ def load_pipeline(
     memory: str = "auto",
     motion_module: str | Path | None = None,
     transformer_weights: str | Path | None = None,
+    allow_pickle: bool = False,
 ) -> GenerationPipeline:
     """Loads a released model directory as a pipeline; see `load_components`."""
     return GenerationPipeline(
@@ -200,5 +201,6 @@ def load_pipeline(
             memory=memory,
             motion_module=motion_module,
             transformer_weights=transformer_weights,
+            allow_pickle=allow_pickle,
         )
     )

@@ -40,6 +40,7 @@ def load_bert_t5(
     device: torch.device,
     use_mask: bool,
     lengths: tuple[int, int] = (BERT_LENGTH, T5_LENGTH),
+    allow_pickle: bool = False,
 ) -> BertT5TextEncoder:
     """Loads both encoders from a model directory in the released layout.
 
@@ -50,6 +51,7 @@ def load_bert_t5(
         use_mask: Whether padding is masked inside the encoders: `enable_text_attention_mask` of the
             transformer (V4 yes, V5 no).
         lengths: Tokens that each encoder reads; V4 needs its `text_len` and `text_len_t5`.
+        allow_pickle: Accept weights in pickles.
 
     Raises:
         ValueError: If one of them is missing, incomplete or another kind of model.
@@ -63,7 +65,9 @@ def load_bert_t5(
         raise ValueError(f"{folder}/config.json: model_type must be bert, got {kind!r}")
     tokenizer = load_tokenizer(directory / "tokenizer")
     # Only last hidden states are read; a pooler in the file is left out.
-    bert = load_pretrained("BertModel", folder, dtype=dtype, device=device, add_pooling_layer=False)
+    bert = load_pretrained(
+        "BertModel", folder, dtype=dtype, device=device, allow_pickle=allow_pickle, add_pooling_layer=False
+    )
     t5 = load_t5(
         directory / "text_encoder_2",
         directory / "tokenizer_2",
@@ -71,6 +75,7 @@ def load_bert_t5(
         device=device,
         max_length=lengths[1],
         use_mask=use_mask,
+        allow_pickle=allow_pickle,
     )
     first = PaddedTextEncoder(bert, tokenizer, max_length=lengths[0], use_mask=use_mask)
     return BertT5TextEncoder(first, t5)

@@ -126,7 +126,9 @@ class ClipImageEncoder:
         return ImageStates(output.image_embeds, output.last_hidden_state[:, 1:])
 
 
-def load_clip_image(directory: Path, *, dtype: torch.dtype, device: torch.device) -> ClipImageEncoder:
+def load_clip_image(
+    directory: Path, *, dtype: torch.dtype, device: torch.device, allow_pickle: bool = False
+) -> ClipImageEncoder:
     """Loads the encoder from a local directory in the layout of transformers.
 
     Args:
@@ -134,6 +136,7 @@ def load_clip_image(directory: Path, *, dtype: torch.dtype, device: torch.device
             `image_encoder` of a model directory.
         dtype: Of the weights.
         device: Where to put them.
+        allow_pickle: Accept weights in pickles.
 
     Raises:
         ValueError: If files or weights are missing, or a preprocessing step is not CLIP's.
@@ -144,7 +147,9 @@ def load_clip_image(directory: Path, *, dtype: torch.dtype, device: torch.device
         preprocessing = ClipPreprocessing.from_dict(read_json(settings) if settings.is_file() else {})
     except ValueError as error:
         raise ValueError(f"{settings}: {error}") from None
-    model = load_pretrained("CLIPVisionModelWithProjection", directory, dtype=dtype, device=device)
+    model = load_pretrained(
+        "CLIPVisionModelWithProjection", directory, dtype=dtype, device=device, allow_pickle=allow_pickle
+    )
     return ClipImageEncoder(model, preprocessing)
 
 

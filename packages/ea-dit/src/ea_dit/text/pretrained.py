@@ -1,6 +1,6 @@
 """Loading of encoders that transformers implements, from local directories and nothing else.
 
-Remote code never runs, nothing is downloaded, and weights come from safetensors.
+Remote code never runs, nothing is downloaded, and weights come from safetensors unless pickles are allowed.
 """
 
 from pathlib import Path
@@ -8,9 +8,18 @@ from typing import Any
 
 import torch
 
+from ea_kernels.runtime.pickles import is_pickle
+from ea_kernels.runtime.weights import load_weights, weight_files
+
 
 def load_pretrained(
-    class_name: str, directory: Path, *, dtype: torch.dtype, device: torch.device, **options: Any
+    class_name: str,
+    directory: Path,
+    *,
+    dtype: torch.dtype,
+    device: torch.device,
+    allow_pickle: bool = False,
+    **options: Any,
 ) -> Any:
     """Loads a model of transformers in evaluation mode.
 
@@ -19,6 +28,7 @@ def load_pretrained(
         directory: `config.json` and safetensors.
         dtype: Of the weights.
         device: Where to put them.
+        allow_pickle: Accept weights in pickles such as `pytorch_model.bin`, read without running code.
         **options: For the model's constructor.
 
     Raises:
@@ -28,18 +38,26 @@ def load_pretrained(
 
     if not (directory / "config.json").is_file():
         raise ValueError(f"{directory}: no encoder here, config.json is missing")
+    model_class = getattr(transformers, class_name)
+    source: dict[str, Any] = {"pretrained_model_name_or_path": directory, "use_safetensors": True}
     try:
-        loaded: Any = getattr(transformers, class_name).from_pretrained(
-            directory,
+        if any(is_pickle(file) for file in weight_files(directory, allow_pickle=allow_pickle)):
+            source = {
+                "pretrained_model_name_or_path": None,
+                "config": model_class.config_class.from_pretrained(directory, local_files_only=True),
+                "state_dict": load_weights(directory, allow_pickle=True),
+            }
+        loaded: Any = model_class.from_pretrained(
+            **source,
             dtype=dtype,
-            use_safetensors=True,
             local_files_only=True,
             trust_remote_code=False,
             output_loading_info=True,
             **options,
         )
     except (OSError, RuntimeError, ValueError) as error:
-        raise ValueError(f"{directory}: {_first_line(error)}") from error
+        line = _first_line(error)
+        raise ValueError(line if line.startswith(str(directory)) else f"{directory}: {line}") from error
     model, info = loaded
     if missing := sorted(info["missing_keys"]):
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""

@@ -68,7 +68,12 @@ class Qwen2VLTextEncoder:
 
 
 def load_qwen2_vl(
-    model_directory: Path, tokenizer_directory: Path, *, dtype: torch.dtype, device: torch.device
+    model_directory: Path,
+    tokenizer_directory: Path,
+    *,
+    dtype: torch.dtype,
+    device: torch.device,
+    allow_pickle: bool = False,
 ) -> Qwen2VLTextEncoder:
     """Loads the encoder from local directories in the layout of transformers.
 
@@ -77,10 +82,17 @@ def load_qwen2_vl(
         tokenizer_directory: The tokenizer's files.
         dtype: Of the weights.
         device: Where to put them.
+        allow_pickle: Accept weights in pickles.
 
     Raises:
         ValueError: If files or weights are missing.
     """
     tokenizer = load_tokenizer(tokenizer_directory)
-    model = load_pretrained("Qwen2VLForConditionalGeneration", model_directory, dtype=dtype, device=device)
+    model = load_pretrained(
+        "Qwen2VLForConditionalGeneration",
+        model_directory,
+        dtype=dtype,
+        device=device,
+        allow_pickle=allow_pickle,
+    )
     return Qwen2VLTextEncoder(model.model, tokenizer)

@@ -35,6 +35,7 @@ def load_t5(
     max_length: int = LENGTHS["easyanimate-v3"],
     use_mask: bool = True,
     clean: Callable[[str], str] | None = None,
+    allow_pickle: bool = False,
 ) -> PaddedTextEncoder:
     """Loads a T5 or mT5 encoder from local directories in the layout of transformers.
 
@@ -48,6 +49,7 @@ def load_t5(
         max_length: Tokens per text, see `LENGTHS`.
         use_mask: Whether padding is masked inside the encoder.
         clean: Caption cleaning; the releases of EasyAnimate V1 to V3 and of Open-Sora clean.
+        allow_pickle: Accept weights in pickles.
 
     Raises:
         ValueError: If it is another kind of model, or files or weights are missing.
@@ -59,5 +61,7 @@ def load_t5(
             f"{model_directory}/config.json: model_type must be {' or '.join(MODEL_CLASSES)}, got {kind!r}"
         )
     tokenizer = load_tokenizer(tokenizer_directory)
-    model = load_pretrained(class_name, model_directory, dtype=dtype, device=device)
+    model = load_pretrained(
+        class_name, model_directory, dtype=dtype, device=device, allow_pickle=allow_pickle
+    )
     return PaddedTextEncoder(model, tokenizer, max_length=max_length, use_mask=use_mask, clean=clean)

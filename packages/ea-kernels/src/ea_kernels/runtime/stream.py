@@ -223,7 +223,7 @@ def _held_pieces(tensor: Tensor) -> Iterator[memoryview]:
     flat = tensor.contiguous().reshape(-1)
     for part in flat.split(_PIECE // flat.element_size()):
         if part.numel():
-            yield memoryview(part.view(torch.uint8).numpy())
+            yield part.view(torch.uint8).numpy().data
 
 
 def _fill(stream: FileIO, piece: memoryview) -> bool:
