@@ -8,7 +8,7 @@ Open-Sora's files, which have names of their own. Ours also have `model.json`, w
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
 from importlib import resources
 from pathlib import Path
@@ -171,17 +171,22 @@ class Model:
         Files above 64 MiB are sampled at 64 evenly spaced places of 1 MiB, so that it takes a blink for any
         model.
         """
-        import xxhash  # noqa: PLC0415  (only records need it)
+        return fingerprint_of(self.directory, self.files())
 
-        digest = xxhash.xxh3_128()
-        for path in self.files():
-            size = path.stat().st_size
-            digest.update(f"{path.relative_to(self.directory).as_posix()}\0{size}\0".encode())
-            with path.open("rb") as file:
-                for start in _sample_starts(size):
-                    file.seek(start)
-                    digest.update(file.read(_BLOCK))
-        return digest.hexdigest()
+
+def fingerprint_of(directory: Path, files: Iterable[Path]) -> str:
+    """A hash of names and contents of files in a directory, see `Model.fingerprint`."""
+    import xxhash  # noqa: PLC0415  (only records need it)
+
+    digest = xxhash.xxh3_128()
+    for path in files:
+        size = path.stat().st_size
+        digest.update(f"{path.relative_to(directory).as_posix()}\0{size}\0".encode())
+        with path.open("rb") as file:
+            for start in _sample_starts(size):
+                file.seek(start)
+                digest.update(file.read(_BLOCK))
+    return digest.hexdigest()
 
 
 def _check_whole(name: str, value: object) -> None:
@@ -195,13 +200,14 @@ def _sample_starts(size: int) -> list[int]:
     return [index * (size - _BLOCK) // (_SAMPLES - 1) for index in range(_SAMPLES)]
 
 
-def find(name: str, *, download: bool = True) -> Model:
+def find(name: str, *, download: bool = True, motion_module: str | Path | None = None) -> Model:
     """Find a model by what the user calls it.
 
     Args:
         name: A bundled model ("default"), a directory, or an `owner/name` of the Hugging Face hub, which is
             taken from the local cache or downloaded; `owner/name@revision` stays with a version.
         download: Whether it may be downloaded.
+        motion_module: File of V1's motion modules that makes a video model of an image model.
 
     Returns:
         The model; its parts are there, its weights are not read yet.
@@ -213,13 +219,13 @@ def find(name: str, *, download: bool = True) -> Model:
         return _open(name, _bundled_root() / name)
     path = Path(name).expanduser()
     if name and path.is_dir():
-        return _open(name, path)
+        return _open(name, path, motion_module)
     if name and path.exists():
         raise ValueError(
             f"{name} is a file; give the directory that holds {', '.join(part + '/' for part in PARTS)}"
         )
     if found := _HUB_ID.fullmatch(name):
-        return _open(name, _from_hub(found[1], revision=found[2], offline=not download))
+        return _open(name, _from_hub(found[1], revision=found[2], offline=not download), motion_module)
     if name == DEFAULT:
         raise ValueError("'default' is missing in this installation; give a model directory or a hub id")
     known = ", ".join(bundled_names()) or "none"
@@ -275,7 +281,7 @@ def fetch(
     return Fetched(name=found[1], directory=path, commit=commit)
 
 
-def _open(name: str, directory: Path) -> Model:
+def _open(name: str, directory: Path, motion_module: str | Path | None = None) -> Model:
     missing = [part for part in PARTS if not (directory / part).is_dir()]
     # Open-Sora's files have names of their own: loading tells them by what is in them.
     if "transformer" in missing and any(
@@ -286,7 +292,7 @@ def _open(name: str, directory: Path) -> Model:
         raise ValueError(f"{directory} is no model directory: it has no {missing[0]}/")
     card = directory / "model.json"
     if not card.is_file():
-        return Model(name=name, directory=directory, info=_released_info(directory))
+        return Model(name=name, directory=directory, info=_released_info(directory, motion_module))
     try:
         info = ModelInfo.from_dict(json.loads(card.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError, AttributeError) as error:
@@ -294,12 +300,12 @@ def _open(name: str, directory: Path) -> Model:
     return Model(name=name, directory=directory, info=info)
 
 
-def _released_info(directory: Path) -> ModelInfo:
+def _released_info(directory: Path, motion_module: str | Path | None) -> ModelInfo:
     """What a released directory is good at: what its generation was released for."""
     from ea_dit.pipelines.generations import generation_of  # noqa: PLC0415  (seconds to import)
     from ea_dit.pipelines.outline import read_outline  # noqa: PLC0415
 
-    outline = read_outline(directory)
+    outline = read_outline(directory, motion_module=motion_module)
     made = generation_of(outline.config)
     return ModelInfo(
         name=directory.name,

@@ -6,8 +6,8 @@ import torch
 
 from ea_app.api.fields import concerning_fields
 from ea_app.api.job import Job, find_model
+from ea_app.api.weights import concerning_weights
 from ea_app.catalog import Model
-from ea_app.options import concerning
 from ea_dit.pipelines import GenerationRequest, read_outline
 
 
@@ -35,8 +35,8 @@ def check_job(
         InputError: Naming the option (or the field of a request) and what is allowed; or the model, if it is
             not understood.
     """
-    entry = find_model(model) if isinstance(model, str) else model
-    with concerning("model"):
+    entry = find_model(model, motion_module=motion_module) if isinstance(model, str) else model
+    with concerning_weights({"motion_module": motion_module}):
         try:
             outline = read_outline(entry.directory, motion_module=motion_module)
         except OSError as error:

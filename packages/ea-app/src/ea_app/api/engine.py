@@ -15,9 +15,11 @@ from torch import Tensor
 from ea_app.api.check import check_job, to_request
 from ea_app.api.enhance import enhance
 from ea_app.api.fields import concerning_fields
+from ea_app.api.inputs import Source
 from ea_app.api.job import CancelToken, Job, find_model, limits_of, make_job
 from ea_app.api.output import check_output, staged
 from ea_app.api.record import embedded, make_record
+from ea_app.api.weights import concerning_weights, find_weights, paths_of
 from ea_app.catalog import Model
 from ea_app.options import OPTIONS, InputError, concerning
 from ea_data.media import MediaError, write_video
@@ -65,11 +67,15 @@ class Engine:
     Args:
         model: Its catalogue entry.
         pipeline: Its loaded parts.
+        weights: What was loaded beside its directory, by option key, for records.
     """
 
-    def __init__(self, model: Model, pipeline: GenerationPipeline) -> None:
+    def __init__(
+        self, model: Model, pipeline: GenerationPipeline, weights: Mapping[str, Source] | None = None
+    ) -> None:
         self.model = model
         self.pipeline = pipeline
+        self.weights = dict(weights or {})
 
     @classmethod
     def load(
@@ -80,6 +86,8 @@ class Engine:
         dtype: str = "auto",
         memory: str = "auto",
         threads: int | None = None,
+        motion_module: str | Path | None = None,
+        transformer_weights: str | Path | None = None,
     ) -> Self:
         """Load a model.
 
@@ -92,12 +100,18 @@ class Engine:
                 "low_gpu_memory_mode".
             threads: CPU threads of the whole process. The last bits of a result depend on their number; None
                 leaves it as it is.
+            motion_module: File of V1's motion modules; None looks for one in the directory.
+            transformer_weights: File or folder of a personalised checkpoint, whose tensors replace those of
+                the transformer (of V1: of the image model, which the motion modules complete).
 
         Raises:
             InputError: An unknown model, device, dtype or memory mode, or a checkpoint that is not exactly as
                 its config says.
         """
-        entry = find_model(model) if isinstance(model, str) else model
+        weights = find_weights({"motion_module": motion_module, "transformer_weights": transformer_weights})
+        paths = paths_of(weights)
+        if isinstance(model, str):
+            model = find_model(model, motion_module=paths.get("motion_module"))
         with concerning("device"):
             place = resolve_device(device)
         with concerning("dtype"):
@@ -106,12 +120,12 @@ class Engine:
             mode = memory if memory == "auto" else resolve_mode(memory)
         if threads is not None:
             torch.set_num_threads(threads)
-        with concerning("model"):
+        with concerning_weights(paths):
             try:
-                pipeline = load_pipeline(entry.directory, dtype=number, device=place, memory=mode)
+                pipeline = load_pipeline(model.directory, dtype=number, device=place, memory=mode, **paths)
             except OSError as error:
-                raise ValueError(f"{entry.directory} cannot be read: {error}") from error
-        return cls(entry, pipeline)
+                raise ValueError(f"{model.directory} cannot be read: {error}") from error
+        return cls(model, pipeline, weights)
 
     @staticmethod
     def check(
@@ -208,6 +222,7 @@ class Engine:
             request=request.to_dict(),
             inputs={name: sources.get(name) for name in request.tensor_names()},
             model=self.model,
+            weights=self.weights,
             machine=self._machine(),
             timings=made.timings,
             frames={"xxh3": hash_frames(frames), "shape": list(frames.shape)},

@@ -4,19 +4,21 @@ import secrets
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
 
 from ea_app.api.fields import INPUT_FIELDS
 from ea_app.api.inputs import Source, read_inputs
+from ea_app.api.weights import WEIGHT_KEYS, concerning_weights
 from ea_app.catalog import Model, ModelInfo, find
-from ea_app.options import InputError, Limits, complete, concerning, parse
+from ea_app.options import InputError, Limits, complete, parse
 
 DRAWN_SEED_BITS = 31
 """Drawn seeds are short enough to be typed again."""
 
-_MACHINE = ("model", "device", "dtype", "memory", "output")
+_MACHINE = ("model", "device", "dtype", "memory", "output", *WEIGHT_KEYS)
 
 
 class CancelToken:
@@ -74,10 +76,10 @@ class Job:
         return self.fields["num_frames"]
 
 
-def find_model(name: str, *, download: bool = True) -> Model:
-    """`catalog.find`, with the mistake named as one in the option `model`."""
-    with concerning("model"):
-        return find(name, download=download)
+def find_model(name: str, *, download: bool = True, motion_module: str | Path | None = None) -> Model:
+    """`catalog.find`, with the mistake named as one in the option `model` or `motion-module`."""
+    with concerning_weights({"motion_module": motion_module}):
+        return find(name, download=download, motion_module=motion_module)
 
 
 def limits_of(info: ModelInfo) -> Limits:

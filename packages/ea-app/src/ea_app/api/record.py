@@ -8,11 +8,13 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from ea_app.api.fields import INPUT_FIELDS, PYTHON_FIELDS, option_name
 from ea_app.api.inputs import Source, check_unchanged
 from ea_app.api.output import record_path
+from ea_app.api.weights import are_weight_entries, weight_entries
 from ea_app.catalog import Model
 from ea_app.options import MAX_SEED, InputError, concerning
 from ea_data.media import read_metadata
@@ -37,6 +39,7 @@ def make_record(
     machine: Mapping[str, Any],
     timings: Mapping[str, float],
     frames: Mapping[str, Any],
+    weights: Mapping[str, Source] = MappingProxyType({}),
     enhancement: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Put together what belongs into a record.
@@ -48,6 +51,7 @@ def make_record(
         machine: Device, dtype and threads.
         timings: Seconds by stage.
         frames: Hash and shape of the result.
+        weights: Files beside the model's directory, by option key.
         enhancement: What a language model made of the prompt; None when none was asked.
     """
     return {
@@ -59,6 +63,7 @@ def make_record(
             for name, source in inputs.items()
         },
         "model": {"name": _portable_name(model), "fingerprint": model.fingerprint()},
+        **({"weights": weight_entries(weights)} if weights else {}),
         "machine": dict(machine),
         "versions": versions(),
         "timings": {name: round(seconds, 3) for name, seconds in timings.items()},
@@ -84,7 +89,13 @@ def embedded(record: Mapping[str, Any], output: Path) -> str:
         name: None if entry is None else {**entry, "path": _relative(Path(entry["path"]), output)}
         for name, entry in record["inputs"].items()
     }
-    return json.dumps({**record, "inputs": inputs}, ensure_ascii=False, separators=(",", ":"))
+    moved = {**record, "inputs": inputs}
+    if "weights" in record:
+        moved["weights"] = {
+            key: {**entry, "path": _relative(Path(entry["path"]), output)}
+            for key, entry in record["weights"].items()
+        }
+    return json.dumps(moved, ensure_ascii=False, separators=(",", ":"))
 
 
 def read_record(path: Path) -> dict[str, Any]:
@@ -160,6 +171,8 @@ def _checked(path: Path, text: str) -> dict[str, Any]:
         known = (*INPUT_FIELDS.values(), *(PYTHON_FIELDS if entry is None else ()))
         if name not in known or not _is_source(entry):
             raise InputError("file", f"the record in {path} has a broken input {name!r}")
+    if not are_weight_entries(record.get("weights", {})):
+        raise InputError("file", f"the record in {path} has broken weights")
     return record
 
 

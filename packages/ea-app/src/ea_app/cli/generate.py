@@ -5,6 +5,7 @@ import argparse
 from ea_app.api import make_job
 from ea_app.api.job import find_model
 from ea_app.api.output import check_output, default_output
+from ea_app.api.weights import find_weights, paths_of
 from ea_app.cli.console import Console
 from ea_app.options import OPTIONS, parse
 
@@ -18,13 +19,14 @@ def run(arguments: argparse.Namespace) -> int:
     console = Console(quiet=arguments.quiet)
     values = {entry.key: getattr(arguments, entry.key) for entry in OPTIONS}
     given = parse({"prompt": arguments.prompt, **values})
-    model = find_model(given.get("model", "default"))
+    weights = paths_of(find_weights(given))
+    model = find_model(given.get("model", "default"), motion_module=weights.get("motion_module"))
     job = make_job(model, **given)
     output = check_output(given.get("output") or default_output(job.frames), job.frames)
 
     from ea_app.api import Engine
 
-    Engine.check(job, model)
+    Engine.check(job, model, motion_module=weights.get("motion_module"))
     if job.prompt_server is not None:
         from ea_app.api.enhance import enhance
 
@@ -36,7 +38,7 @@ def run(arguments: argparse.Namespace) -> int:
     with console.progress() as on_progress:
         on_progress("load", 0, 1)
         machine = {key: given.get(key, "auto") for key in ("device", "dtype", "memory")}
-        engine = Engine.load(model, **machine)
+        engine = Engine.load(model, **machine, **weights)
         on_progress("load", 1, 1)
         if engine.memory_note:
             console.note(engine.memory_note)

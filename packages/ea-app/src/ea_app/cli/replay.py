@@ -8,6 +8,7 @@ from typing import Any
 from ea_app.api.job import find_model, job_from_record
 from ea_app.api.output import check_output
 from ea_app.api.record import find_sources, read_record
+from ea_app.api.weights import paths_of, recorded_weights
 from ea_app.catalog import Model
 from ea_app.cli.console import Console
 from ea_app.options import InputError
@@ -18,14 +19,19 @@ def run(arguments: argparse.Namespace) -> int:
     console = Console(quiet=arguments.quiet)
     path = Path(arguments.file).expanduser()
     record = read_record(path)
-    model = find_model(arguments.model or record["model"]["name"], download=arguments.model is not None)
+    weights = paths_of(recorded_weights(record, path.parent))
+    model = find_model(
+        arguments.model or record["model"]["name"],
+        download=arguments.model is not None,
+        motion_module=weights.get("motion_module"),
+    )
     _check_model(model, record, console, chosen=arguments.model is not None)
     job = job_from_record(model, record, find_sources(record, path.parent))
     output = check_output(arguments.output or _default_output(path), job.frames)
 
     from ea_app.api import Engine
 
-    Engine.check(job, model)
+    Engine.check(job, model, motion_module=weights.get("motion_module"))
     machine = record["machine"]
     with console.progress() as on_progress:
         on_progress("load", 0, 1)
@@ -35,6 +41,7 @@ def run(arguments: argparse.Namespace) -> int:
             dtype=machine["dtype"],
             memory=_memory(machine.get("memory")),
             threads=machine["threads"],
+            **weights,
         )
         on_progress("load", 1, 1)
         if engine.memory_note:
