@@ -19,7 +19,7 @@ from ea_app.api.pipeline_index import PIPELINE_INDEX, write_index
 from ea_dit.pipelines.layout import TRANSFORMER, VAE
 from ea_kernels.runtime.device import resolve_dtype
 from ea_kernels.runtime.files import CONFIG_NAME, new_directory, write_json
-from ea_kernels.runtime.stored import read_header
+from ea_kernels.runtime.stored import stored_metadata
 from ea_kernels.runtime.stream import MAX_SHARD, write_rewritten
 
 
@@ -48,6 +48,7 @@ def convert(
     max_shard: int = MAX_SHARD,
     dtype: str = "keep",
     on_bytes: Callable[[int, int], None] | None = None,
+    allow_pickle: bool = False,
 ) -> Conversion:
     """Writes a model directory, or the folder of one network, in another layout.
 
@@ -62,6 +63,7 @@ def convert(
         dtype: Number type of the transformer's and the autoencoder's floating-point tensors; "keep" for the
             stored ones, which loses nothing.
         on_bytes: Called with the bytes written so far and in all.
+        allow_pickle: Accept weights in pickles, read without running code; what is written is safetensors.
 
     Raises:
         ValueError: If a network is unknown, incomplete or damaged, has no such layout, or there is no space.
@@ -75,7 +77,8 @@ def convert(
             f"{source}: has neither {TRANSFORMER}/{CONFIG_NAME} nor {CONFIG_NAME}; give a model directory or "
             "the folder of one network (Open-Sora's releases have one layout only and load as they are)"
         )
-    steps = [plan(read_network(folder), layout, number) for folder in folders or [source]]
+    networks = [read_network(folder, allow_pickle=allow_pickle) for folder in folders or [source]]
+    steps = [plan(network, layout, number) for network in networks]
     copies = list(_other_files(source, {step.network.path for step in steps}))
     total = sum(step.size for step in steps) + sum(file.stat().st_size for file in copies)
     _check_space(destination, total)
@@ -152,6 +155,6 @@ def _other_files(source: Path, networks: set[Path]) -> Iterator[Path]:
 
 def _write(step: Step, folder: Path, max_shard: int, meter: Callable[[int], None]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    first = step.network.tensors[0].file
-    write_rewritten(folder, step.tensors, max_shard=max_shard, metadata=read_header(first)[1], on_bytes=meter)
+    metadata = stored_metadata(step.network.tensors[0].file)
+    write_rewritten(folder, step.tensors, max_shard=max_shard, metadata=metadata, on_bytes=meter)
     write_json(folder / CONFIG_NAME, step.config)

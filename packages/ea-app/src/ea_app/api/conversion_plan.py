@@ -9,7 +9,7 @@ import torch
 
 from ea_app.api.networks import Network
 from ea_dit.families.mmdit import MMDiTConfig
-from ea_kernels.runtime.files import is_pickle
+from ea_kernels.runtime.pickles import is_pickle
 from ea_kernels.runtime.stream import Rewritten, plan_rewrite, renames
 from ea_vae import MagvitConfig
 

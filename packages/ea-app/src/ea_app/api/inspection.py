@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from hashlib import file_digest
 from pathlib import Path
 
@@ -65,14 +66,18 @@ class Inspection:
         return "autoencoder" if self.generation is None else self.generation.name
 
 
-def inspect_model(directory: str | Path) -> Inspection:
+def inspect_model(directory: str | Path, *, allow_pickle: bool = False) -> Inspection:
     """Tells what a model directory, or the folder of one network, is.
+
+    Args:
+        directory: It.
+        allow_pickle: Look into weights in pickles, without running code.
 
     Raises:
         ValueError: If it is none, or a part is not understood or damaged.
     """
     directory = Path(directory)
-    layout, networks = _networks(directory)
+    layout, networks = _networks(directory, allow_pickle=allow_pickle)
     transformer = next((network for network in networks if network.kind == TRANSFORMER), None)
     traits = None if transformer is None else traits_of(transformer.config)
     main = networks[0] if transformer is None else transformer
@@ -85,22 +90,29 @@ def inspect_model(directory: str | Path) -> Inspection:
         modes=() if traits is None else tuple(sorted(traits.modes)),
         parts=(
             *(_part(network.kind, network.path, network.class_name, network.tensors) for network in networks),
-            *(_part(name, path, _class_of(path), stored_tensors(path)) for name, path in encoders),
+            *(
+                _part(name, path, _class_of(path), stored_tensors(path, allow_pickle=allow_pickle))
+                for name, path in encoders
+            ),
         ),
     )
 
 
-def verify_model(directory: str | Path) -> Iterator[Finding]:
+def verify_model(directory: str | Path, *, allow_pickle: bool = False) -> Iterator[Finding]:
     """Looks for what is missing, left over, misshapen or damaged in a model directory.
 
     No weight is read, so only the files' lengths tell of damage inside; `check_hashes` reads them.
+
+    Args:
+        directory: It.
+        allow_pickle: Look into weights in pickles, without running code.
 
     Raises:
         ValueError: If the directory is no model at all.
     """
     directory = Path(directory)
     try:
-        layout, networks = _networks(directory)
+        layout, networks = _networks(directory, allow_pickle=allow_pickle)
     except ValueError as error:
         yield Finding("directory", False, str(error))
         return
@@ -112,7 +124,8 @@ def verify_model(directory: str | Path) -> Iterator[Finding]:
     traits = traits_of(transformer.config)
     yield _tried("text", "fits the transformer", lambda: check_text_encoders(layout, traits.text))
     for name, path in _encoders(layout):
-        yield _tried(name, "its files are whole", lambda path=path: stored_tensors(path))
+        whole = partial(stored_tensors, path, allow_pickle=allow_pickle)
+        yield _tried(name, "its files are whole", whole)
     if traits.image_states is not None and layout.image_encoder is None:
         yield Finding(IMAGE_ENCODER, False, "is missing; the transformer reads it")
     scheduler = layout.scheduler
@@ -162,15 +175,18 @@ def check_hashes(directory: str | Path, wanted: Mapping[str, str]) -> Iterator[F
         yield Finding("sha256", same, path if same else f"{path}: has another hash")
 
 
-def _networks(directory: Path) -> tuple[Layout | None, list[Network]]:
+def _networks(directory: Path, *, allow_pickle: bool) -> tuple[Layout | None, list[Network]]:
     """The networks, and where the other parts are if it is a whole model."""
     if (directory / CONFIG_NAME).is_file():
-        return None, [read_network(directory)]
-    layout = find_layout(directory)
-    transformer = read_network(layout.transformer)
-    if not traits_of(transformer.config).moves and (motion := find_motion_module(directory)) is not None:
-        transformer = read_network(layout.transformer, motion_module=motion)
-    return layout, [transformer, read_network(layout.vae)]
+        return None, [read_network(directory, allow_pickle=allow_pickle)]
+    layout = find_layout(directory, allow_pickle=allow_pickle)
+    transformer = read_network(layout.transformer, allow_pickle=allow_pickle)
+    motion = None
+    if not traits_of(transformer.config).moves:
+        motion = find_motion_module(directory, allow_pickle=allow_pickle)
+    if motion is not None:
+        transformer = read_network(layout.transformer, motion_module=motion, allow_pickle=allow_pickle)
+    return layout, [transformer, read_network(layout.vae, allow_pickle=allow_pickle)]
 
 
 def _encoders(layout: Layout) -> Iterator[tuple[str, Path]]:

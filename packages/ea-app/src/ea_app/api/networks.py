@@ -82,23 +82,24 @@ class Network:
         return {tensor.name: tensor.shape for tensor in self.tensors}
 
 
-def read_network(path: Path, *, motion_module: Path | None = None) -> Network:
+def read_network(path: Path, *, motion_module: Path | None = None, allow_pickle: bool = False) -> Network:
     """Reads what a network is.
 
     Args:
         path: Its folder, or a weight file of a family that needs no config.
         motion_module: V1's motion modules, which belong to the same network.
+        allow_pickle: Accept weights in pickles, read without running code.
 
     Raises:
         ValueError: If the config is not understood, or a file is missing, damaged or cut off.
     """
     values = read_config(path) if (path / CONFIG_NAME).is_file() else {}
     if "down_block_types" in values:
-        return _read_vae(path, values)
-    config = read_transformer_config(path, motion_module=motion_module)
-    tensors = stored_tensors(path)
+        return _read_vae(path, values, stored_tensors(path, allow_pickle=allow_pickle))
+    config = read_transformer_config(path, motion_module=motion_module, allow_pickle=allow_pickle)
+    tensors = stored_tensors(path, allow_pickle=allow_pickle)
     if motion_module is not None:
-        tensors += stored_tensors(motion_module)
+        tensors += stored_tensors(motion_module, allow_pickle=allow_pickle)
     family = family_of(config.to_dict())
     own: Names = "open-sora" if isinstance(config, STDiTConfig) else "easyanimate"
     key_maps = {own: family.released_names(config)}
@@ -118,7 +119,7 @@ def read_network(path: Path, *, motion_module: Path | None = None) -> Network:
     )
 
 
-def _read_vae(path: Path, values: Mapping[str, Any]) -> Network:
+def _read_vae(path: Path, values: Mapping[str, Any], tensors: tuple[StoredTensor, ...]) -> Network:
     try:
         spec = detect_family(values)
         config = spec.config.from_dict(values)
@@ -132,5 +133,5 @@ def _read_vae(path: Path, values: Mapping[str, Any]) -> Network:
         build=partial(spec.model, config),
         key_maps={"easyanimate": spec.key_map, "diffusers": spec.key_map},
         layout="easyanimate",
-        tensors=stored_tensors(path),
+        tensors=tensors,
     )

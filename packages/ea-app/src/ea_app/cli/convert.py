@@ -38,6 +38,7 @@ def run(arguments: argparse.Namespace) -> int:
             max_shard=max_shard,
             dtype=arguments.dtype,
             on_bytes=report,
+            allow_pickle=arguments.allow_pickle,
         )
     for notice in made.notices:
         console.note(f"note: {notice}")

@@ -42,7 +42,7 @@ def _inspect(arguments: argparse.Namespace) -> int:
     from ea_app.api.inspection import inspect_model
 
     with concerning("directory"):
-        found = inspect_model(directory)
+        found = inspect_model(directory, allow_pickle=arguments.allow_pickle)
     kind = found.family if found.variant is None else f"{found.family}, {found.variant} variant"
     print(f"{found.directory}: {kind}, {found.layout} layout")
     for part in found.parts:
@@ -70,7 +70,7 @@ def _verify(arguments: argparse.Namespace) -> int:
 
     from ea_app.api.inspection import check_hashes, file_hashes, read_hashes, verify_model
 
-    findings = [*verify_model(directory)]
+    findings = [*verify_model(directory, allow_pickle=arguments.allow_pickle)]
     if listed is not None:
         with concerning("hashes"):
             findings += check_hashes(directory, read_hashes(listed))

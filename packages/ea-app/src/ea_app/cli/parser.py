@@ -119,10 +119,12 @@ def _add_models(add_parser: Callable[..., Parser]) -> None:
     add_action("list", "list the models in the box; the action without a name")
     inspect = add_action("inspect", "say what a model directory is: family, parts, sizes, layout, modes")
     inspect.add_argument("directory", metavar="DIR", help="model directory, or folder of one network")
+    _add_allow_pickle(inspect)
     verify = add_action("verify", "look for missing, extra, misshapen and damaged tensors; compare hashes")
     verify.add_argument("directory", metavar="DIR", help="model directory, or folder of one network")
     verify.add_argument("--hashes", metavar="FILE", help="compare files with a list as sha256sum writes it")
     verify.add_argument("--write-hashes", metavar="FILE", help="write such a list of all files")
+    _add_allow_pickle(verify)
     fetch = add_action("fetch", "fetch a model from the hub, or go on with it: safetensors, no pickles")
     fetch.add_argument(
         "name", metavar="OWNER/NAME", help="name on the hub; OWNER/NAME@REVISION for a version"
@@ -157,6 +159,7 @@ def _add_convert(add_parser: Callable[..., Parser]) -> None:
         default="keep",
         help="number type of transformer and autoencoder [default: keep, which loses nothing]",
     )
+    _add_allow_pickle(parser)
     _add_common(parser)
 
 
@@ -164,6 +167,14 @@ def _add_option(add_argument: Callable[..., object], key: str) -> None:
     entry = option(key)
     text = entry.describe().replace("%", "%%")
     add_argument(f"--{entry.name}", dest=key, metavar=entry.metavar, help=text)
+
+
+def _add_allow_pickle(parser: Parser) -> None:
+    parser.add_argument(
+        "--allow-pickle",
+        action="store_true",
+        help="also read weights in .bin, .pt, .pth and .ckpt files, without running code in them",
+    )
 
 
 def _add_common(parser: Parser, *, default: Any = False) -> None:
