@@ -7,13 +7,14 @@ import shutil
 
 import pytest
 
-from ea_app import catalog
+from ea_app import catalog, fingerprint
+from ea_app.model_info import ModelInfo
 
 
 def test_a_directory_is_a_model(tiny_model):
     model = catalog.find(str(tiny_model))
     assert (model.info.name, model.info.native_width, model.info.max_prompt_bytes) == ("tiny", 32, 256)
-    assert catalog.ModelInfo.from_dict(model.info.to_dict()) == model.info
+    assert ModelInfo.from_dict(model.info.to_dict()) == model.info
     assert model.size() > 10_000
 
 
@@ -85,11 +86,11 @@ def test_the_fingerprint_is_of_contents_only(tiny_model, tmp_path):
 
 
 def test_large_files_are_sampled_to_their_last_byte(monkeypatch):
-    monkeypatch.setattr(catalog, "_SAMPLES", 4)
-    monkeypatch.setattr(catalog, "_BLOCK", 10)
-    assert catalog._sample_starts(40) == [0, 10, 20, 30]
-    assert catalog._sample_starts(41) == [0, 10, 20, 31]
-    assert catalog._sample_starts(0) == []
+    monkeypatch.setattr(fingerprint, "_SAMPLES", 4)
+    monkeypatch.setattr(fingerprint, "_BLOCK", 10)
+    assert fingerprint._sample_starts(40) == [0, 10, 20, 30]
+    assert fingerprint._sample_starts(41) == [0, 10, 20, 31]
+    assert fingerprint._sample_starts(0) == []
 
 
 @pytest.mark.parametrize(

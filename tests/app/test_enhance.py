@@ -14,7 +14,8 @@ import pytest
 from ea_app.api.enhance import KEY_VARIABLE, enhance
 from ea_app.api.job import Job, PromptServer, job_from_record
 from ea_app.api.record import read_record
-from ea_app.catalog import Model, ModelInfo
+from ea_app.catalog import Model
+from ea_app.model_info import ModelInfo
 from ea_app.options import InputError, parse
 
 MODEL = Model(name="m", directory=Path("m"), info=ModelInfo(name="m"))

@@ -5,7 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from ea_app import catalog, options
+from ea_app import options
+from ea_app.model_info import ModelInfo
 from ea_dit.pipelines import request
 from ea_dit.pipelines.variants import Traits
 
@@ -22,7 +23,7 @@ def test_the_options_allow_what_requests_allow():
 
 
 def test_models_that_do_not_say_otherwise_allow_what_requests_allow():
-    info = catalog.ModelInfo(name="x")
+    info = ModelInfo(name="x")
     assert (info.min_side, info.max_side) == (request.MIN_SIDE, request.MAX_SIDE)
     assert info.max_frames == request.MAX_FRAMES
     assert info.size_multiple == options.SIDE_MULTIPLE == Traits.size_multiple

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from ea_app.api.fields import INPUT_FIELDS
 from ea_app.api.inputs import Source, read_inputs
 from ea_app.api.weights import WEIGHT_KEYS, concerning_weights
-from ea_app.catalog import Model, ModelInfo, find
+from ea_app.catalog import Model, find
+from ea_app.model_info import ModelInfo
 from ea_app.options import InputError, Limits, complete, parse
 
 DRAWN_SEED_BITS = 31

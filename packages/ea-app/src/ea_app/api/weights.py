@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ea_app.api.inputs import Source
-from ea_app.catalog import fingerprint_of
+from ea_app.fingerprint import fingerprint_of
 from ea_app.options import InputError, concerning
 
 WEIGHT_KEYS = ("motion_module", "transformer_weights")

@@ -4,8 +4,9 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ea_app.catalog import bundled, fetch
+from ea_app.catalog import bundled
 from ea_app.cli.console import Console
+from ea_app.hub import fetch
 from ea_app.options import InputError, concerning
 
 if TYPE_CHECKING:
