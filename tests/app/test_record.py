@@ -90,6 +90,8 @@ def _without(record, key):
         (lambda r: r | {"frames": {}}, "has no usable xxh3"),
         (lambda r: r | {"inputs": {"colour": None}}, "broken input 'colour'"),
         (lambda r: r | {"inputs": {"camera": {"path": "a.txt", "xxh3": "0" * 32}}}, "broken input 'camera'"),
+        (lambda r: r | {"inputs": {"camera": {"text": 1}}}, "broken input 'camera'"),
+        (lambda r: r | {"inputs": {"image": {"text": "pan left"}}}, "broken input 'image'"),
         (lambda r: r | {"inputs": {"image": {"path": "a.png", "xxh3": "short"}}}, "broken input 'image'"),
         (lambda r: r | {"inputs": {"image": {"path": 1, "xxh3": "0" * 32}}}, "broken input 'image'"),
     ],

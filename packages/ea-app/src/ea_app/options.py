@@ -146,6 +146,8 @@ _MEMORY = (
     "low_gpu_memory_mode",
 )
 
+_GUIDES = ("control", "camera", "trajectory")
+
 OPTIONS: tuple[Option, ...] = (
     Option(name="negative", kind="text", group="what", default="", metavar="TEXT", help="what to avoid"),
     Option(name="seed", kind="int", group="what", maximum=MAX_SEED, metavar="N",
@@ -173,6 +175,10 @@ OPTIONS: tuple[Option, ...] = (
            help="video or picture of edges, depth, poses or the like to follow; for Control models"),
     Option(name="reference", kind="file", group="inputs", metavar="FILE",
            help="picture of what is to be seen; for Control and Camera models that read one"),
+    Option(name="camera", kind="text", group="inputs", metavar="FILE_OR_MOVES",
+           help='camera text file, or words such as "pan left + zoom in, then clockwise"; for Camera models'),
+    Option(name="trajectory", kind="file", group="inputs", metavar="FILE",
+           help="JSON file with points that move through the picture; for Control models"),
     Option(name="output", kind="file", group="output", metavar="FILE",
            help=".mp4, .gif, .webp, or .png for one frame [default: out.mp4, or out.png for one frame]"),
     Option(name="fps", kind="int", group="output", default=FROM_MODEL, minimum=1, maximum=120, metavar="N",
@@ -364,8 +370,9 @@ def _check_combination(values: Mapping[str, Any]) -> None:
         if one in values and other not in values:
             raise InputError(one.replace("_", "-"), f"needs --{other.replace('_', '-')}")
     pictures = [key.replace("_", "-") for key in ("image", "last_image") if key in values]
-    for name in ("control", "reference"):
-        if name in values and (others := pictures + ["video"] * ("video" in values)):
+    for name, more in (("control", ()), ("reference", ()), ("camera", _GUIDES), ("trajectory", _GUIDES)):
+        others = pictures + [key for key in ("video", *more) if key in values and key != name]
+        if name in values and others:
             raise InputError(name, f"cannot be combined with --{others[0]}")
     if "video" in values:
         if pictures:

@@ -17,7 +17,7 @@ def to_request(job: Job) -> GenerationRequest:
     for name, array in job.arrays.items():
         tensor = torch.from_numpy(array.copy())
         tensors[name] = tensor if name == "mask" else tensor.movedim(-1, 0)
-    with concerning_fields(as_options=True):
+    with concerning_fields(as_options=True, texts=job.texts):
         return GenerationRequest.from_dict(job.fields, **tensors)
 
 
@@ -42,5 +42,6 @@ def check_job(
         except OSError as error:
             raise ValueError(f"{entry.directory} cannot be read: {error}") from error
     request = to_request(job) if isinstance(job, Job) else job
-    with concerning_fields(as_options=isinstance(job, Job)):
+    texts = job.texts if isinstance(job, Job) else ()
+    with concerning_fields(as_options=isinstance(job, Job), texts=texts):
         outline.check(request)

@@ -210,7 +210,8 @@ class Engine:
         job = enhance(job, self.model) if isinstance(job, Job) else job
         request = to_request(job) if isinstance(job, Job) else job
         sources = job.sources if isinstance(job, Job) else {}
-        naming = partial(concerning_fields, as_options=isinstance(job, Job))
+        texts = job.texts if isinstance(job, Job) else ()
+        naming = partial(concerning_fields, as_options=isinstance(job, Job), texts=texts)
         with naming():
             request.validate()
         path = None if output is None else check_output(output, request.num_frames)

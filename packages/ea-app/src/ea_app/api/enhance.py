@@ -100,7 +100,7 @@ def _instruction(job: Job, model: Model) -> str:
         words=_MAX_WORDS if most is None else max(1, min(_MAX_WORDS, most // _BYTES_PER_WORD)),
         action="and in which pose" if still else "what happens from the first moment to the last",
         camera="" if still else " and moves",
-        pictures=_PICTURES if job.arrays else "",
+        pictures=_PICTURES if job.arrays.keys() - {"camera"} else "",
     )
 
 

@@ -54,6 +54,17 @@ class Source:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Text:
+    """An input that is kept as it was given: words, or what a file held.
+
+    Attributes:
+        text: Those.
+    """
+
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Inputs:
     """What the files of a job hold, at the job's size.
 

@@ -3,14 +3,15 @@
 import secrets
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from numpy.typing import NDArray
 
-from ea_app.api.fields import INPUT_FIELDS
-from ea_app.api.inputs import Source, read_inputs
+from ea_app.api.fields import INPUT_FIELDS, TEXT_FIELDS
+from ea_app.api.inputs import Source, Text, read_inputs
+from ea_app.api.steering import draw_texts, read_texts
 from ea_app.api.weights import WEIGHT_KEYS, concerning_weights
 from ea_app.catalog import Model, find
 from ea_app.model_info import ModelInfo
@@ -58,7 +59,7 @@ class Job:
     Attributes:
         fields: Scalar fields of `GenerationRequest`.
         arrays: Its pixels by field name, see `Inputs.arrays`.
-        sources: The files they came from; a field without one cannot be replayed.
+        sources: The files or texts they came from; a field without one cannot be replayed.
         notices: What the user should know before it runs.
         prompt_server: What is still to rewrite the prompt, see `ea_app.api.enhance`; None when nothing is.
         enhancement: What became of that, for the record: original and enhanced text, server, model.
@@ -66,7 +67,7 @@ class Job:
 
     fields: Mapping[str, Any]
     arrays: Mapping[str, NDArray[Any]] = field(default_factory=dict)
-    sources: Mapping[str, Source] = field(default_factory=dict)
+    sources: Mapping[str, Source | Text] = field(default_factory=dict)
     notices: tuple[str, ...] = ()
     prompt_server: PromptServer | None = None
     enhancement: Mapping[str, Any] | None = None
@@ -75,6 +76,21 @@ class Job:
     def frames(self) -> int:
         """Number of frames it will have."""
         return self.fields["num_frames"]
+
+    @property
+    def texts(self) -> Mapping[str, str]:
+        """What is kept of the options in `TEXT_FIELDS`, by key."""
+        kept = {key: self.sources.get(name) for key, name in TEXT_FIELDS.items()}
+        return {key: source.text for key, source in kept.items() if isinstance(source, Text)}
+
+    def drawn(self) -> Self:
+        """The same job with what is to be drawn from texts among the arrays.
+
+        Raises:
+            InputError: A text that is no path.
+        """
+        arrays, notices = draw_texts(self.texts, self.fields)
+        return replace(self, arrays={**self.arrays, **arrays}, notices=(*self.notices, *notices))
 
 
 def find_model(name: str, *, download: bool = True, motion_module: str | Path | None = None) -> Model:
@@ -119,6 +135,7 @@ def make_job(model: Model, /, **options: Any) -> Job:
         {key: value for key, value in given.items() if key not in _MACHINE}, limits_of(model.info)
     )
     files = {key: values[key] for key in INPUT_FIELDS if key in values}
+    texts = {TEXT_FIELDS[key]: Text(text=text) for key, text in read_texts(values).items()}
     size = values["size"]
     inputs = read_inputs(files, size, values.get("frames"), model.info.native_frames)
     notices = inputs.notices
@@ -146,29 +163,35 @@ def make_job(model: Model, /, **options: Any) -> Job:
     if "enhance_prompt" in values:
         server = PromptServer(url=values["enhance_prompt"], model=values["enhance_model"])
     return Job(
-        fields=fields, arrays=inputs.arrays, sources=inputs.sources, notices=notices, prompt_server=server
-    )
+        fields=fields,
+        arrays=inputs.arrays,
+        sources={**inputs.sources, **texts},
+        notices=notices,
+        prompt_server=server,
+    ).drawn()
 
 
-def job_from_record(model: Model, record: Mapping[str, Any], sources: Mapping[str, Source]) -> Job:
+def job_from_record(model: Model, record: Mapping[str, Any], sources: Mapping[str, Source | Text]) -> Job:
     """Make the job of a record again.
 
     Args:
         model: The model it ran on.
         record: As `ea_app.api.record` reads it.
-        sources: Its input files by field, already found and compared.
+        sources: Its input files, already found and compared, and texts, by field.
 
     Raises:
         InputError: A file cannot be read.
     """
     fields = dict(record["request"])
     size = (fields["width"], fields["height"])
-    files = {key: str(sources[name].path) for key, name in INPUT_FIELDS.items() if name in sources}
+    given = ((key, sources.get(name)) for key, name in INPUT_FIELDS.items())
+    files = {key: str(source.path) for key, source in given if isinstance(source, Source)}
+    texts = {name: source for name, source in sources.items() if isinstance(source, Text)}
     inputs = read_inputs(files, size, fields["num_frames"], model.info.native_frames)
     return Job(
         fields=fields,
         arrays=inputs.arrays,
-        sources=inputs.sources,
+        sources={**inputs.sources, **texts},
         notices=inputs.notices,
         enhancement=record.get("enhancement"),
-    )
+    ).drawn()

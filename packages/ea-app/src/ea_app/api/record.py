@@ -11,8 +11,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from ea_app.api.fields import INPUT_FIELDS, PYTHON_FIELDS, option_name
-from ea_app.api.inputs import Source, check_unchanged
+from ea_app.api.fields import INPUT_FIELDS, TEXT_FIELDS, option_name
+from ea_app.api.inputs import Source, Text, check_unchanged
 from ea_app.api.output import record_path
 from ea_app.api.weights import are_weight_entries, weight_entries
 from ea_app.catalog import Model
@@ -34,7 +34,7 @@ _HASH = re.compile("[0-9a-f]{32}")
 def make_record(
     *,
     request: Mapping[str, Any],
-    inputs: Mapping[str, Source | None],
+    inputs: Mapping[str, Source | Text | None],
     model: Model,
     machine: Mapping[str, Any],
     timings: Mapping[str, float],
@@ -46,7 +46,7 @@ def make_record(
 
     Args:
         request: Scalar fields of the request.
-        inputs: The files of its pixels; None for pixels that came from no file.
+        inputs: The files of its pixels, or the texts they were drawn from; None for pixels from neither.
         model: What ran.
         machine: Device, dtype and threads.
         timings: Seconds by stage.
@@ -58,10 +58,7 @@ def make_record(
         "format": FORMAT,
         "request": dict(request),
         **({} if enhancement is None else {"enhancement": dict(enhancement)}),
-        "inputs": {
-            name: None if source is None else {"path": str(source.path), "xxh3": source.xxh3}
-            for name, source in inputs.items()
-        },
+        "inputs": {name: _entry(source) for name, source in inputs.items()},
         "model": {"name": _portable_name(model), "fingerprint": model.fingerprint()},
         **({"weights": weight_entries(weights)} if weights else {}),
         "machine": dict(machine),
@@ -86,7 +83,9 @@ def versions() -> dict[str, str]:
 def embedded(record: Mapping[str, Any], output: Path) -> str:
     """A record as the text in a media file: one line, with paths relative to the file."""
     inputs = {
-        name: None if entry is None else {**entry, "path": _relative(Path(entry["path"]), output)}
+        name: {**entry, "path": _relative(Path(entry["path"]), output)}
+        if entry and "path" in entry
+        else entry
         for name, entry in record["inputs"].items()
     }
     moved = {**record, "inputs": inputs}
@@ -124,8 +123,8 @@ def read_record(path: Path) -> dict[str, Any]:
     )
 
 
-def find_sources(record: Mapping[str, Any], folder: Path) -> dict[str, Source]:
-    """Find the input files of a record and make sure that they are what they were.
+def find_sources(record: Mapping[str, Any], folder: Path) -> dict[str, Source | Text]:
+    """Find the inputs of a record, and make sure that files are what they were.
 
     Args:
         record: Result of `read_record`.
@@ -134,11 +133,14 @@ def find_sources(record: Mapping[str, Any], folder: Path) -> dict[str, Source]:
     Raises:
         InputError: One is missing or has changed, or there never was a file.
     """
-    sources = {}
+    sources: dict[str, Source | Text] = {}
     for name, entry in record["inputs"].items():
         field = option_name(name)
         if entry is None:
             raise InputError(field, "cannot be found again: it was given from Python and came from no file")
+        if "text" in entry:
+            sources[name] = Text(text=entry["text"])
+            continue
         path = Path(os.path.normpath(folder.absolute() / entry["path"]))
         check_unchanged(field, path, entry["xxh3"])
         sources[name] = Source(path=path, xxh3=entry["xxh3"])
@@ -168,21 +170,29 @@ def _checked(path: Path, text: str) -> dict[str, Any]:
     if not isinstance(record.get("enhancement", {}), dict):
         raise InputError("file", f"the record in {path} has a broken enhancement")
     for name, entry in record["inputs"].items():
-        known = (*INPUT_FIELDS.values(), *(PYTHON_FIELDS if entry is None else ()))
-        if name not in known or not _is_source(entry):
+        if not _is_source(name, entry):
             raise InputError("file", f"the record in {path} has a broken input {name!r}")
     if not are_weight_entries(record.get("weights", {})):
         raise InputError("file", f"the record in {path} has broken weights")
     return record
 
 
-def _is_source(entry: object) -> bool:
-    """Whether an entry names a file and its hash, or says that there was no file."""
+def _entry(source: Source | Text | None) -> dict[str, str] | None:
+    if isinstance(source, Text):
+        return {"text": source.text}
+    return None if source is None else {"path": str(source.path), "xxh3": source.xxh3}
+
+
+def _is_source(name: str, entry: object) -> bool:
+    """Whether an entry names a file and its hash, holds a text, or says that there was neither."""
+    drawn, read = name in TEXT_FIELDS.values(), name in INPUT_FIELDS.values()
     if entry is None:
-        return True
-    if not isinstance(entry, dict) or not isinstance(entry.get("path"), str):
+        return drawn or read
+    if not isinstance(entry, dict):
         return False
-    return bool(_HASH.fullmatch(str(entry.get("xxh3"))))
+    if drawn and entry.keys() == {"text"}:
+        return isinstance(entry["text"], str)
+    return read and isinstance(entry.get("path"), str) and bool(_HASH.fullmatch(str(entry.get("xxh3"))))
 
 
 def _usable(name: str, value: object, kind: type) -> bool:
