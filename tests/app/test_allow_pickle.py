@@ -83,3 +83,58 @@ def test_a_truncated_pickle_is_one_line(model, command, tmp_path):
     refused = "diffusion_pytorch_model.bin: not a plain dictionary of tensors: it is damaged or cut off"
     one_line(*command("convert", model, "there", "--layout", "diffusers", "--allow-pickle"), refused)
     assert not (tmp_path / "there").exists()
+
+
+def test_generate_and_replay(model, command, tmp_path):
+    arguments = ("generate", "a fox", "--model", model, "--seed", "1", "--output", "out.gif")
+    one_line(*command(*arguments, "--quiet"), f"error: model: {model}")
+    assert not (tmp_path / "out.gif").exists()
+    assert command(*arguments, "--allow-pickle")[0] == 0
+    code, _, err = command("replay", "out.gif", "--quiet")
+    assert (code, REFUSED in err) == (2, True)
+    code, out, _ = command("replay", "out.gif", "--allow-pickle")
+    assert (code, out.splitlines()[-1]) == (0, "identical frames")
+
+
+def test_open_sora_as_it_was_released(command, tmp_path):
+    from ea_dit.pipelines.tiny import OPEN_SORA_FILE, make_tiny
+
+    folder = make_tiny("open-sora-1.0", tmp_path / "open-sora")
+    file = folder / OPEN_SORA_FILE
+    torch.save(load_file(file), file.with_suffix(".pth"))
+    before = command("models", "inspect", folder)[1]
+    file.unlink()
+    generate = ("generate", "a fox", "--model", folder, "--size", "32", "--frames", "2", "--steps", "1")
+    for part in folder.rglob("*.safetensors"):  # a safetensors file anywhere says that it is a model
+        assert part.parent != folder
+    code, out, err = command(*generate)
+    assert (code, out) == (2, "")
+    assert f"{file.with_suffix('.pth').name} is a pickle; allow_pickle (--allow-pickle) reads it" in err
+    assert command("models", "inspect", folder, "--allow-pickle")[1] == before
+    assert command(*generate, "--allow-pickle", "--output", "out.gif")[0] == 0
+    assert (tmp_path / "out.gif").exists()
+
+
+def test_a_folder_of_pickles_only_is_named(command, tmp_path):
+    (tmp_path / "all").mkdir()
+    torch.save({}, tmp_path / "all" / "model.pth")
+    code, out, err = command("generate", "a fox", "--model", tmp_path / "all")
+    one_line(
+        code, out, err, "model.pth: is a pickle, and pickles can run code; allow_pickle (--allow-pickle)"
+    )
+
+
+@pytest.mark.parametrize(("flags", "skipped"), [((), True), (("--allow-pickle",), False)])
+def test_fetch_takes_pickles_only_when_asked(flags, skipped, command, monkeypatch, tmp_path):
+    import huggingface_hub
+
+    asked = []
+
+    def snapshot_download(name, *, ignore_patterns, **options):
+        asked.extend(ignore_patterns)
+        return str(tmp_path)
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot_download)
+    assert command("models", "fetch", "owner/name", *flags)[0] == 0
+    assert all((f"*{ending}" in asked) == skipped for ending in (".bin", ".pt", ".pth", ".ckpt"))
+    assert "*.onnx" in asked

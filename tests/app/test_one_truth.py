@@ -5,10 +5,11 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from ea_app import options
+from ea_app import hub, options
 from ea_app.model_info import ModelInfo
 from ea_dit.pipelines import request
 from ea_dit.pipelines.variants import Traits
+from ea_kernels.runtime import pickles
 
 
 def test_the_options_allow_what_requests_allow():
@@ -27,6 +28,10 @@ def test_models_that_do_not_say_otherwise_allow_what_requests_allow():
     assert (info.min_side, info.max_side) == (request.MIN_SIDE, request.MAX_SIDE)
     assert info.max_frames == request.MAX_FRAMES
     assert info.size_multiple == options.SIDE_MULTIPLE == Traits.size_multiple
+
+
+def test_what_counts_as_a_pickle():
+    assert hub.PICKLES == pickles.SUFFIXES
 
 
 def test_help_and_options_need_no_torch():

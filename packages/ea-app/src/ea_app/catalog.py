@@ -13,7 +13,7 @@ from importlib import resources
 from pathlib import Path
 
 from ea_app.fingerprint import fingerprint_of
-from ea_app.hub import HUB_ID, snapshot
+from ea_app.hub import HUB_ID, PICKLES, snapshot
 from ea_app.model_info import ModelInfo
 
 DEFAULT = "default"
@@ -31,17 +31,21 @@ class Model:
         name: As the user gave it.
         directory: Where its parts are.
         info: What it says about itself.
+        allow_pickle: Whether its weights may be read from pickles, which never runs code in them.
     """
 
     name: str
     directory: Path
     info: ModelInfo
+    allow_pickle: bool = False
 
     def files(self) -> list[Path]:
         """Every file that decides what the model computes, in a fixed order."""
         parts = (path for part in self.directory.iterdir() if part.is_dir() for path in part.rglob("*"))
         # Open-Sora 1.0 is one loose file.
-        files = (path for path in (*self.directory.glob("*.safetensors"), *parts) if path.is_file())
+        endings = (".safetensors", *(PICKLES if self.allow_pickle else ()))
+        loose = (path for path in self.directory.iterdir() if path.suffix in endings)
+        files = (path for path in (*loose, *parts) if path.is_file())
         return sorted(path for path in files if not path.name.startswith("."))
 
     def size(self) -> int:
@@ -57,7 +61,13 @@ class Model:
         return fingerprint_of(self.directory, self.files())
 
 
-def find(name: str, *, download: bool = True, motion_module: str | Path | None = None) -> Model:
+def find(
+    name: str,
+    *,
+    download: bool = True,
+    motion_module: str | Path | None = None,
+    allow_pickle: bool = False,
+) -> Model:
     """Find a model by what the user calls it.
 
     Args:
@@ -65,6 +75,7 @@ def find(name: str, *, download: bool = True, motion_module: str | Path | None =
             taken from the local cache or downloaded; `owner/name@revision` stays with a version.
         download: Whether it may be downloaded.
         motion_module: File of V1's motion modules that makes a video model of an image model.
+        allow_pickle: Accept weights in pickles (`.bin`, `.pt`, `.pth`, `.ckpt`), read without running code.
 
     Returns:
         The model; its parts are there, its weights are not read yet.
@@ -76,13 +87,14 @@ def find(name: str, *, download: bool = True, motion_module: str | Path | None =
         return _open(name, _bundled_root() / name)
     path = Path(name).expanduser()
     if name and path.is_dir():
-        return _open(name, path, motion_module)
+        return _open(name, path, motion_module, allow_pickle=allow_pickle)
     if name and path.exists():
         raise ValueError(
             f"{name} is a file; give the directory that holds {', '.join(part + '/' for part in PARTS)}"
         )
     if found := HUB_ID.fullmatch(name):
-        return _open(name, snapshot(found[1], revision=found[2], offline=not download), motion_module)
+        path = snapshot(found[1], revision=found[2], offline=not download, allow_pickle=allow_pickle)
+        return _open(name, path, motion_module, allow_pickle=allow_pickle)
     if name == DEFAULT:
         raise ValueError("'default' is missing in this installation; give a model directory or a hub id")
     known = ", ".join(bundled_names()) or "none"
@@ -110,31 +122,46 @@ def _bundled_root() -> Path:
     return Path(str(resources.files("ea_app") / "assets"))
 
 
-def _open(name: str, directory: Path, motion_module: str | Path | None = None) -> Model:
+def _open(
+    name: str, directory: Path, motion_module: str | Path | None = None, *, allow_pickle: bool = False
+) -> Model:
     missing = [part for part in PARTS if not (directory / part).is_dir()]
     # Open-Sora's files have names of their own: loading tells them by what is in them.
-    if "transformer" in missing and any(
-        path for pattern in ("*.safetensors", "*/*.safetensors") for path in directory.glob(pattern)
-    ):
+    if "transformer" in missing and _has_weights(directory, allow_pickle=allow_pickle):
         missing = []
     if missing:
         raise ValueError(f"{directory} is no model directory: it has no {missing[0]}/")
     card = directory / "model.json"
     if not card.is_file():
-        return Model(name=name, directory=directory, info=_released_info(directory, motion_module))
+        info = _released_info(directory, motion_module, allow_pickle=allow_pickle)
+        return Model(name=name, directory=directory, info=info, allow_pickle=allow_pickle)
     try:
         info = ModelInfo.from_dict(json.loads(card.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise ValueError(f"{card} is broken: {error}") from None
-    return Model(name=name, directory=directory, info=info)
+    return Model(name=name, directory=directory, info=info, allow_pickle=allow_pickle)
 
 
-def _released_info(directory: Path, motion_module: str | Path | None) -> ModelInfo:
+def _has_weights(directory: Path, *, allow_pickle: bool) -> bool:
+    """Whether there are weights in a directory or the folders in it."""
+    files = sorted(path for pattern in ("*", "*/*") for path in directory.glob(pattern))
+    if any(path.suffix == ".safetensors" for path in files):
+        return True
+    pickles = [path for path in files if path.suffix in PICKLES]
+    if pickles and not allow_pickle:
+        raise ValueError(
+            f"{pickles[0]}: is a pickle, and pickles can run code; allow_pickle (--allow-pickle) reads it "
+            "without running any, or convert it to safetensors"
+        )
+    return bool(pickles)
+
+
+def _released_info(directory: Path, motion_module: str | Path | None, *, allow_pickle: bool) -> ModelInfo:
     """What a released directory is good at: what its generation was released for."""
     from ea_dit.pipelines.generations import generation_of  # noqa: PLC0415  (seconds to import)
     from ea_dit.pipelines.outline import read_outline  # noqa: PLC0415
 
-    outline = read_outline(directory, motion_module=motion_module)
+    outline = read_outline(directory, motion_module=motion_module, allow_pickle=allow_pickle)
     made = generation_of(outline.config)
     return ModelInfo(
         name=directory.name,

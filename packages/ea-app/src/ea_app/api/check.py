@@ -38,7 +38,9 @@ def check_job(
     entry = find_model(model, motion_module=motion_module) if isinstance(model, str) else model
     with concerning_weights({"motion_module": motion_module}):
         try:
-            outline = read_outline(entry.directory, motion_module=motion_module)
+            outline = read_outline(
+                entry.directory, motion_module=motion_module, allow_pickle=entry.allow_pickle
+            )
         except OSError as error:
             raise ValueError(f"{entry.directory} cannot be read: {error}") from error
     request = to_request(job) if isinstance(job, Job) else job

@@ -92,7 +92,8 @@ class Engine:
         """Load a model.
 
         Args:
-            model: A bundled name, a directory, a hub id, or what `catalog.find` gave.
+            model: A bundled name, a directory, a hub id, or what `catalog.find` gave; for weights in pickles
+                what it gave with `allow_pickle=True`.
             device: "auto" (a GPU if there is one), "cpu", "cuda" or "cuda:N".
             dtype: "auto" (what suits the device), "float32", "bfloat16" or "float16".
             memory: "auto" (what fits the device, without rounding weights), "model_full_load",
@@ -122,7 +123,14 @@ class Engine:
             torch.set_num_threads(threads)
         with concerning_weights(paths):
             try:
-                pipeline = load_pipeline(model.directory, dtype=number, device=place, memory=mode, **paths)
+                pipeline = load_pipeline(
+                    model.directory,
+                    dtype=number,
+                    device=place,
+                    memory=mode,
+                    allow_pickle=model.allow_pickle,
+                    **paths,
+                )
             except OSError as error:
                 raise ValueError(f"{model.directory} cannot be read: {error}") from error
         return cls(model, pipeline, weights)

@@ -93,10 +93,16 @@ class Job:
         return replace(self, arrays={**self.arrays, **arrays}, notices=(*self.notices, *notices))
 
 
-def find_model(name: str, *, download: bool = True, motion_module: str | Path | None = None) -> Model:
+def find_model(
+    name: str,
+    *,
+    download: bool = True,
+    motion_module: str | Path | None = None,
+    allow_pickle: bool = False,
+) -> Model:
     """`catalog.find`, with the mistake named as one in the option `model` or `motion-module`."""
     with concerning_weights({"motion_module": motion_module}):
-        return find(name, download=download, motion_module=motion_module)
+        return find(name, download=download, motion_module=motion_module, allow_pickle=allow_pickle)
 
 
 def limits_of(info: ModelInfo) -> Limits:

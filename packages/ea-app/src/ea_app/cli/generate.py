@@ -20,7 +20,11 @@ def run(arguments: argparse.Namespace) -> int:
     values = {entry.key: getattr(arguments, entry.key) for entry in OPTIONS}
     given = parse({"prompt": arguments.prompt, **values})
     weights = paths_of(find_weights(given))
-    model = find_model(given.get("model", "default"), motion_module=weights.get("motion_module"))
+    model = find_model(
+        given.get("model", "default"),
+        motion_module=weights.get("motion_module"),
+        allow_pickle=arguments.allow_pickle,
+    )
     job = make_job(model, **given)
     output = check_output(given.get("output") or default_output(job.frames), job.frames)
 

@@ -88,7 +88,11 @@ def _fetch(arguments: argparse.Namespace) -> int:
     console = Console(quiet=arguments.quiet)
     with concerning("name"):
         made = fetch(
-            arguments.name, revision=arguments.revision, directory=arguments.to, offline=arguments.offline
+            arguments.name,
+            revision=arguments.revision,
+            directory=arguments.to,
+            offline=arguments.offline,
+            allow_pickle=arguments.allow_pickle,
         )
     console.say(f"{made.name}: {made.directory}")
     if made.commit is not None:

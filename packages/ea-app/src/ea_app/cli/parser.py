@@ -16,6 +16,7 @@ _GROUPS = {
     "words": "a language model that rewrites the prompt first (off unless asked for)",
     "machine": "model and machine",
 }
+_ALLOW_PICKLE = "also read weights in .bin, .pt, .pth and .ckpt files, without running code in them"
 _ARGUMENT = re.compile(r"argument (\S+?): (.*)", re.DOTALL)
 
 
@@ -82,6 +83,7 @@ def _add_generate(add_parser: Callable[..., Parser]) -> None:
         for entry in OPTIONS:
             if entry.group == group:
                 _add_option(section.add_argument, entry.key)
+    _add_allow_pickle(parser)
     _add_common(parser)
 
 
@@ -96,6 +98,7 @@ def _add_replay(add_parser: Callable[..., Parser]) -> None:
     parser.add_argument("--output", metavar="FILE", help="file to write [default: NAME-replay beside FILE]")
     parser.add_argument("--model", metavar="NAME", help="use this model instead of the recorded one")
     parser.add_argument("--device", metavar="NAME", help="auto, cpu, cuda or cuda:N [default: as recorded]")
+    _add_allow_pickle(parser)
     _add_common(parser)
 
 
@@ -134,6 +137,7 @@ def _add_models(add_parser: Callable[..., Parser]) -> None:
         "--to", metavar="DIR", help="where to put it [default: the cache of the hub's library]"
     )
     fetch.add_argument("--offline", action="store_true", help="only look whether it is here")
+    _add_allow_pickle(fetch, "also fetch .bin, .pt, .pth and .ckpt files")
     tiny = add_action("make-tiny", "make a tiny model directory with random weights, for tests")
     tiny.add_argument("family", metavar="FAMILY", help="such as v5.1-12b-inp; a wrong one lists all")
     tiny.add_argument("directory", metavar="DIR", help="new directory")
@@ -169,12 +173,8 @@ def _add_option(add_argument: Callable[..., object], key: str) -> None:
     add_argument(f"--{entry.name}", dest=key, metavar=entry.metavar, help=text)
 
 
-def _add_allow_pickle(parser: Parser) -> None:
-    parser.add_argument(
-        "--allow-pickle",
-        action="store_true",
-        help="also read weights in .bin, .pt, .pth and .ckpt files, without running code in them",
-    )
+def _add_allow_pickle(parser: Parser, text: str = _ALLOW_PICKLE) -> None:
+    parser.add_argument("--allow-pickle", action="store_true", help=text)
 
 
 def _add_common(parser: Parser, *, default: Any = False) -> None:

@@ -24,6 +24,7 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.model or record["model"]["name"],
         download=arguments.model is not None,
         motion_module=weights.get("motion_module"),
+        allow_pickle=arguments.allow_pickle,
     )
     _check_model(model, record, console, chosen=arguments.model is not None)
     job = job_from_record(model, record, find_sources(record, path.parent))

@@ -34,7 +34,7 @@ DTYPE_NAMES: Mapping[torch.dtype, str] = MappingProxyType(
 )
 """Number types as safetensors names them."""
 
-_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt")
+SUFFIXES = (".bin", ".pt", ".pth", ".ckpt")
 # Whatever bytes of a damaged file make of torch's reader: its messages span a page, and advise to switch the
 # protection off.
 _DAMAGE = (
@@ -57,7 +57,7 @@ _DAMAGE = (
 
 def is_pickle(path: Path) -> bool:
     """Whether a file is in one of the pickle formats, judged by its name."""
-    return path.suffix in _SUFFIXES
+    return path.suffix in SUFFIXES
 
 
 def read_pickle(file: Path) -> dict[str, Tensor]:
