@@ -117,7 +117,7 @@ def test_a_directory_that_is_not_understood_is_about_the_model(without_weights, 
     (folder / "scheduler" / "scheduler_config.json").write_text("{")
     with pytest.raises(InputError, match=r"^model: .*scheduler_config\.json"):
         Engine.check(request, str(folder))
-    with pytest.raises(InputError, match=r"^model: .*has no separate motion modules"):
+    with pytest.raises(InputError, match=r"^motion-module: .*has no separate motion modules"):
         Engine.check(
             request, str(without_weights("v5.1-7b-t2v")), motion_module=tmp_path / "none.safetensors"
         )
