@@ -170,3 +170,15 @@ def test_early_averages_forget_the_start():
 
 def test_the_default_run_is_valid():
     assert RunConfig() == RunConfig(loop=LoopConfig(), optim=OptimConfig())
+
+
+def test_pairs_are_read_by_their_own_types():
+    settings = default_dit.config("tiny")
+    changed = schema.override(settings, ['task.emphasis=[["star", 2.5], ["ring", 3]]'])
+    assert changed.task.emphasis == (("star", 2.5), ("ring", 3.0))
+    for wrong, place in (
+        ('[["star"]]', r"\[0\]: expected 2 values"),
+        ("[[1, 2]]", r"\[0\]\[0\]: expected str"),
+    ):
+        with pytest.raises(ValueError, match=rf"task\.emphasis{place}"):
+            schema.override(settings, [f"task.emphasis={wrong}"])

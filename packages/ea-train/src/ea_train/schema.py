@@ -104,11 +104,20 @@ def _coerce(hint: Any, value: Any, where: str) -> Any:
             raise ValueError(f"{where}: {value!r} is not one of {', '.join(map(repr, allowed))}")
         return value
     if origin is tuple:
-        if not isinstance(value, list | tuple):
-            raise ValueError(f"{where}: expected a list, got {value!r}")
-        item, entries = typing.get_args(hint)[0], cast(list[Any], value)
-        return tuple(_coerce(item, entry, f"{where}[{index}]") for index, entry in enumerate(entries))
+        return _coerce_tuple(typing.get_args(hint), value, where)
     return _coerce_scalar(hint, value, where)
+
+
+def _coerce_tuple(items: tuple[Any, ...], value: Any, where: str) -> tuple[Any, ...]:
+    if not isinstance(value, list | tuple):
+        raise ValueError(f"{where}: expected a list, got {value!r}")  # noqa: TRY004  a wrong setting
+    entries = cast(list[Any], value)
+    if items[-1] is Ellipsis:
+        items = items[:1] * len(entries)
+    if len(entries) != len(items):
+        raise ValueError(f"{where}: expected {len(items)} values, got {value!r}")
+    pairs = zip(items, entries, strict=True)
+    return tuple(_coerce(item, entry, f"{where}[{index}]") for index, (item, entry) in enumerate(pairs))
 
 
 def _coerce_group(hint: type[Any], value: Any, where: str) -> Any:
