@@ -138,7 +138,7 @@ def test_the_initial_noise_is_the_first_draw(pipeline):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"height": 40}, "height must be a multiple of 16, got 40"),
+        ({"height": 40}, "height must be a multiple of 16 for this model, got 40; 32 and 48 are nearest"),
         ({"prompt": "x" * 65}, "prompt is 65 bytes"),
         ({"ref_image": torch.rand(3, 8, 8)}, "ref_image cannot be used: this model supports"),
     ],
