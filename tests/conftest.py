@@ -7,6 +7,8 @@ import random
 import socket
 import sys
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -88,3 +90,19 @@ def _require_local(host: object) -> None:
     local = name in {"", "localhost", "::1", "0.0.0.0", "::"} or name.startswith(("127.", "/", "\0"))
     if not local:
         raise RuntimeError(f"a test tried to reach {name!r}; mark it 'network' if it must")
+
+
+class _Malicious:
+    """Writes a file when it is unpickled by a reader that runs code."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.path,)
+
+
+@pytest.fixture
+def malicious() -> type[_Malicious]:
+    """Makes, of a path, an object whose pickle runs code that writes there."""
+    return _Malicious

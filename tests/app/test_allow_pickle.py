@@ -12,16 +12,6 @@ from safetensors.torch import load_file
 PARTS = ("transformer", "vae", "text_encoder")
 
 
-class Malicious:
-    """Writes a file when it is unpickled by a reader that runs code."""
-
-    def __init__(self, path):
-        self.path = path
-
-    def __reduce__(self):
-        return Path.touch, (self.path,)
-
-
 @pytest.fixture
 def model(tiny_model, tmp_path):
     """The tiny model with its transformer and its autoencoder in pickles."""
@@ -68,9 +58,9 @@ def test_inspect_and_verify(model, tiny_model, command):
     assert command("models", "verify", model, "--allow-pickle")[0] == 0
 
 
-def test_a_pickle_with_code_is_refused_and_never_runs(model, command, tmp_path):
+def test_a_pickle_with_code_is_refused_and_never_runs(model, command, tmp_path, malicious):
     file = model / "transformer" / "diffusion_pytorch_model.bin"
-    torch.save({**torch.load(file), "bad": Malicious(tmp_path / "was-here")}, file)
+    torch.save({**torch.load(file), "bad": malicious(tmp_path / "was-here")}, file)
     refused = "diffusion_pytorch_model.bin: not a plain dictionary of tensors: it names code to be run"
     one_line(*command("models", "inspect", model, "--allow-pickle"), refused)
     one_line(*command("convert", model, "there", "--layout", "diffusers", "--allow-pickle"), refused)

@@ -1,6 +1,23 @@
-"""Makes `tiny` importable by the tests of this folder."""
+"""Makes `tiny` importable by the tests of this folder, and tiny model directories."""
 
 import sys
 from pathlib import Path
 
+import pytest
+
 sys.path.insert(0, str(Path(__file__).parent))
+
+
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory):
+    """Makes a tiny directory of a family once."""
+    from ea_dit.pipelines.tiny import make_tiny
+
+    made = {}
+
+    def get(family):
+        if family not in made:
+            made[family] = make_tiny(family, tmp_path_factory.mktemp(family) / "model")
+        return made[family]
+
+    return get

@@ -10,7 +10,6 @@ from safetensors.torch import load_file
 
 from ea_dit import load_transformer
 from ea_dit.pipelines import GenerationRequest, load_pipeline
-from ea_dit.pipelines.tiny import make_tiny
 
 REQUEST = GenerationRequest(
     prompt="a fox", height=32, width=32, num_frames=5, num_steps=1, image=torch.full((3, 32, 32), 0.5)
@@ -24,16 +23,6 @@ ROWS = {
     "open-sora-1.0": REQUEST,
     "open-sora-1.1": REQUEST,
 }
-
-
-class Malicious:
-    """Writes a file when it is unpickled by a reader that runs code."""
-
-    def __init__(self, path):
-        self.path = path
-
-    def __reduce__(self):
-        return Path.touch, (self.path,)
 
 
 def pickled(file):
@@ -58,19 +47,6 @@ def load(folder, **options):
     return load_pipeline(folder, dtype="float32", device="cpu", **options)
 
 
-@pytest.fixture(scope="module")
-def directory(tmp_path_factory):
-    """Makes a tiny directory of a family once."""
-    made = {}
-
-    def get(family):
-        if family not in made:
-            made[family] = make_tiny(family, tmp_path_factory.mktemp(family) / "model")
-        return made[family]
-
-    return get
-
-
 @pytest.mark.parametrize("family", ROWS)
 def test_all_parts_as_pickles_make_the_same_frames(directory, tmp_path, family):
     folder = Path(shutil.copytree(directory(family), tmp_path / "model"))
@@ -84,13 +60,13 @@ def test_all_parts_as_pickles_make_the_same_frames(directory, tmp_path, family):
 
 
 @pytest.mark.parametrize("part", ["transformer", "vae", "text_encoder", "text_encoder_2", "image_encoder"])
-def test_every_part_is_refused_by_its_file_and_never_runs(directory, tmp_path, part):
+def test_every_part_is_refused_by_its_file_and_never_runs(directory, tmp_path, part, malicious):
     folder = Path(shutil.copytree(directory("v4-inp"), tmp_path / "model"))
     file = pickled(next((folder / part).glob("*.safetensors")))
     with pytest.raises(ValueError, match=rf"{part}/{file.name}: is a pickle, .*allow_pickle"):
         load(folder)
     trace = tmp_path / "was-here"
-    torch.save({**torch.load(file), "bad": Malicious(trace)}, file)
+    torch.save({**torch.load(file), "bad": malicious(trace)}, file)
     with pytest.raises(ValueError, match=rf"{file.name}: not a plain dictionary of tensors: it names code"):
         load(folder, allow_pickle=True)
     assert not trace.exists()

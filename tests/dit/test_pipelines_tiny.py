@@ -61,19 +61,6 @@ def make(**changes):
 
 
 @pytest.fixture(scope="module")
-def directory(tmp_path_factory):
-    """Makes a tiny directory of a family once."""
-    made = {}
-
-    def get(family):
-        if family not in made:
-            made[family] = make_tiny(family, tmp_path_factory.mktemp(family) / "model")
-        return made[family]
-
-    return get
-
-
-@pytest.fixture(scope="module")
 def pipeline(directory):
     """Loads a tiny directory once."""
     loaded = {}

@@ -45,7 +45,7 @@ def test_a_mistake_in_a_process(tmp_path):
     assert done.stderr == "ea-app: error: prompt: must not be empty; say what the video shows\n"
 
 
-@pytest.mark.skipif(os.name == "nt", reason="signals")
+@pytest.mark.skipif(os.name == "nt", reason="Windows cannot send the signal of Ctrl-C to one process")
 def test_ctrl_c_is_one_line_and_leaves_nothing(tmp_path, tiny_model):
     (tmp_path / "out.mp4").write_text("precious")
     # Every step prints a line, so that the signal is sent while the model runs, however fast the machine is.

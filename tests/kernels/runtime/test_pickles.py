@@ -2,7 +2,6 @@
 
 import json
 import pickle
-from pathlib import Path
 
 import pytest
 import torch
@@ -14,16 +13,6 @@ from ea_kernels.runtime.pickles import read_pickle
 from ea_kernels.runtime.stored import stored_metadata, stored_tensors
 from ea_kernels.runtime.stream import plan_rewrite, write_rewritten
 from ea_kernels.runtime.weights import load_weights
-
-
-class Malicious:
-    """Writes a file when it is unpickled by a reader that runs code."""
-
-    def __init__(self, path):
-        self.path = path
-
-    def __reduce__(self):
-        return Path.touch, (self.path,)
 
 
 @pytest.fixture
@@ -102,9 +91,9 @@ def test_safetensors_come_first_and_leftovers_of_training_do_not_count(state, tm
 
 
 @pytest.mark.parametrize("protocol", ["zip", "legacy", "plain"])
-def test_code_in_a_pickle_never_runs(state, tmp_path, protocol):
+def test_code_in_a_pickle_never_runs(state, tmp_path, protocol, malicious):
     trace, file = tmp_path / "was-here", tmp_path / "model.bin"
-    content = {**state, "bad": Malicious(trace)}
+    content = {**state, "bad": malicious(trace)}
     if protocol == "plain":
         file.write_bytes(pickle.dumps(content["bad"], protocol=2))
     else:
@@ -114,7 +103,7 @@ def test_code_in_a_pickle_never_runs(state, tmp_path, protocol):
             read(file)
         assert "\n" not in str(caught.value)
     assert not trace.exists()
-    pickle.loads(pickle.dumps(Malicious(trace)))
+    pickle.loads(pickle.dumps(malicious(trace)))
     assert trace.exists()  # the same bytes do run where code is allowed
 
 
