@@ -186,8 +186,8 @@ class Engine:
         Args:
             prompt: What to show.
             **options: By key: negative, seed, size, frames, steps, guidance, sampler, fps, image, last_image,
-                video, mask, strength, control, reference, enhance_prompt, enhance_model. What is not given
-                is the model's default; a seed is drawn.
+                video, mask, strength, control, reference, camera, trajectory, enhance_prompt, enhance_model.
+                What is not given is the model's default; a seed is drawn.
 
         Raises:
             InputError: The first mistake found.
