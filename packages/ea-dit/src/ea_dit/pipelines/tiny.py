@@ -40,6 +40,7 @@ from ea_dit.pipelines.tiny_encoders import (
 )
 from ea_dit.pipelines.variants import traits_of
 from ea_dit.registry import save_transformer
+from ea_dit.text.pretrained import quiet_transformers
 from ea_kernels.runtime.files import CONFIG_NAME, WEIGHTS_NAME, write_json, write_safetensors
 from ea_vae import ImageVae, ImageVaeConfig, MagvitVae, VideoAutoencoder, save_vae
 from ea_vae.families.magvit.presets import PRESETS as MAGVIT
@@ -93,7 +94,7 @@ def make_tiny(family: str, directory: str | Path) -> Path:
         raise ValueError(f"{directory} must be a new or an empty directory")
     directory.mkdir(parents=True, exist_ok=True)
     model = TINY[family]
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), quiet_transformers():
         torch.manual_seed(_SEED)
         model.write(model, directory)
     return directory

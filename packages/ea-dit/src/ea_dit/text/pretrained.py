@@ -3,6 +3,8 @@
 Remote code never runs, nothing is downloaded, and weights come from safetensors unless pickles are allowed.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,22 @@ import torch
 
 from ea_kernels.runtime.pickles import is_pickle
 from ea_kernels.runtime.weights import load_weights, weight_files
+
+
+@contextmanager
+def quiet_transformers() -> Iterator[None]:
+    """Keeps transformers' progress bars and reports off the terminal; what is wrong arrives as an error."""
+    from transformers.utils import logging  # noqa: PLC0415  (seconds to import)
+
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()
 
 
 def load_pretrained(
@@ -47,14 +65,15 @@ def load_pretrained(
                 "config": model_class.config_class.from_pretrained(directory, local_files_only=True),
                 "state_dict": load_weights(directory, allow_pickle=True),
             }
-        loaded: Any = model_class.from_pretrained(
-            **source,
-            dtype=dtype,
-            local_files_only=True,
-            trust_remote_code=False,
-            output_loading_info=True,
-            **options,
-        )
+        with quiet_transformers():
+            loaded: Any = model_class.from_pretrained(
+                **source,
+                dtype=dtype,
+                local_files_only=True,
+                trust_remote_code=False,
+                output_loading_info=True,
+                **options,
+            )
     except (OSError, RuntimeError, ValueError) as error:
         line = _first_line(error)
         raise ValueError(line if line.startswith(str(directory)) else f"{directory}: {line}") from error
@@ -79,7 +98,8 @@ def load_tokenizer(directory: Path) -> Any:
     if not directory.is_dir():
         raise ValueError(f"the tokenizer of the text encoder is missing: {directory}")
     try:
-        return AutoTokenizer.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
+        with quiet_transformers():
+            return AutoTokenizer.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
     except (ImportError, OSError, ValueError) as error:
         hint = ""
         if any(directory.glob("*.model")):
