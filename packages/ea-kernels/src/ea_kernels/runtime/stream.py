@@ -27,7 +27,7 @@ MAX_SHARD = 5_000_000_000
 
 _PIECE = 16 << 20
 _ALIGNMENT = 8
-_FLOATS: Mapping[str, torch.dtype] = MappingProxyType(
+FLOATS: Mapping[str, torch.dtype] = MappingProxyType(
     {
         "F64": torch.float64,
         "F32": torch.float32,
@@ -37,6 +37,7 @@ _FLOATS: Mapping[str, torch.dtype] = MappingProxyType(
         "F8_E5M2": torch.float8_e5m2,
     }
 )
+"""Floating-point types by the format's names."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,12 +92,12 @@ def plan_rewrite(
         names: New names by old ones; names that are not in it stay.
         dtype: Number type of floating-point tensors, one that the format has; None keeps the stored one.
     """
-    kept = {kind: name for name, kind in _FLOATS.items()}
+    kept = {kind: name for name, kind in FLOATS.items()}
     return tuple(
         Rewritten(
             source=tensor,
             name=names.get(tensor.name, tensor.name),
-            dtype=tensor.dtype if dtype is None or tensor.dtype not in _FLOATS else kept[dtype],
+            dtype=tensor.dtype if dtype is None or tensor.dtype not in FLOATS else kept[dtype],
         )
         for tensor in tensors
     )
@@ -185,7 +186,7 @@ def _write_file(
         for tensor in ordered:
             source = tensor.source
             held = pickles.get(source.file)
-            pieces = _read_pieces(source) if held is None else _held_pieces(held[source.name])
+            pieces = read_pieces(source) if held is None else held_pieces(held[source.name])
             _copy(pieces, tensor, stream, on_bytes)
 
 
@@ -197,14 +198,21 @@ def _copy(
         if old == new:
             written = target.write(piece)
         else:
-            cast = torch.frombuffer(piece, dtype=_FLOATS[old]).to(_FLOATS[new])
+            cast = torch.frombuffer(piece, dtype=FLOATS[old]).to(FLOATS[new])
             written = target.write(cast.view(torch.uint8).numpy().tobytes())
         if on_bytes is not None:
             on_bytes(written)
 
 
-def _read_pieces(source: StoredTensor) -> Iterator[memoryview]:
-    """Bytes of a tensor from its file; a piece is valid until the next one is asked for."""
+def read_pieces(source: StoredTensor) -> Iterator[memoryview]:
+    """Bytes of a tensor from its file, some megabytes at a time.
+
+    Yields:
+        A piece, which is valid until the next one is asked for.
+
+    Raises:
+        ValueError: If the file ends early.
+    """
     # All floats in a piece are whole: its length is a multiple of theirs.
     buffer = bytearray(min(_PIECE, source.size))
     left = source.size
@@ -218,7 +226,7 @@ def _read_pieces(source: StoredTensor) -> Iterator[memoryview]:
             left -= len(piece)
 
 
-def _held_pieces(tensor: Tensor) -> Iterator[memoryview]:
+def held_pieces(tensor: Tensor) -> Iterator[memoryview]:
     """Bytes of a tensor that an unpickler gave."""
     flat = tensor.contiguous().reshape(-1)
     for part in flat.split(_PIECE // flat.element_size()):
