@@ -81,7 +81,6 @@ def test_verify_is_content_with_a_whole_model(model, command):
     assert [line.split()[:2] for line in out.splitlines()] == [
         ["ok", "transformer"],
         ["ok", "vae"],
-        ["ok", "text"],
         ["ok", "text_encoder"],
         ["ok", "scheduler"],
     ]

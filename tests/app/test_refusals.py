@@ -12,14 +12,17 @@ from ea_dit.pipelines.tiny import make_tiny
 
 @pytest.fixture(scope="module")
 def without_weights(tmp_path_factory):
-    """Tiny directories whose weights are gone."""
+    """Tiny directories whose weight files have nothing behind their headers but zeros."""
     made = {}
 
     def get(family):
         if family not in made:
             made[family] = make_tiny(family, tmp_path_factory.mktemp(family) / "model")
             for path in made[family].rglob("*.safetensors"):
-                path.unlink()
+                size = path.stat().st_size
+                with path.open("r+b") as stream:
+                    stream.truncate(8 + int.from_bytes(stream.read(8), "little"))
+                    stream.truncate(size)
         return made[family]
 
     return get

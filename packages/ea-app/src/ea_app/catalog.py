@@ -161,7 +161,8 @@ def _released_info(directory: Path, motion_module: str | Path | None, *, allow_p
     from ea_dit.pipelines.generations import generation_of  # noqa: PLC0415  (seconds to import)
     from ea_dit.pipelines.outline import read_outline  # noqa: PLC0415
 
-    outline = read_outline(directory, motion_module=motion_module, allow_pickle=allow_pickle)
+    # Whether the weights are whole is the business of those who run the model.
+    outline = read_outline(directory, motion_module=motion_module, allow_pickle=allow_pickle, weights=False)
     made = generation_of(outline.config)
     return ModelInfo(
         name=directory.name,

@@ -17,24 +17,32 @@ def to_request(job: Job) -> GenerationRequest:
 
 
 def check_job(
-    job: Job | GenerationRequest, model: str | Model, *, motion_module: str | Path | None = None
+    job: Job | GenerationRequest,
+    model: str | Model,
+    *,
+    motion_module: str | Path | None = None,
+    transformer_weights: str | Path | None = None,
 ) -> None:
-    """Refuse what a model cannot do: its configs are read, its weights are not.
+    """Refuse what a model cannot do: its configs and headers are read, its weights are not.
 
     Args:
         job: From options, or a request.
         model: A bundled name, a directory, a hub id, or what `catalog.find` gave.
         motion_module: File of V1's motion modules, where it is not in the directory.
+        transformer_weights: A personalised checkpoint.
 
     Raises:
         InputError: Naming the option (or the field of a request) and what is allowed; or the model, if it is
             not understood.
     """
     entry = find_model(model, motion_module=motion_module) if isinstance(model, str) else model
-    with concerning_weights({"motion_module": motion_module}):
+    with concerning_weights({"motion_module": motion_module, "transformer_weights": transformer_weights}):
         try:
             outline = read_outline(
-                entry.directory, motion_module=motion_module, allow_pickle=entry.allow_pickle
+                entry.directory,
+                motion_module=motion_module,
+                transformer_weights=transformer_weights,
+                allow_pickle=entry.allow_pickle,
             )
         except OSError as error:
             raise ValueError(f"{entry.directory} cannot be read: {error}") from error

@@ -32,7 +32,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     from ea_app.api import Engine
 
-    Engine.check(job, model, motion_module=weights.get("motion_module"))
+    Engine.check(job, model, **weights)
     machine = record["machine"]
     with console.progress() as on_progress:
         on_progress("load", 0, 1)

@@ -71,8 +71,11 @@ def from_released(values: Mapping[str, Any], *, known: Collection[str]) -> dict[
             require_one_of(name, value, FIXED_KEYS[name])
         elif name not in INERT_KEYS:
             raise ValueError(f"scheduler config: unknown key {name!r}; known: {', '.join(sorted(known))}")
-    if given.get("trained_betas") is not None:
-        given["trained_betas"] = tuple(given["trained_betas"])
+    betas = given.get("trained_betas")
+    if betas is not None:
+        if not isinstance(betas, list | tuple):
+            raise ValueError(f"scheduler config: trained_betas must be a list of numbers, got {betas!r}")
+        given["trained_betas"] = tuple(betas)
     return given
 
 

@@ -12,7 +12,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from ea_dit.config_values import WRITER_KEYS
+from ea_dit.config_values import WRITER_KEYS, require_finite, require_switch, require_whole
 from ea_dit.diffusion.loop import Draw, Memory, kept_steps
 
 CLASS_NAME = "FlowMatchEulerDiscreteScheduler"
@@ -34,6 +34,9 @@ _FIXED: Mapping[str, Any] = {
     "use_exponential_sigmas": False,
     "use_karras_sigmas": False,
 }
+
+# exp(mu) moves the levels; beyond this they are all 0 or 1.
+_LARGEST_MU = 50
 
 
 def shift_levels(sigma: Tensor, factor: float) -> Tensor:
@@ -74,10 +77,13 @@ class FlowMatching:
 
     def __post_init__(self) -> None:
         """Refuses impossible values."""
-        if self.num_train_timesteps < 1:
-            raise ValueError(f"num_train_timesteps must be at least 1, got {self.num_train_timesteps}")
+        require_whole(self, ("num_train_timesteps",))
+        require_finite(self, ("shift", "mu"))
+        require_switch(self, ("use_dynamic_shifting",))
         if self.shift <= 0:
             raise ValueError(f"shift must be positive, got {self.shift}")
+        if abs(self.mu) > _LARGEST_MU:
+            raise ValueError(f"mu must be from {-_LARGEST_MU} to {_LARGEST_MU}, got {self.mu}")
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
