@@ -110,6 +110,7 @@ def write_rewritten(
     max_shard: int = MAX_SHARD,
     metadata: Mapping[str, str] = MappingProxyType({}),
     on_bytes: Callable[[int], None] | None = None,
+    stem: str = STEM,
 ) -> list[Path]:
     """Writes tensors to one file, or to shards with an index, in pieces of some megabytes.
 
@@ -122,6 +123,7 @@ def write_rewritten(
         max_shard: Most bytes of tensors in a file; a larger tensor gets a file of its own.
         metadata: Text for the headers.
         on_bytes: Called with the number of bytes written since the last call.
+        stem: Name of the file without its ending, or what the names of shards begin with.
 
     Returns:
         The weight files.
@@ -135,7 +137,7 @@ def write_rewritten(
     files: list[Path] = []
     for number, shard in enumerate(shards, 1):
         ending = "" if plain else f"-{number:05d}-of-{len(shards):05d}"
-        files.append(directory / f"{STEM}{ending}.safetensors")
+        files.append(directory / f"{stem}{ending}.safetensors")
         _write_file(files[-1], shard, metadata, on_bytes)
     if not plain:
         index = {
@@ -144,7 +146,7 @@ def write_rewritten(
                 tensor.name: file.name for file, shard in zip(files, shards, strict=True) for tensor in shard
             },
         }
-        write_json(directory / f"{STEM}.safetensors.index.json", index)
+        write_json(directory / f"{stem}.safetensors.index.json", index)
     return files
 
 
