@@ -65,7 +65,7 @@ def read_prompt(prompt: str) -> Prompt:
             raise ValueError(f"{name} after the prompt is {shown}; allowed: a text in quotes")  # noqa: TRY004
     references, strategy = options.get("reference_path"), options.get("mask_strategy")
     return Prompt(
-        text.strip() if options else text,
+        text if text == prompt else text.strip(),
         () if references is None else _named("reference_path", split_references, references),
         None if strategy is None else _named("mask_strategy", parse_strategy, strategy),
     )
