@@ -83,6 +83,50 @@ def test_held_frames_come_out_as_they_were_given():
     assert bool(masks[:, 0, 1:].all())
 
 
+@pytest.mark.parametrize("eta", [None, 0.5])
+@pytest.mark.parametrize("ratio", [0.0, 0.05, 0.3, 0.55, 0.99, 1.0])
+def test_a_frame_with_an_edit_ratio_joins_in_its_step(ratio, eta):
+    steps = 20
+    process, clean = with_steps(Iddpm(), steps), clean_latents()
+    sampler = IddpmSampler(process, eta=eta)
+    hold = HeldFrames(sampler, torch.tensor([[1.0, ratio, 1.0]] * 2))
+    joining = int(ratio * steps)
+    masks, given, after, draws_made = [], [], [], []
+
+    def draw(shape):
+        draws_made.append(torch.randn(shape, generator=torch.Generator().manual_seed(len(draws_made))))
+        return draws_made[-1]
+
+    def network(index, total):
+        masks.append(hold.frame_mask(index)[:, 1].tolist())
+
+        def predict(x, timestep):
+            given.append(x.clone())
+            return torch.cat((x.tanh(), x.sin() * 0.1), dim=1)
+
+        return predict
+
+    denoise_steps(
+        network, clean, sampler, draw=draw, hold=hold, on_step=lambda done, total, x: after.append(x)
+    )  # fmt: skip
+    frame, memory = clean[:, :, 1], Memory()
+    for index in range(steps):
+        level = steps - 1 - index
+        noise, step_noise = draws_made[2 * index : 2 * index + 2]
+        if level == joining:
+            frame = process.add_noise(clean, noise, torch.full((2,), level))[:, :, 1]
+        assert torch.equal(given[index][:, :, 1], frame)
+        assert masks[index] == [level < joining] * 2
+        if level <= joining:
+            prediction = torch.cat((given[index].tanh(), given[index].sin() * 0.1), dim=1)
+            stepped, memory = sampler.step(
+                index, given[index], prediction, memory, lambda shape, noise=step_noise: noise
+            )  # fmt: skip
+            frame = stepped[:, :, 1]
+        assert torch.equal(after[index][:, :, 1], frame)
+    assert len(draws_made) == 2 * steps
+
+
 def test_samplers_that_add_noise_need_a_source():
     sampler = IddpmSampler(with_steps(Iddpm(), 2))
     with pytest.raises(ValueError, match="draw must be given"):
