@@ -41,8 +41,8 @@ def test_other_braces_are_text(text):
     [
         ('a cat{"mask_strategy": 0,}', r"^character 26 \(a cat.*,▸\}\): the options after the prompt"),
         ('a cat{"mask_strategy" "0"}', r"^character 23 .*Expecting ':' delimiter$"),
-        ('a cat{"mask_strategy": "0"', r"^character \d+ .* not JSON: Expecting ',' delimiter$"),
-        ('a cat{"', r"^character 7 .* not JSON: Unterminated string"),
+        ('a cat{"mask_strategy": "0"', r"^character \d+ .* cannot be read: Expecting ',' delimiter$"),
+        ('a cat{"', r"^character 7 .* cannot be read: Unterminated string"),
         ('a{"mask_strategy": "0"} now', r"^character 25 .*▸now\): expected the end after the options, fou"),
         ('a{"mask_strategy": "0"}{"a":1}', r"^character 24 .*found \"\{"),
         ('a{"a": [1]}', r'^the options after the prompt have "a"; allowed: reference_path and mask_strat'),
@@ -53,10 +53,11 @@ def test_other_braces_are_text(text):
         ('a{"mask_strategy": "0,x"}', r"^mask_strategy: character 3 \(0,▸x\): expected the index"),
         ('a{"mask_strategy": ""}', r"^mask_strategy: character 1 \(▸\): expected the loop"),
         ('a{"reference_path": "a.png;"}', r"^reference_path: character 7 .*found the end$"),
-        ('a{"a": ' + "[" * 100_000, r"^character \d+ .*not JSON"),
-        ('a{"a": ' + "9" * 5000 + "}", r"^character 2 .*not JSON: Exceeds the limit"),
+        ('a{"a": ' + "[" * 100_000, r"^character \d+ .*cannot be read: "),
+        ('a{"mask_strategy": "0", "mask_strategy": "1"}', r'^character 2 .*: "mask_strategy" is given twi'),
+        ('a{"a": ' + "9" * 5000 + "}", r"^character 2 .*cannot be read: Exceeds the limit"),
     ],
-    ids=range(16),
+    ids=range(17),
 )  # fmt: skip
 def test_wrong_options_are_named(text, message):
     with pytest.raises(ValueError, match=message) as caught:
@@ -103,7 +104,9 @@ def test_texts_of_loops(text, loops, expected):
         ("|0|a|1|b|1|c", 3, 10, 'expected a loop from 2 to 2, in which the text begins, found "1"'),
         ("|0|a|x|b", 3, 6, 'expected a loop from 1 to 2, in which the text begins, found "x"'),
         ("|0|a|-1|b", 3, 6, 'found "-1"'),
-        ("|0|a||b", 3, 6, "expected a loop from 1 to 2, in which the text begins, found the end"),
+        ("|0|a||b", 3, 6, 'expected a loop from 1 to 2, in which the text begins, found "|"'),
+        ("|0|a|  x|b", 3, 8, 'found "x"'),
+        ("|0|a|", 3, 6, "expected a loop from 1 to 2, in which the text begins, found the end"),
         ("|0|a b|c", 2, 8, 'found "c"'),
         ("|0|a|1|b|2|c", 2, 10, 'expected the end, since the 2 loops have their texts, found "2"'),
         ("|0|a|1|b", 1, 6, 'expected the end, since the 1 loop has its text, found "1"'),
@@ -117,8 +120,9 @@ def test_wrong_loops_are_pointed_at(text, loops, place, message):
 
 
 def test_there_are_loops():
-    with pytest.raises(ValueError, match="loops is 0; allowed: 1 or more"):
-        loop_texts("a", 0)
+    for loops in (0, 100_001):
+        with pytest.raises(ValueError, match=f"loops is {loops}; allowed: 1 to 100000"):
+            loop_texts("a", loops)
 
 
 NAMES = st.text(alphabet=st.characters(exclude_characters=";", exclude_categories=("Cs",)), min_size=1)

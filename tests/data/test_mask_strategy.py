@@ -266,8 +266,10 @@ def test_clips_may_know_nothing_of_each_other():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"frames": 0}, "frames is 0; allowed: 1 or more"),
-        ({"loops": 0}, "loops is 0; allowed: 1 or more"),
+        ({"frames": 0}, "frames is 0; allowed: 1 to 100000"),
+        ({"frames": 100_001}, "frames is 100001; allowed"),
+        ({"loops": 0}, "loops is 0; allowed: 1 to 100000"),
+        ({"loops": 100_001}, "loops is 100001; allowed"),
         ({"reference_lengths": [1, 0]}, "reference 1 has 0 frames; allowed: 1 or more"),
         ({"loops": 2, "condition_frames": 8}, "condition_frames is 8; allowed: 0 to 7, less than a clip has"),
         ({"loops": 2, "condition_frames": -1}, "condition_frames is -1; allowed: 0 to 7"),

@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from ea_data.mask_strategy.language import Group, MaskStrategy
+from ea_data.mask_strategy.language import MAX_COUNT, Group, MaskStrategy
 
 __all__ = [
     "CONDITION_FRAMES",
@@ -159,8 +159,8 @@ def plan_loops(
             not there; one line.
     """
     _check_counts(frames, reference_lengths)
-    if loops < 1:
-        raise ValueError(f"loops is {loops}; allowed: 1 or more")
+    if not 1 <= loops <= MAX_COUNT:
+        raise ValueError(f"loops is {loops}; allowed: 1 to {MAX_COUNT}")
     if loops > 1 and not 0 <= condition_frames < frames:
         raise ValueError(
             f"condition_frames is {condition_frames}; allowed: 0 to {frames - 1}, less than a clip has"
@@ -205,7 +205,7 @@ def total_frames(plans: Sequence[LoopPlan]) -> int:
 def _continued(
     groups: tuple[Group, ...], loop: int, frames: int, lengths: tuple[int, ...], condition_frames: int
 ) -> LoopPlan:
-    """The plan of a loop that begins with the end of the clip before; every loop has made one clip."""
+    """The plan of a loop, which begins with the end of the clip before; each loop before made one clip."""
     overlap = condition_frames if loop else 0
     own = tuple(group for group in groups if group.loop == loop)
     if overlap:
@@ -269,8 +269,8 @@ def _target(placement: Placement) -> slice:
 
 
 def _check_counts(frames: int, reference_lengths: Sequence[int]) -> None:
-    if frames < 1:
-        raise ValueError(f"frames is {frames}; allowed: 1 or more")
+    if not 1 <= frames <= MAX_COUNT:
+        raise ValueError(f"frames is {frames}; allowed: 1 to {MAX_COUNT}")
     for index, length in enumerate(reference_lengths):
         if length < 1:
             raise ValueError(f"reference {index} has {length} frames; allowed: 1 or more")

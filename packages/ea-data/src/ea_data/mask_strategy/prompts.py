@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar, cast
 
-from ea_data.mask_strategy.language import MaskStrategy, parse_strategy
+from ea_data.mask_strategy.language import MAX_COUNT, MaskStrategy, parse_strategy
 from ea_data.parsing import error_at, expected_at
 
 __all__ = [
@@ -28,7 +28,7 @@ OPTIONS: Final = ("reference_path", "mask_strategy")
 _Value = TypeVar("_Value")
 _BEGIN: Final = re.compile(r'\{\s*(?:"|\}\s*\Z)')
 _FIRST: Final = "|0|"
-_NOT_JSON: Final = "the options after the prompt are not JSON"
+_WRONG: Final = "the options after the prompt cannot be read"
 
 
 @dataclass(frozen=True)
@@ -85,13 +85,11 @@ def split_prompt(prompt: str) -> tuple[str, dict[str, Any]]:
         return prompt, {}
     start = begin.start()
     try:
-        values, length = json.JSONDecoder().raw_decode(prompt[start:])
+        values, length = json.JSONDecoder(object_pairs_hook=_unique).raw_decode(prompt[start:])
     except json.JSONDecodeError as error:
-        raise error_at(prompt, start + error.pos, f"{_NOT_JSON}: {error.msg}") from None
-    except (RecursionError, ValueError) as error:  # nested too deeply, or a number of thousands of digits
-        raise error_at(
-            prompt, start, f"the options after the prompt are not JSON: {str(error)[:100]}"
-        ) from None
+        raise error_at(prompt, start + error.pos, f"{_WRONG}: {error.msg}") from None
+    except (RecursionError, ValueError) as error:  # nested too deeply, endless digits, or a name twice
+        raise error_at(prompt, start, f"{_WRONG}: {str(error)[:100]}") from None
     rest = prompt[start + length :]
     if rest.strip():
         place = len(prompt) - len(rest.lstrip())
@@ -128,8 +126,8 @@ def loop_texts(text: str, loops: int) -> tuple[str, ...]:
     Raises:
         ValueError: A loop is no number, does not rise or is not there; points at the character.
     """
-    if loops < 1:
-        raise ValueError(f"loops is {loops}; allowed: 1 or more")
+    if not 1 <= loops <= MAX_COUNT:
+        raise ValueError(f"loops is {loops}; allowed: 1 to {MAX_COUNT}")
     if not text.startswith(_FIRST):
         return (text,) * loops
     texts: list[str] = []
@@ -149,10 +147,22 @@ def _first_loop(text: str, place: int, piece: str, low: int, loops: int) -> int:
     word = piece.strip()
     if re.fullmatch("[0-9]{1,9}", word) and low <= int(word) < loops:
         return int(word)
+    found = word or text[place + len(piece) :][:1]
+    place += piece.find(word)
     if low == loops:
         many = "1 loop has its text" if loops == 1 else f"{loops} loops have their texts"
-        raise expected_at(text, place, f"the end, since the {many}", word)
-    raise expected_at(text, place, f"a loop from {low} to {loops - 1}, in which the text begins", word)
+        raise expected_at(text, place, f"the end, since the {many}", found)
+    raise expected_at(text, place, f"a loop from {low} to {loops - 1}, in which the text begins", found)
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The object of JSON pairs; a name that comes twice is refused."""
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            raise ValueError(f"{json.dumps(name)[:30]} is given twice")
+        found[name] = value
+    return found
 
 
 def _named(name: str, read: Callable[[str], _Value], text: str) -> _Value:
