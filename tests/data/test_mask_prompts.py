@@ -6,7 +6,7 @@ import json
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ea_data.mask_strategy.language import Group, parse_strategy
@@ -128,6 +128,7 @@ def test_there_are_loops():
 NAMES = st.text(alphabet=st.characters(exclude_characters=";", exclude_categories=("Cs",)), min_size=1)
 
 
+@settings(deadline=None)
 @given(st.text(alphabet="ab |.,", max_size=9), st.lists(NAMES.filter(str.strip), min_size=1, max_size=3))
 def test_what_is_written_is_read(text, names):
     options = {"reference_path": ";".join(names), "mask_strategy": "0,0,0,-1"}
@@ -137,6 +138,7 @@ def test_what_is_written_is_read(text, names):
     assert prompt.strategy.to_text() == options["mask_strategy"]
 
 
+@settings(deadline=None)
 @given(st.text() | st.text(alphabet='{}[]":,|01ab \n\\', max_size=20), st.integers(1, 4))
 def test_any_prompt_is_read_or_refused_in_one_line(text, loops):
     for read in (read_prompt, lambda given: loop_texts(given, loops), split_references):

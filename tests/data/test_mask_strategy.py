@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ea_data.mask_strategy.language import MAX_COUNT, Group, MaskStrategy, parse_strategy
@@ -128,6 +128,7 @@ GROUPS = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(st.lists(GROUPS, min_size=1, max_size=4))
 def test_strings_are_read_back(groups):
     strategy = MaskStrategy(tuple(groups))
@@ -144,6 +145,7 @@ def refusal(read, text):
     return None
 
 
+@settings(deadline=None)
 @given(st.text() | st.text(alphabet="012,;.-+e \n", max_size=20))
 def test_any_text_is_a_strategy_or_refused_in_one_line(text):
     message = refusal(parse_strategy, text)
@@ -349,6 +351,7 @@ SMALL = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(
     st.lists(SMALL, min_size=1, max_size=3), st.integers(1, 6), st.lists(st.integers(1, 5), max_size=3)
 )  # fmt: skip

@@ -5,6 +5,8 @@ import math
 import pytest
 import torch
 
+from ea_data.mask_strategy.language import parse_strategy
+from ea_data.mask_strategy.plan import plan_loop
 from ea_dit.diffusion import Guidance, denoise
 from ea_dit.diffusion.iddpm import Iddpm
 from ea_dit.diffusion.iddpm_loss import IddpmLoss, SpeedSampling, gaussian_divergence
@@ -125,6 +127,15 @@ def test_a_frame_with_an_edit_ratio_joins_in_its_step(ratio, eta):
             frame = stepped[:, :, 1]
         assert torch.equal(after[index][:, :, 1], frame)
     assert len(draws_made) == 2 * steps
+
+
+def test_ratios_of_a_mask_strategy_mean_what_the_sampler_takes_them_for():
+    plan = plan_loop(parse_strategy("0;0,1,0,-2,2,0.55"), 0, frames=6, reference_lengths=[1, 2])
+    ratios = torch.from_numpy(plan.edit_ratios())[None]
+    hold = HeldFrames(IddpmSampler(with_steps(Iddpm(), 20)), ratios)
+    masks = torch.stack([hold.frame_mask(index)[0] for index in range(20)])
+    # Steps in which the network takes a frame for noisy: none where it is kept, all where nothing is put.
+    assert masks.sum(dim=0).tolist() == [0, 20, 20, 20, 11, 11]
 
 
 def test_samplers_that_add_noise_need_a_source():
