@@ -46,8 +46,9 @@ def soft_edges(options: SoftEdgeOptions) -> Callable[[Pixels], Pixels]:
         ValueError: OpenCV is missing.
     """
     cv2 = load("cv2")
-    # 1/32: the sum of Scharr's weights over a distance of two pixels.
-    scale = options.blur * math.sqrt(2 * math.pi) / 32 / options.contrast
+    # Differences over two pixels blur too, with a variance of 1/3. 1/32 is one over twice the sum of the weights.
+    spread = math.hypot(options.blur, math.sqrt(1 / 3))
+    scale = spread * math.sqrt(2 * math.pi) / 32 / options.contrast
 
     def make(frame: Pixels) -> Pixels:
         # Reflection makes no edge at the border of the frame.

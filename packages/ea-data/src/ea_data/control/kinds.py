@@ -78,7 +78,9 @@ class SoftEdgeOptions(Options):
     """Options of `softedge_scharr`."""
 
     blur: float = option(1.5, "sigma of the Gaussian blur before, in pixels", least=0.5, most=100)
-    contrast: float = option(50.0, "step of grey values that makes an edge of 63 %%", least=1, most=255)
+    contrast: float = option(
+        50.0, "step of grey values that makes an edge of 63 % brightness", least=1, most=255
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -212,7 +214,7 @@ _FOUND: Final = (
     ),
     Kind(
         name="depth",
-        summary="how near things are, by Depth Anything V2 or another depth model of transformers",
+        summary="how near things are, by Depth Anything or Depth Anything V2",
         needs=f"{_MODELS}; weights of 99 MB",
         options=DepthOptions,
     ),

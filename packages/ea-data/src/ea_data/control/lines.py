@@ -68,7 +68,7 @@ def segments(options: LinesOptions) -> Callable[[Pixels], Pixels]:
         length = np.hypot(ends[:, 2] - ends[:, 0], ends[:, 3] - ends[:, 1])
         ends = np.round(ends[length >= options.least_length] * (1 << _SUBPIXEL_BITS)).astype(int)
         for x0, y0, x1, y1 in ends.tolist():
-            cv2.line(drawn, (x0, y0), (x1, y1), 255, options.thickness, cv2.LINE_AA, _SUBPIXEL_BITS)
+            cv2.line(drawn, (x0, y0), (x1, y1), 255, options.thickness, cv2.LINE_8, _SUBPIXEL_BITS)
         return drawn
 
     return make

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ea_data.control.edges import canny, scribble, soft_edges
+from ea_data.control.extras import load
 from ea_data.control.kinds import find_kind
 from ea_data.control.lines import line_art, segments
 from ea_data.control.networks.depth import depth
@@ -102,6 +103,7 @@ def open_maker(kind: str, options: Options | None = None, *, notify: Notify | No
     if kind in _PLAIN:
         make = _PLAIN[kind](options)
         return ControlMaker(kind, lambda: make)
+    load("torch")  # first, so that a missing extra is the one that brings everything
     return ControlMaker(kind, _NETWORKS[kind](options, notify or _silent))
 
 

@@ -4,6 +4,7 @@ Released files are pickles. Of those only tensors are read, never anything that 
 the caller allows it.
 """
 
+import inspect
 import pickle
 import struct
 import warnings
@@ -109,11 +110,12 @@ def _read(path: Path) -> dict[str, "Tensor"]:
             return read.load_file(path)
         except (*_DAMAGE, load("safetensors").SafetensorError) as error:
             raise ValueError(f"{path}: damaged or no safetensors file ({type(error).__name__})") from None
+    read = load("huggingface_hub").load_state_dict_from_file
+    # Newer versions of the library read a pickle only when told that it may be one.
+    told = {"safe": False} if "safe" in inspect.signature(read).parameters else {}
     try:
         with warnings.catch_warnings(action="ignore"):  # what it doubts is either read or refused
-            content: Any = load("huggingface_hub").load_state_dict_from_file(
-                path, map_location="cpu", weights_only=True
-            )
+            content: Any = read(path, map_location="cpu", weights_only=True, **told)
     except _DAMAGE as error:
         what = "it names code to be run" if "GLOBAL " in str(error) else "it is damaged or cut off"
         raise ValueError(f"{path}: not a plain dictionary of tensors: {what}") from None
