@@ -1,4 +1,4 @@
-"""Control signals without weights: what they show of pictures whose lines are known, their options, refusals."""
+"""Control signals without weights: what they show where lines are known, their options, refusals."""
 
 from __future__ import annotations
 
@@ -226,7 +226,7 @@ def test_progress_is_told():
     ],
 )
 def test_wrong_options(options, message):
-    with pytest.raises(ValueError, match="^" + message.replace("[", r"\[")):
+    with pytest.raises(ValueError, match=r"^" + message.replace("[", r"\[")):
         make_control(square(), "canny", **options)
 
 
@@ -244,14 +244,14 @@ def test_every_option_is_checked_by_name(kind):
 def test_whole_numbers_are_numbers_but_not_the_other_way_round():
     assert CannyOptions(low=3).low == 3.0
     assert isinstance(CannyOptions(low=3).low, float)
-    with pytest.raises(ValueError, match="^thickness is 2.0; allowed: a whole number, 1 to 99"):
+    with pytest.raises(ValueError, match=r"^thickness is 2.0; allowed: a whole number, 1 to 99"):
         make_control(square(), "lines_lsd", thickness=2.0)
 
 
 def test_wrong_kinds_and_videos():
     with pytest.raises(ValueError, match="no control signal 'cany'; allowed: canny, softedge_scharr"):
         find_kind("cany")
-    with pytest.raises(ValueError, match="options are SoftEdgeOptions; allowed for canny: CannyOptions"):
+    with pytest.raises(ValueError, match=r"options are SoftEdgeOptions; allowed for canny: CannyOptions"):
         open_maker("canny", SoftEdgeOptions())
     for wrong in (np.zeros((4, 4), np.uint8), np.zeros((0, 4, 4, 3), np.uint8)):
         with pytest.raises(ValueError, match="a video is uint8"):

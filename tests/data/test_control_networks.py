@@ -68,8 +68,8 @@ def waves(channels, height, width, low, high):
 @pytest.mark.parametrize(
     ("kind", "run", "given", "count", "expected"),
     [
-        # Count, then mean, deviation, the value at a fifth, the last, and the largest, all as the released networks
-        # of ControlNet give them for these weights.
+        # Count, then mean, deviation, the value at a fifth, the last, and the largest, all as the released
+        # networks of ControlNet give them for these weights.
         ("hed", hed.edge_logits, (3, 32, 48, 0, 255), 2046, (1.24225, 5.9428, -1.19586, -0.0519, 29.0884)),
         ("mlsd", mlsd.line_map, (4, 64, 96, -1, 1), 13824, (-0.03997, 0.17041, 0.26971, -0.00243, 0.35338)),
         (
@@ -235,7 +235,7 @@ def test_places_that_hold_no_weights(tmp_path):
 
 
 def test_devices_that_are_not_there(files):
-    with pytest.raises(ValueError, match="^device is 'nonsense', which cannot be used: "):
+    with pytest.raises(ValueError, match=r"^device is 'nonsense', which cannot be used: "):
         open_maker("hed", KINDS["hed"].options(weights=files["hed"], device="nonsense"))
 
 
@@ -258,7 +258,7 @@ def test_offline_nothing_is_asked_for(kind, tmp_path, monkeypatch):
 
 
 def test_released_pickles_are_not_downloaded_unasked():
-    with pytest.raises(ValueError, match="ControlNetHED.pth of lllyasviel/Annotators is a pickle"):
+    with pytest.raises(ValueError, match=r"ControlNetHED.pth of lllyasviel/Annotators is a pickle"):
         open_maker("hed")
 
 

@@ -28,9 +28,9 @@ def _libraries():
 def standing():
     """COCO's 17 joints of somebody who faces us, 200 pixels high."""
     places = {
-        0: (100, 20), 1: (106, 15), 2: (94, 15), 3: (112, 18), 4: (88, 18), 5: (130, 50), 6: (70, 50), 7: (140, 90),
-        8: (60, 90), 9: (145, 130), 10: (55, 130), 11: (115, 120), 12: (85, 120), 13: (115, 160), 14: (85, 160),
-        15: (115, 195), 16: (85, 195),
+        0: (100, 20), 1: (106, 15), 2: (94, 15), 3: (112, 18), 4: (88, 18), 5: (130, 50), 6: (70, 50),
+        7: (140, 90), 8: (60, 90), 9: (145, 130), 10: (55, 130), 11: (115, 120), 12: (85, 120),
+        13: (115, 160), 14: (85, 160), 15: (115, 195), 16: (85, 195),
     }  # fmt: skip
     return np.array([places[i] for i in range(17)], np.float32)
 
@@ -116,17 +116,17 @@ def test_points_of_dwpose_come_back_to_the_frame(dwpose_file, box):
 )
 def test_other_onnx_files_are_refused(dwpose_file, content, message):
     dwpose_file.write_bytes(content)
-    with pytest.raises(ValueError, match="^weights: ") as caught:
+    with pytest.raises(ValueError, match=r"^weights: ") as caught:
         PoseNetwork(dwpose_file, "cpu")(np.zeros((9, 9, 3), np.uint8), np.array([0, 0, 5, 5], np.float32))
     assert message in str(caught.value)
 
 
 def test_devices_of_dwpose(dwpose_file):
-    with pytest.raises(ValueError, match="^device is 'mps'; allowed for dwpose: cpu, or cuda"):
+    with pytest.raises(ValueError, match=r"^device is 'mps'; allowed for dwpose: cpu, or cuda"):
         PoseNetwork(dwpose_file, "mps")
 
 
-# ------------------------------------------------------------------------------------------------ transformers
+# -------------------------------------------------------------------------------------------- transformers
 
 
 @pytest.fixture(scope="module")
@@ -141,8 +141,8 @@ def models(tmp_path_factory):
         out_indices=[1, 2, 3, 4], reshape_hidden_states=False, apply_layernorm=True,
     )  # fmt: skip
     depth = transformers.DepthAnythingConfig(
-        backbone_config=dinov2, reassemble_hidden_size=16, neck_hidden_sizes=[4, 4, 8, 8], fusion_hidden_size=8,
-        head_hidden_size=4, patch_size=14,
+        backbone_config=dinov2, reassemble_hidden_size=16, neck_hidden_sizes=[4, 4, 8, 8],
+        fusion_hidden_size=8, head_hidden_size=4, patch_size=14,
     )  # fmt: skip
     vitpose = transformers.VitPoseBackboneConfig(
         image_size=[64, 48], patch_size=[16, 16], hidden_size=16, num_hidden_layers=2, num_attention_heads=2,
@@ -154,8 +154,9 @@ def models(tmp_path_factory):
     )  # fmt: skip
     detector = transformers.RTDetrConfig(
         backbone_config=resnet, encoder_hidden_dim=16, d_model=16, encoder_in_channels=[8, 16, 16],
-        encoder_ffn_dim=16, decoder_ffn_dim=16, decoder_in_channels=[16, 16, 16], num_queries=6, decoder_layers=2,
-        encoder_attention_heads=2, decoder_attention_heads=2, num_denoising=0, id2label={0: "person", 1: "ball"},
+        encoder_ffn_dim=16, decoder_ffn_dim=16, decoder_in_channels=[16, 16, 16], num_queries=6,
+        decoder_layers=2, encoder_attention_heads=2, decoder_attention_heads=2, num_denoising=0,
+        id2label={0: "person", 1: "ball"},
     )  # fmt: skip
     pose = transformers.VitPoseConfig(backbone_config=vitpose, num_labels=17)
     folder = tmp_path_factory.mktemp("models")

@@ -46,7 +46,7 @@ def soft_edges(options: SoftEdgeOptions) -> Callable[[Pixels], Pixels]:
         ValueError: OpenCV is missing.
     """
     cv2 = load("cv2")
-    # Differences over two pixels blur too, with a variance of 1/3. 1/32 is one over twice the sum of the weights.
+    # Differences over two pixels blur too, with a variance of 1/3; 32 is twice the sum of Scharr's weights.
     spread = math.hypot(options.blur, math.sqrt(1 / 3))
     scale = spread * math.sqrt(2 * math.pi) / 32 / options.contrast
 
