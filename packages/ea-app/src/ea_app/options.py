@@ -6,18 +6,20 @@ the model's catalogue entry.
 """
 
 import math
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-Kind = Literal["text", "int", "float", "size", "file", "choice", "url"]
+Kind = Literal["text", "int", "float", "size", "file", "keyframes", "choice", "url"]
 
 SIDE_MULTIPLE = 16
 """Of most models; what a model really wants is in its `Limits`."""
 MAX_SEED = 2**63 - 1
 FROM_MODEL = "of the model"
+KEYFRAME = "keyframe"
 
 
 class InputError(ValueError):
@@ -147,6 +149,7 @@ _MEMORY = (
 )
 
 _GUIDES = ("control", "camera", "trajectory")
+_PICTURES = ("image", "last_image", KEYFRAME)
 
 OPTIONS: tuple[Option, ...] = (
     Option(name="negative", kind="text", group="what", default="", metavar="TEXT", help="what to avoid"),
@@ -165,6 +168,10 @@ OPTIONS: tuple[Option, ...] = (
            help="how noise is removed, such as Euler or Flow_DPM++; a wrong name lists those of the model"),
     Option(name="image", kind="file", group="inputs", metavar="FILE", help="picture of the first frame"),
     Option(name="last-image", kind="file", group="inputs", metavar="FILE", help="picture of the last frame"),
+    Option(name=KEYFRAME, kind="keyframes", group="inputs", metavar="N:FILE,...",
+           help="pictures of frames by number, such as 0:a.png,24:b.png,last:c.png; the first is 0"),
+    Option(name="clip-image", kind="file", group="inputs", metavar="FILE",
+           help="picture that models with CLIP (V3, V4) see in the place of the first frame"),
     Option(name="video", kind="file", group="inputs", metavar="FILE",
            help="video to change, see --strength and --mask"),
     Option(name="mask", kind="file", group="inputs", metavar="FILE",
@@ -272,6 +279,8 @@ def _value(entry: Option, raw: Any) -> Any:
         return _number(entry, raw)
     if entry.kind == "size":
         return _size(raw)
+    if entry.kind == "keyframes":
+        return _keyframes(entry.name, raw)
     text = str(raw)
     if entry.kind == "file" and not text:
         raise InputError(entry.name, "must be a file name, got nothing")
@@ -280,6 +289,26 @@ def _value(entry: Option, raw: Any) -> Any:
     if entry.choices and text not in entry.choices:
         raise InputError(entry.name, f"must be {entry.allowed()}; got {text!r}")
     return text
+
+
+def _keyframes(field: str, raw: Any) -> dict[int, str]:
+    """Files by number of the frame, from "0:a.png,24:b.png" or a mapping. Commas in names are fine."""
+    if isinstance(raw, Mapping):
+        pairs = list(raw.items())
+    else:
+        pieces = re.split(r"(?:^|,)\s*(-?\d+|last):", str(raw))
+        pairs = [] if pieces[0].strip() else list(zip(pieces[1::2], pieces[2::2], strict=True))
+    if not pairs or not all(str(path).strip() for _, path in pairs):
+        raise InputError(
+            field, f"must be NUMBER:FILE, several with commas, such as 0:a.png,24:b.png; got {raw!r}"
+        )
+    found: dict[int, str] = {}
+    for written, path in pairs:
+        at = -1 if written == "last" else int(written)
+        if at in found:
+            raise InputError(field, f"frame {written} is given twice")
+        found[at] = str(path)
+    return found
 
 
 def _check_address(field: str, text: str) -> None:
@@ -369,7 +398,7 @@ def _check_combination(values: Mapping[str, Any]) -> None:
     for one, other in (("enhance_prompt", "enhance_model"), ("enhance_model", "enhance_prompt")):
         if one in values and other not in values:
             raise InputError(one.replace("_", "-"), f"needs --{other.replace('_', '-')}")
-    pictures = [key.replace("_", "-") for key in ("image", "last_image") if key in values]
+    pictures = [key.replace("_", "-") for key in _PICTURES if key in values]
     for name, more in (("control", ()), ("reference", ()), ("camera", _GUIDES), ("trajectory", _GUIDES)):
         others = pictures + [key for key in ("video", *more) if key in values and key != name]
         if name in values and others:
@@ -385,8 +414,7 @@ def _check_combination(values: Mapping[str, Any]) -> None:
     for name in ("mask", "strength"):
         if name in values:
             raise InputError(name, "needs --video")
-    if pictures and values.get("frames", len(pictures) + 1) <= len(pictures):
+    count = len([name for name in pictures if name != KEYFRAME]) + len(values.get(KEYFRAME, ()))
+    if pictures and values.get("frames", count + 1) <= count:
         given = " and ".join(f"--{name}" for name in pictures)
-        raise InputError(
-            "frames", f"must be at least {len(pictures) + 1} with {given}, got {values['frames']}"
-        )
+        raise InputError("frames", f"must be at least {count + 1} with {given}, got {values['frames']}")

@@ -2,8 +2,7 @@
 
 from pathlib import Path
 
-import torch
-
+from ea_app.api.conditions import to_conditions
 from ea_app.api.fields import concerning_fields
 from ea_app.api.job import Job, find_model
 from ea_app.api.weights import concerning_weights
@@ -12,13 +11,9 @@ from ea_dit.pipelines import GenerationRequest, read_outline
 
 
 def to_request(job: Job) -> GenerationRequest:
-    """A job as the pipeline takes it: channels first."""
-    tensors = {}
-    for name, array in job.arrays.items():
-        tensor = torch.from_numpy(array.copy())
-        tensors[name] = tensor if name == "mask" else tensor.movedim(-1, 0)
-    with concerning_fields(as_options=True, texts=job.texts):
-        return GenerationRequest.from_dict(job.fields, **tensors)
+    """A job as the pipeline takes it."""
+    with concerning_fields(as_options=True):
+        return GenerationRequest.from_dict(job.fields, to_conditions(job.arrays))
 
 
 def check_job(
@@ -44,6 +39,5 @@ def check_job(
         except OSError as error:
             raise ValueError(f"{entry.directory} cannot be read: {error}") from error
     request = to_request(job) if isinstance(job, Job) else job
-    texts = job.texts if isinstance(job, Job) else ()
-    with concerning_fields(as_options=isinstance(job, Job), texts=texts):
+    with concerning_fields(as_options=isinstance(job, Job)):
         outline.check(request)

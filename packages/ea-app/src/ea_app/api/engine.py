@@ -13,6 +13,7 @@ import xxhash
 from torch import Tensor
 
 from ea_app.api.check import check_job, to_request
+from ea_app.api.conditions import input_names
 from ea_app.api.enhance import enhance
 from ea_app.api.fields import concerning_fields
 from ea_app.api.inputs import Source
@@ -186,7 +187,8 @@ class Engine:
         Args:
             prompt: What to show.
             **options: By key: negative, seed, size, frames, steps, guidance, sampler, fps, image, last_image,
-                video, mask, strength, control, reference, camera, trajectory, enhance_prompt, enhance_model.
+                keyframe, clip_image, video, mask, strength, control, reference, camera, trajectory,
+                enhance_prompt, enhance_model.
                 What is not given is the model's default; a seed is drawn.
 
         Raises:
@@ -218,8 +220,7 @@ class Engine:
         job = enhance(job, self.model) if isinstance(job, Job) else job
         request = to_request(job) if isinstance(job, Job) else job
         sources = job.sources if isinstance(job, Job) else {}
-        texts = job.texts if isinstance(job, Job) else ()
-        naming = partial(concerning_fields, as_options=isinstance(job, Job), texts=texts)
+        naming = partial(concerning_fields, as_options=isinstance(job, Job))
         with naming():
             request.validate()
         path = None if output is None else check_output(output, request.num_frames)
@@ -229,7 +230,7 @@ class Engine:
         frames = made.frames_uint8()[0]
         record = make_record(
             request=request.to_dict(),
-            inputs={name: sources.get(name) for name in request.tensor_names()},
+            inputs={name: sources.get(name) for name in input_names(request.conditions)},
             model=self.model,
             weights=self.weights,
             machine=self._machine(),

@@ -9,7 +9,7 @@ from typing import Any, Self
 
 from numpy.typing import NDArray
 
-from ea_app.api.fields import INPUT_FIELDS, TEXT_FIELDS
+from ea_app.api.fields import FILE_INPUTS, keyframe_input
 from ea_app.api.inputs import Source, Text, read_inputs
 from ea_app.api.steering import draw_texts, read_texts
 from ea_app.api.weights import WEIGHT_KEYS, concerning_weights
@@ -58,8 +58,8 @@ class Job:
 
     Attributes:
         fields: Scalar fields of `GenerationRequest`.
-        arrays: Its pixels by field name, see `Inputs.arrays`.
-        sources: The files or texts they came from; a field without one cannot be replayed.
+        arrays: Its pixels by name, see `ea_app.api.inputs.Inputs`.
+        sources: The files or texts they came from; an input without one cannot be replayed.
         notices: What the user should know before it runs.
         prompt_server: What is still to rewrite the prompt, see `ea_app.api.enhance`; None when nothing is.
         enhancement: What became of that, for the record: original and enhanced text, server, model.
@@ -79,9 +79,8 @@ class Job:
 
     @property
     def texts(self) -> Mapping[str, str]:
-        """What is kept of the options in `TEXT_FIELDS`, by key."""
-        kept = {key: self.sources.get(name) for key, name in TEXT_FIELDS.items()}
-        return {key: source.text for key, source in kept.items() if isinstance(source, Text)}
+        """What is kept of the inputs in `TEXT_INPUTS`, by name."""
+        return {name: source.text for name, source in self.sources.items() if isinstance(source, Text)}
 
     def drawn(self) -> Self:
         """The same job with what is to be drawn from texts among the arrays.
@@ -140,8 +139,9 @@ def make_job(model: Model, /, **options: Any) -> Job:
     values = complete(
         {key: value for key, value in given.items() if key not in _MACHINE}, limits_of(model.info)
     )
-    files = {key: values[key] for key in INPUT_FIELDS if key in values}
-    texts = {TEXT_FIELDS[key]: Text(text=text) for key, text in read_texts(values).items()}
+    files = {name: values[key] for name in FILE_INPUTS if (key := name.replace("-", "_")) in values}
+    files |= {keyframe_input(at): path for at, path in values.get("keyframe", {}).items()}
+    texts = {name: Text(text=text) for name, text in read_texts(values).items()}
     size = values["size"]
     inputs = read_inputs(files, size, values.get("frames"), model.info.native_frames)
     notices = inputs.notices
@@ -183,15 +183,14 @@ def job_from_record(model: Model, record: Mapping[str, Any], sources: Mapping[st
     Args:
         model: The model it ran on.
         record: As `ea_app.api.record` reads it.
-        sources: Its input files, already found and compared, and texts, by field.
+        sources: Its input files, already found and compared, and texts, by name.
 
     Raises:
         InputError: A file cannot be read.
     """
     fields = dict(record["request"])
     size = (fields["width"], fields["height"])
-    given = ((key, sources.get(name)) for key, name in INPUT_FIELDS.items())
-    files = {key: str(source.path) for key, source in given if isinstance(source, Source)}
+    files = {name: str(source.path) for name, source in sources.items() if isinstance(source, Source)}
     texts = {name: source for name, source in sources.items() if isinstance(source, Text)}
     inputs = read_inputs(files, size, fields["num_frames"], model.info.native_frames)
     return Job(

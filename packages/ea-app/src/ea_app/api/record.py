@@ -11,7 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from ea_app.api.fields import INPUT_FIELDS, TEXT_FIELDS, option_name
+from ea_app.api.fields import TEXT_INPUTS, is_file_input, option_of
 from ea_app.api.inputs import Source, Text, check_unchanged
 from ea_app.api.output import record_path
 from ea_app.api.weights import are_weight_entries, weight_entries
@@ -135,7 +135,7 @@ def find_sources(record: Mapping[str, Any], folder: Path) -> dict[str, Source | 
     """
     sources: dict[str, Source | Text] = {}
     for name, entry in record["inputs"].items():
-        field = option_name(name)
+        field = option_of(name)
         if entry is None:
             raise InputError(field, "cannot be found again: it was given from Python and came from no file")
         if "text" in entry:
@@ -185,14 +185,17 @@ def _entry(source: Source | Text | None) -> dict[str, str] | None:
 
 def _is_source(name: str, entry: object) -> bool:
     """Whether an entry names a file and its hash, holds a text, or says that there was neither."""
-    drawn, read = name in TEXT_FIELDS.values(), name in INPUT_FIELDS.values()
     if entry is None:
-        return drawn or read
+        return True
     if not isinstance(entry, dict):
         return False
-    if drawn and entry.keys() == {"text"}:
+    if name in TEXT_INPUTS and entry.keys() == {"text"}:
         return isinstance(entry["text"], str)
-    return read and isinstance(entry.get("path"), str) and bool(_HASH.fullmatch(str(entry.get("xxh3"))))
+    return (
+        is_file_input(name)
+        and isinstance(entry.get("path"), str)
+        and bool(_HASH.fullmatch(str(entry.get("xxh3"))))
+    )
 
 
 def _usable(name: str, value: object, kind: type) -> bool:

@@ -18,7 +18,7 @@ from ea_data.control.trajectory import draw_trajectory, trajectory_from_text
 
 
 def read_texts(options: Mapping[str, Any]) -> dict[str, str]:
-    """What the options in `TEXT_FIELDS` say, or what the files that they name hold, by option key.
+    """What the options in `TEXT_INPUTS` say, or what the files that they name hold, by name.
 
     Raises:
         InputError: A file that cannot be read, or whose content is wrong.
@@ -41,8 +41,7 @@ def draw_texts(
         fields: Scalar fields of the request: width, height, num_frames and fps.
 
     Returns:
-        By request field: camera (T, H, W, 6) ray maps, control_video (T, H, W, 3) uint8; and what the user
-        should know.
+        By name: camera (T, H, W, 6) ray maps, trajectory (T, H, W, 3) uint8; and what the user should know.
 
     Raises:
         InputError: A text that is no path.
@@ -58,7 +57,7 @@ def draw_texts(
     if "trajectory" in texts:
         with concerning("trajectory"):
             paths = trajectory_from_text(texts["trajectory"], "the recorded text", height, width)
-            arrays["control_video"] = draw_trajectory(paths, frames, height, width)
+            arrays["trajectory"] = draw_trajectory(paths, frames, height, width)
     return arrays, notices
 
 

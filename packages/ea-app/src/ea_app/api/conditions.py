@@ -1,0 +1,50 @@
+"""The inputs of a job as conditions of a request."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ea_app.api.fields import keyframe_place
+from ea_dit.pipelines import Camera, ClipImage, Condition, Control, Frames, Reference, Video
+
+
+def to_conditions(arrays: Mapping[str, NDArray[Any]]) -> tuple[Condition, ...]:
+    """Conditions as the pipeline takes them: channels first, named after their options.
+
+    Args:
+        arrays: By name of the input, see `ea_app.api.inputs.Inputs`.
+    """
+    tensors = {name: torch.from_numpy(array.copy()) for name, array in arrays.items()}
+    mask = tensors.pop("mask", None)
+    return tuple(_condition(name, tensor.movedim(-1, 0), mask) for name, tensor in tensors.items())
+
+
+def _condition(name: str, tensor: Tensor, mask: Tensor | None) -> Condition:
+    match name:
+        case "image":
+            return Frames(pixels=tensor, name=name)
+        case "last-image":
+            return Frames(pixels=tensor, at=-1, name=name)
+        case "clip-image":
+            return ClipImage(pixels=tensor, name=name)
+        case "video":
+            return Video(pixels=tensor, mask=mask, name=name)
+        case "control" | "trajectory":
+            return Control(pixels=tensor, name=name)
+        case "reference":
+            return Reference(pixels=tensor, name=name)
+        case "camera":
+            return Camera(rays=tensor, name=name)
+    at = keyframe_place(name)
+    assert at is not None, name
+    return Frames(pixels=tensor, at=at, name=name)
+
+
+def input_names(conditions: tuple[Condition, ...]) -> list[str]:
+    """What a record calls the inputs of a request."""
+    names = [condition.name for condition in conditions]
+    masked = any(isinstance(given, Video) and given.mask is not None for given in conditions)
+    return names + ["mask"] * masked
