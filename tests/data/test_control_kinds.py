@@ -248,6 +248,25 @@ def test_whole_numbers_are_numbers_but_not_the_other_way_round():
         make_control(square(), "lines_lsd", thickness=2.0)
 
 
+def test_options_from_one_line():
+    options = KINDS["scribble"].options
+    assert options.of_text("scribble", "") == options()
+    assert options.of_text("scribble", " blur = 2, least-length=7 ") == options(blur=2.0, least_length=7)
+    assert KINDS["hed"].options.of_text("hed", "allow_pickle=yes,weights=a/b@c").allow_pickle
+    for text, message in (
+        ("blur", "'blur' in 'blur'; allowed: NAME=VALUE"),
+        ("blur=1,blur=2", "'blur=2' in 'blur=1,blur=2'; allowed: NAME=VALUE, each name once"),
+        ("lwo=2", "scribble has no option 'lwo'"),
+        ("blur=x", "blur is 'x'; allowed: a number, 0 to 100"),
+        ("thickness=2.5", "thickness is '2.5'; allowed: a whole number"),
+        (",", "'' in ','; allowed: NAME=VALUE"),
+    ):
+        with pytest.raises(ValueError, match="^" + message):
+            options.of_text("scribble", text)
+    with pytest.raises(ValueError, match=r"^offline is 'maybe'; allowed: True or False"):
+        KINDS["hed"].options.of_text("hed", "offline=maybe")
+
+
 def test_wrong_kinds_and_videos():
     with pytest.raises(ValueError, match="no control signal 'cany'; allowed: canny, softedge_scharr"):
         find_kind("cany")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -260,6 +261,32 @@ def test_offline_nothing_is_asked_for(kind, tmp_path, monkeypatch):
 def test_released_pickles_are_not_downloaded_unasked():
     with pytest.raises(ValueError, match=r"ControlNetHED.pth of lllyasviel/Annotators is a pickle"):
         open_maker("hed")
+
+
+def test_weights_of_the_hub_are_pinned_to_their_commit(states, tmp_path, monkeypatch):
+    """From a cache as the hub's library keeps it, without a connection."""
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    repository = tmp_path / "models--some--edges"
+    (repository / "refs").mkdir(parents=True)
+    (repository / "refs" / "main").write_text(commit)
+    folder = repository / "snapshots" / commit
+    folder.mkdir(parents=True)
+    torch.save(states["mlsd"], folder / mlsd.RELEASED)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    given = {"weights": "some/edges", "offline": True, "allow_pickle": True}
+    maker = open_maker("mlsd", KINDS["mlsd"].options(**given))
+    assert maker.options == KINDS["mlsd"].options(**{**given, "weights": f"some/edges@{commit}"})
+    again = open_maker("mlsd", maker.options)
+    assert again.options == maker.options
+    frame = np.random.default_rng(0).integers(0, 256, (64, 64, 3)).astype(np.uint8)
+    assert (next(maker([frame])) == next(again([frame]))).all()
+
+
+def test_paths_of_weights_are_pinned_to_their_place(files, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("w.safetensors").write_bytes(Path(files["mlsd"]).read_bytes())
+    maker = open_maker("mlsd", KINDS["mlsd"].options(weights="w.safetensors"))
+    assert maker.options.weights == str(tmp_path / "w.safetensors")
 
 
 class Hub:

@@ -3,8 +3,8 @@
 Shapes: T frames, H and W pixels.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -12,6 +12,7 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
+from ea_app.api.extraction import Extraction
 from ea_app.api.fields import FILE_INPUTS, is_file_input, option_of
 from ea_app.options import InputError, concerning
 from ea_data.media import probe, read_image, read_mask, read_video
@@ -28,10 +29,12 @@ class Source:
     Attributes:
         path: Absolute path.
         xxh3: Hash of its content, 32 hex digits.
+        extraction: How the control signal is made of it; None where the file is used as it is.
     """
 
     path: Path
     xxh3: str
+    extraction: Extraction | None = None
 
     @classmethod
     def of(cls, path: str | Path) -> Self:
@@ -84,7 +87,15 @@ class Inputs:
     fps: float | None
 
 
-def read_inputs(files: Mapping[str, str], size: Size, frames: int | None, preferred_frames: int) -> Inputs:
+def read_inputs(
+    files: Mapping[str, str],
+    size: Size,
+    frames: int | None,
+    preferred_frames: int,
+    *,
+    extraction: Extraction | None = None,
+    notify: Callable[[str], None] | None = None,
+) -> Inputs:
     """Open the files of a job.
 
     Args:
@@ -93,6 +104,8 @@ def read_inputs(files: Mapping[str, str], size: Size, frames: int | None, prefer
         frames: How many frames the job has; None lets a video decide.
         preferred_frames: At most so many frames are taken of a video that decides; a picture to follow is
             repeated so often.
+        extraction: How the control signal is made of its file, at the size of the job.
+        notify: Is told what is about to be downloaded for that.
 
     Raises:
         InputError: A file that is missing, broken, empty, of the wrong kind, or too short.
@@ -102,7 +115,8 @@ def read_inputs(files: Mapping[str, str], size: Size, frames: int | None, prefer
     notices: list[str] = []
     fps = None
     for name in sorted(files, key=_reading_order):
-        with concerning(option_of(name)):
+        made = name == "control" and extraction is not None
+        with concerning("control-from" if made else option_of(name)):
             sources[name] = Source.of(files[name])
             path = Path(files[name]).expanduser()
             if name == "mask":
@@ -118,6 +132,10 @@ def read_inputs(files: Mapping[str, str], size: Size, frames: int | None, prefer
                 raw = read_image(path)[None]
             notices += _aspect_notice(name, raw, size)
             fitted = cover_crop(raw, size[1], size[0])
+            if name == "control" and extraction is not None:
+                with concerning("control"):
+                    fitted, used = extraction.apply(fitted, notify)
+                sources[name] = replace(sources[name], extraction=used)
             if name == "control" and len(fitted) == 1:
                 frames = frames or preferred_frames
                 fitted = np.broadcast_to(fitted, (frames, *fitted.shape[1:]))

@@ -2,13 +2,14 @@
 
 import secrets
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
 from numpy.typing import NDArray
 
+from ea_app.api.extraction import Extraction
 from ea_app.api.fields import FILE_INPUTS, keyframe_input
 from ea_app.api.inputs import Source, Text, read_inputs
 from ea_app.api.steering import draw_texts, read_texts
@@ -121,11 +122,12 @@ def limits_of(info: ModelInfo) -> Limits:
     )
 
 
-def make_job(model: Model, /, **options: Any) -> Job:
+def make_job(model: Model, /, *, notify: Callable[[str], None] | None = None, **options: Any) -> Job:
     """Turn options into a job for a model.
 
     Args:
         model: Decides defaults and limits.
+        notify: Is told what is about to be downloaded for a control signal that is to be made.
         **options: Values or texts by option key, see `ea_app.options.OPTIONS`, and `prompt`. None means not
             given. Options about the machine and the output are ignored.
 
@@ -139,11 +141,14 @@ def make_job(model: Model, /, **options: Any) -> Job:
     values = complete(
         {key: value for key, value in given.items() if key not in _MACHINE}, limits_of(model.info)
     )
+    extraction = Extraction.from_options(values)
     files = {name: values[key] for name in FILE_INPUTS if (key := name.replace("-", "_")) in values}
     files |= {keyframe_input(at): path for at, path in values.get("keyframe", {}).items()}
+    if extraction is not None:
+        files["control"] = values["control_from"]
     texts = {name: Text(text=text) for name, text in read_texts(values).items()}
-    size = values["size"]
-    inputs = read_inputs(files, size, values.get("frames"), model.info.native_frames)
+    size, length = values["size"], values.get("frames")
+    inputs = read_inputs(files, size, length, model.info.native_frames, extraction=extraction, notify=notify)
     notices = inputs.notices
     if "seed" not in values:
         values["seed"] = secrets.randbits(DRAWN_SEED_BITS)
@@ -192,7 +197,14 @@ def job_from_record(model: Model, record: Mapping[str, Any], sources: Mapping[st
     size = (fields["width"], fields["height"])
     files = {name: str(source.path) for name, source in sources.items() if isinstance(source, Source)}
     texts = {name: source for name, source in sources.items() if isinstance(source, Text)}
-    inputs = read_inputs(files, size, fields["num_frames"], model.info.native_frames)
+    control = sources.get("control")
+    inputs = read_inputs(
+        files,
+        size,
+        fields["num_frames"],
+        model.info.native_frames,
+        extraction=control.extraction if isinstance(control, Source) else None,
+    )
     return Job(
         fields=fields,
         arrays=inputs.arrays,

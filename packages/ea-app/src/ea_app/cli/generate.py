@@ -25,7 +25,7 @@ def run(arguments: argparse.Namespace) -> int:
         motion_module=weights.get("motion_module"),
         allow_pickle=arguments.allow_pickle,
     )
-    job = make_job(model, **given)
+    job = make_job(model, notify=console.note, **given)
     output = check_output(given.get("output") or default_output(job.frames), job.frames)
 
     from ea_app.api import Engine

@@ -79,7 +79,7 @@ class SoftEdgeOptions(Options):
 
     blur: float = option(1.5, "sigma of the Gaussian blur before, in pixels", least=0.5, most=100)
     contrast: float = option(
-        50.0, "step of grey values that makes an edge of 63 % brightness", least=1, most=255
+        60.0, "step of grey values that makes an edge of 63 % brightness", least=1, most=255
     )
 
 

@@ -12,6 +12,7 @@ frames slowly unless `smoothing` is 0, for a range of its own would make each fr
 Shapes: T frames, H and W pixels.
 """
 
+import dataclasses
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final
 
@@ -28,6 +29,7 @@ from ea_data.control.networks.hed import hed
 from ea_data.control.networks.lineart_anime import lineart_anime
 from ea_data.control.networks.mlsd_lines import mlsd
 from ea_data.control.networks.pose import pose
+from ea_data.control.networks.source import pinned
 from ea_data.control.options import Options
 
 __all__ = ["ControlMaker", "make_control", "open_maker"]
@@ -53,10 +55,16 @@ _NETWORKS: Final[dict[str, Callable[[Any, Notify], Callable[[], Callable[[Pixels
 
 
 class ControlMaker:
-    """Makes one kind of control signal; its weights, if it has any, are read."""
+    """Makes one kind of control signal; its weights, if it has any, are read.
 
-    def __init__(self, kind: str, start: Callable[[], Callable[[Pixels], Pixels]]) -> None:
+    Attributes:
+        kind: One of `KINDS`.
+        options: What it was opened with; names of weights always mean the same ones, see `pinned`.
+    """
+
+    def __init__(self, kind: str, options: Options, start: Callable[[], Callable[[Pixels], Pixels]]) -> None:
         self.kind = kind
+        self.options = options
         self._start = start
 
     def __call__(self, frames: Iterable[Pixels]) -> Iterator[Pixels]:
@@ -102,9 +110,10 @@ def open_maker(kind: str, options: Options | None = None, *, notify: Notify | No
         )
     if kind in _PLAIN:
         make = _PLAIN[kind](options)
-        return ControlMaker(kind, lambda: make)
+        return ControlMaker(kind, options, lambda: make)
     load("torch")  # first, so that a missing extra is the one that brings everything
-    return ControlMaker(kind, _NETWORKS[kind](options, notify or _silent))
+    start = _NETWORKS[kind](options, notify or _silent)
+    return ControlMaker(kind, _with_pins(options), start)
 
 
 def make_control(
@@ -137,6 +146,11 @@ def make_control(
         if progress is not None:
             progress(index + 1, len(frames))
     return made
+
+
+def _with_pins(options: Options) -> Options:
+    names = {"weights", "detector"} & {field.name for field in dataclasses.fields(options)}
+    return dataclasses.replace(options, **{name: pinned(name, getattr(options, name)) for name in names})
 
 
 def _silent(_: str) -> None:

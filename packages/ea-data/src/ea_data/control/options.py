@@ -58,6 +58,27 @@ class Options:
             raise ValueError(f"{kind} has no option {unknown[0]!r}; allowed: {', '.join(names)}")
         return cls(**given)
 
+    @classmethod
+    def of_text(cls, kind: str, text: str) -> Self:
+        """Options from one line, such as "low=50,high=150"; yes and no, or true and false, for a switch.
+
+        Args:
+            kind: What messages call the signal.
+            text: Names and values; empty for the defaults.
+
+        Raises:
+            ValueError: See `of`; not such a line, or a name that comes twice.
+        """
+        fields = {field.name: field for field in dataclasses.fields(cls)}
+        given: dict[str, Any] = {}
+        for part in text.split(",") if text.strip() else ():
+            name, equals, value = (piece.strip() for piece in part.partition("="))
+            name = name.replace("-", "_")
+            if not equals or name in given:
+                raise ValueError(f"{part.strip()!r} in {text!r}; allowed: NAME=VALUE, each name once")
+            given[name] = _from_text(fields[name], value) if name in fields else value
+        return cls.of(kind, given)
+
 
 def type_of(field: dataclasses.Field[Any]) -> type:
     """The type of a field of `Options`."""
@@ -72,6 +93,16 @@ def allowed(field: dataclasses.Field[Any]) -> str:
         return names[type_of(field)]
     end = "or more" if most is None else f"to {most:g}"
     return f"{names[type_of(field)]}, {least:g} {end}"
+
+
+def _from_text(field: dataclasses.Field[Any], text: str) -> Any:
+    wanted = type_of(field)
+    if wanted is bool:
+        return {"true": True, "yes": True, "false": False, "no": False}.get(text.lower(), text)
+    try:
+        return wanted(text)
+    except ValueError:
+        return text  # which is refused by name
 
 
 def _in_range(field: dataclasses.Field[Any], value: Any) -> bool:

@@ -8,11 +8,12 @@ from typing import Any, Final, Self
 
 from ea_data.control.extras import load
 
-__all__ = ["Source", "fetch_files"]
+__all__ = ["Source", "fetch_files", "pinned"]
 
 Notify = Callable[[str], None]
 
 _HUB_NAME: Final = re.compile(r"([A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?:@([\w./-]+))?")
+_COMMIT: Final = re.compile(r"[0-9a-f]{40}")
 _HOW: Final = "a file or directory that exists, or OWNER/NAME[@REVISION] of the hub"
 
 
@@ -89,6 +90,28 @@ def fetch_files(source: Source, names: Sequence[str], *, offline: bool, notify: 
         raise ValueError(
             f"{what} is neither a file or directory nor in the local cache, and {reason}"
         ) from None
+
+
+def pinned(option: str, given: str) -> str:
+    """The value of an option as it always means the same weights: the commit of the hub, or an absolute path.
+
+    Args:
+        option: Its name, for messages.
+        given: Its value, whose files are on disk.
+
+    Raises:
+        ValueError: Neither something that exists nor a name of the hub.
+    """
+    source = Source.of(option, given)
+    if source.path is not None:
+        return str(source.path.absolute())
+    hub = load("huggingface_hub")
+    try:
+        folder = hub.snapshot_download(source.repository, revision=source.revision, local_files_only=True)
+    except (hub.errors.HfHubHTTPError, OSError, ValueError):  # not in the cache of the hub's library
+        return given
+    commit = Path(folder).name
+    return f"{source.repository}@{commit}" if _COMMIT.fullmatch(commit) else given
 
 
 def _folder(files: Any) -> Path:
