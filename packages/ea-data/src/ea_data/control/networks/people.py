@@ -16,7 +16,7 @@ __all__ = ["find_people"]
 Pixels = NDArray[np.uint8]
 Boxes = NDArray[np.float32]
 
-_TYPES: Final = ("rt_detr", "rt_detr_v2", "detr", "yolos", "d_fine")
+_TYPES: Final = ("rt_detr", "rt_detr_v2")
 _LEAST_SIDE: Final = 16
 """In smaller frames there is nobody, and image processors take their sides for colours."""
 

@@ -95,7 +95,7 @@ def _find(options: HedOptions | MlsdOptions | AnimeLineArtOptions, released: str
 def _check_allowed(what: str, name: str, *, allow_pickle: bool) -> None:
     if name.endswith(PICKLES) and not allow_pickle:
         raise ValueError(
-            f"weights: {what} is a pickle; allow_pickle reads the tensors in it, or give a safetensors file"
+            f"weights: {what} is a pickle; --allow-pickle (allow_pickle=True) reads the tensors in it"
         )
     if not name.endswith((*PICKLES, ".safetensors")):
         raise ValueError(f"weights: {what} is no weight file; allowed: .safetensors, {', '.join(PICKLES)}")
