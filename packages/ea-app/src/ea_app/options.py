@@ -18,6 +18,7 @@ Kind = Literal["text", "int", "float", "size", "file", "keyframes", "choice", "u
 SIDE_MULTIPLE = 16
 """Of most models; what a model really wants is in its `Limits`."""
 MAX_SEED = 2**63 - 1
+MAX_FRAMES = 36_000
 FROM_MODEL = "of the model"
 KEYFRAME = "keyframe"
 
@@ -164,8 +165,15 @@ OPTIONS: tuple[Option, ...] = (
     Option(name="size", kind="size", group="what", default=FROM_MODEL, metavar="WxH",
            help="width x height in pixels, 128x96 or 128 for a square; for most models multiples of "
                 f"{SIDE_MULTIPLE}"),
-    Option(name="frames", kind="int", group="what", default=FROM_MODEL, minimum=1, maximum=1025, metavar="N",
+    Option(name="frames", kind="int", group="what", default=FROM_MODEL, minimum=1, maximum=MAX_FRAMES,
+    metavar="N",
            help="number of frames; 1 makes an image"),
+    Option(name="window", kind="int", group="what", default=FROM_MODEL, minimum=2, maximum=1025, metavar="N",
+           help="frames that are made at once; longer videos are made in windows that overlap"),
+    Option(name="overlap", kind="int", group="what", minimum=1, maximum=1024, metavar="N",
+           help="frames that a window shares with the one before [default: about a quarter]"),
+    Option(name="join", kind="choice", group="what", default="latents", choices=("latents", "pixels"),
+           metavar="HOW", help="what windows hand over: latents, or only frames as EasyAnimate does"),
     Option(name="steps", kind="int", group="what", default=FROM_MODEL, minimum=1, maximum=1000, metavar="N",
            help="denoising steps"),
     Option(name="guidance", kind="float", group="what", default=FROM_MODEL, maximum=100, metavar="G",
@@ -277,12 +285,27 @@ def complete(values: Mapping[str, Any], limits: Limits) -> dict[str, Any]:
     for name in ("prompt", "negative"):
         _check_length(name, _check_text(name, filled[name]), limits)
     _check_size(filled["size"], limits)
-    if filled.get("frames", 1) > limits.max_frames:
-        raise InputError(
-            "frames", f"must be from 1 to {limits.max_frames} for this model, got {filled['frames']}"
-        )
+    _check_window(filled, limits)
     _check_combination(values)
     return filled
+
+
+def _check_window(values: dict[str, Any], limits: Limits) -> None:
+    """What a model makes at once is limited; more is made in windows, except by a model of pictures."""
+    frames, most = values.get("frames", 1), limits.max_frames
+    if values.get("window", 1) > most:
+        raise InputError("window", f"must be from 2 to {most} for this model, got {values['window']}")
+    if frames > most and most == 1:
+        raise InputError("frames", f"must be 1: this model makes pictures, got {frames}")
+    if frames > most:
+        values.setdefault("window", most)
+    for name in ("overlap", "join"):
+        if name in values and "window" not in values:
+            raise InputError(name, "needs --window")
+    if values.get("overlap", 0) >= values.get("window", 1 << 30):
+        raise InputError(
+            "overlap", f"must be below the {values['window']} frames of a window, got {values['overlap']}"
+        )
 
 
 def _value(entry: Option, raw: Any) -> Any:

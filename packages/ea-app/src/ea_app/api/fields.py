@@ -23,6 +23,8 @@ OPTION_NAMES: Mapping[str, str] = MappingProxyType(
         "height": "size",
         "num_frames": "frames",
         "num_steps": "steps",
+        "window_frames": "window",
+        "overlap_frames": "overlap",
         "guidance_scale": "guidance",
     }
 )

@@ -154,6 +154,8 @@ def make_job(model: Model, /, *, notify: Callable[[str], None] | None = None, **
         values["seed"] = secrets.randbits(DRAWN_SEED_BITS)
         notices = (*notices, f"seed: {values['seed']} (drawn; --seed {values['seed']} makes this again)")
     frames = values.get("frames") or inputs.frames or model.info.native_frames
+    if "window" in values and "window" not in given and frames > values["window"]:
+        notices = (*notices, f"frames: {frames} are made in windows of {values['window']}")
     if "reference" in files and frames == 1:
         raise InputError("reference", "needs at least 2 frames; it changes nothing in an image")
     plain_video = "video" in files and "mask" not in files
@@ -168,6 +170,9 @@ def make_job(model: Model, /, *, notify: Callable[[str], None] | None = None, **
         "seed": values["seed"],
         "strength": values.get("strength", model.info.strength if plain_video else 1.0),
         "sampler": values.get("sampler"),
+        "window_frames": values.get("window"),
+        "overlap_frames": values.get("overlap"),
+        "join": values.get("join", "latents"),
         "fps": values.get("fps") or min(120, max(1, round(inputs.fps or model.info.fps))),
     }
     server = None

@@ -73,31 +73,23 @@ def windows_of(request: GenerationRequest, geometry: LatentGeometry) -> tuple[Wi
         fitting = [
             length
             for length in range(overlap, size)
-            if joins(length, size, geometry) and end - length + size >= total
+            if geometry.shares_tail(size, length) and end - length + size >= total
         ]
         length = max(fitting, default=overlap)
         windows.append(Window(end - length, size, length))
     return tuple(windows)
 
 
-def joins(overlap: int, size: int, geometry: LatentGeometry) -> bool:
-    """Whether a window may begin with so many frames of the one before: its latents must be cut there too."""
-    if geometry.rule == "causal":
-        return geometry.is_whole(overlap)
-    rest = size - overlap
-    latents = [geometry.latent_frames(length) for length in (overlap, rest, size)]
-    return geometry.is_whole(overlap) and geometry.is_whole(rest) and latents[0] + latents[1] == latents[2]
-
-
 def _overlap(given: int | None, size: int, geometry: LatentGeometry) -> int:
-    allowed = [length for length in range(1, size) if joins(length, size, geometry)]
-    if not allowed or (given is None and allowed[0] > size // 2):
+    allowed = [length for length in range(1, size) if geometry.shares_tail(size, length)]
+    most = (size + 1) // 2
+    if not allowed or (given is None and allowed[0] > most):
         raise ValueError(f"window_frames {size} is too short for windows that overlap")
     if given is None:
         wanted = max(_SMALLEST, size // _SHARE)
         return min(
-            (length for length in allowed if wanted <= length <= size // 2),
-            default=max(length for length in allowed if length <= size // 2),
+            (length for length in allowed if wanted <= length <= most),
+            default=max(length for length in allowed if length <= most),
         )
     if given not in allowed:
         near = sorted(sorted(allowed, key=lambda length: abs(length - given))[:2])
