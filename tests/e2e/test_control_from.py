@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pytest
 
+from ea_app.api import Engine
 from ea_app.api.extraction import Extraction
 from ea_app.api.job import make_job
 from ea_app.api.record import find_sources, read_record
@@ -85,7 +86,31 @@ def test_the_job_has_the_signal_at_its_own_size(model, media):
                    control_from=str(media / "square.png"))  # fmt: skip
     picture = cover_crop(read_image(media / "square.png")[None], 32, 48)
     expected = np.repeat(make_control(picture, "softedge_scharr"), 5, axis=0)
-    assert np.array_equal(job.arrays["control"], expected)
+    assert np.array_equal(job.arrays["control"], np.repeat(picture, 5, axis=0))
+    done = job.extracted()
+    assert np.array_equal(done.arrays["control"], expected)
+    assert done.extraction is None
+    assert done.extracted() is done
+    assert done.sources["control"].extraction == job.extraction
+
+
+def test_the_engine_makes_what_a_job_still_asks_for(model, media, tmp_path):
+    engine = Engine.load(str(model), device="cpu")
+    given = {"size": "32", "frames": 5, "steps": 1, "seed": 3, "control": "canny"}
+    job = engine.job("x", control_from=str(media / "clip.mp4"), control_options="low=20,high=60", **given)
+    hashes = [engine.generate(each).record["frames"]["xxh3"] for each in (job, job.extracted())]
+    assert hashes[0] == hashes[1]
+    plain = engine.job("x", **{**given, "control": str(media / "clip.mp4")})
+    assert engine.generate(plain).record["frames"]["xxh3"] != hashes[0]
+
+
+def test_what_a_model_cannot_do_is_told_before_a_signal_is_made(command, media, tmp_path, monkeypatch):
+    monkeypatch.setattr("ea_app.api.extraction.open_maker", None)
+    other = make_tiny("v5.1-7b-t2v", tmp_path / "other")
+    words = ["--control-from", media / "clip.mp4", "--control", "canny", "--model", other]
+    code, _, err = command("generate", "x", *GIVEN, *words, "--output", tmp_path / "a.mp4")
+    assert code == 2
+    assert err.startswith("ea-app: error: control: cannot be used: this model supports ")
 
 
 @pytest.mark.parametrize(

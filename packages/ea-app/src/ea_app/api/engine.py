@@ -219,7 +219,7 @@ class Engine:
             InputError: A mistake in the job or the output.
             Cancelled: `cancel` was used; nothing was written.
         """
-        job = enhance(job, self.model) if isinstance(job, Job) else job
+        job = enhance(job, self.model).extracted() if isinstance(job, Job) else job
         request = to_request(job) if isinstance(job, Job) else job
         sources = job.sources if isinstance(job, Job) else {}
         naming = partial(concerning_fields, as_options=isinstance(job, Job))

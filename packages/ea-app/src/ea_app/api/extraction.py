@@ -4,7 +4,8 @@ The record keeps the file, the kind with its version and the options, so that a 
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Final, Self
 
 import numpy as np
@@ -93,8 +94,21 @@ class Extraction:
             ValueError: Something is not installed, or weights are not there or wrong.
         """
         maker = open_maker(self.kind.name, self.options, notify=notify)
-        made = np.stack(list(maker(frames)))
+        still = frames.strides[0] == 0  # one picture for all frames
+        made = np.stack(list(maker(frames[:1] if still else frames)))
+        made = np.broadcast_to(made, frames.shape) if still else made
         return made, dataclasses.replace(self, options=maker.options)
+
+
+@contextmanager
+def concerning_source(extraction: Extraction | None) -> Iterator[None]:
+    """Name mistakes in the control video after the option that gave it."""
+    try:
+        yield
+    except InputError as error:
+        if extraction is None or error.field != "control":
+            raise
+        raise InputError("control-from", error.reason) from error
 
 
 def is_extraction_entry(entry: object) -> bool:

@@ -3,8 +3,8 @@
 Shapes: T frames, H and W pixels.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
@@ -87,15 +87,7 @@ class Inputs:
     fps: float | None
 
 
-def read_inputs(
-    files: Mapping[str, str],
-    size: Size,
-    frames: int | None,
-    preferred_frames: int,
-    *,
-    extraction: Extraction | None = None,
-    notify: Callable[[str], None] | None = None,
-) -> Inputs:
+def read_inputs(files: Mapping[str, str], size: Size, frames: int | None, preferred_frames: int) -> Inputs:
     """Open the files of a job.
 
     Args:
@@ -104,8 +96,6 @@ def read_inputs(
         frames: How many frames the job has; None lets a video decide.
         preferred_frames: At most so many frames are taken of a video that decides; a picture to follow is
             repeated so often.
-        extraction: How the control signal is made of its file, at the size of the job.
-        notify: Is told what is about to be downloaded for that.
 
     Raises:
         InputError: A file that is missing, broken, empty, of the wrong kind, or too short.
@@ -115,8 +105,7 @@ def read_inputs(
     notices: list[str] = []
     fps = None
     for name in sorted(files, key=_reading_order):
-        made = name == "control" and extraction is not None
-        with concerning("control-from" if made else option_of(name)):
+        with concerning(option_of(name)):
             sources[name] = Source.of(files[name])
             path = Path(files[name]).expanduser()
             if name == "mask":
@@ -132,10 +121,6 @@ def read_inputs(
                 raw = read_image(path)[None]
             notices += _aspect_notice(name, raw, size)
             fitted = cover_crop(raw, size[1], size[0])
-            if name == "control" and extraction is not None:
-                with concerning("control"):
-                    fitted, used = extraction.apply(fitted, notify)
-                sources[name] = replace(sources[name], extraction=used)
             if name == "control" and len(fitted) == 1:
                 frames = frames or preferred_frames
                 fitted = np.broadcast_to(fitted, (frames, *fitted.shape[1:]))

@@ -9,14 +9,14 @@ from typing import Any, Self
 
 from numpy.typing import NDArray
 
-from ea_app.api.extraction import Extraction
+from ea_app.api.extraction import Extraction, concerning_source
 from ea_app.api.fields import FILE_INPUTS, keyframe_input
 from ea_app.api.inputs import Source, Text, read_inputs
 from ea_app.api.steering import draw_texts, read_texts
 from ea_app.api.weights import WEIGHT_KEYS, concerning_weights
 from ea_app.catalog import Model, find
 from ea_app.model_info import ModelInfo
-from ea_app.options import InputError, Limits, complete, parse
+from ea_app.options import InputError, Limits, complete, concerning, parse
 
 DRAWN_SEED_BITS = 31
 """Drawn seeds are short enough to be typed again."""
@@ -64,6 +64,7 @@ class Job:
         notices: What the user should know before it runs.
         prompt_server: What is still to rewrite the prompt, see `ea_app.api.enhance`; None when nothing is.
         enhancement: What became of that, for the record: original and enhanced text, server, model.
+        extraction: How a control signal is still to be made of the control video; None when it is not.
     """
 
     fields: Mapping[str, Any]
@@ -72,6 +73,7 @@ class Job:
     notices: tuple[str, ...] = ()
     prompt_server: PromptServer | None = None
     enhancement: Mapping[str, Any] | None = None
+    extraction: Extraction | None = None
 
     @property
     def frames(self) -> int:
@@ -91,6 +93,28 @@ class Job:
         """
         arrays, notices = draw_texts(self.texts, self.fields)
         return replace(self, arrays={**self.arrays, **arrays}, notices=(*self.notices, *notices))
+
+    def extracted(self, notify: Callable[[str], None] | None = None) -> Self:
+        """The same job with the control signal that it asks for in the place of the video.
+
+        Args:
+            notify: Is told what is about to be downloaded for that.
+
+        Raises:
+            InputError: Something is not installed, or weights are not there or wrong.
+        """
+        if self.extraction is None:
+            return self
+        source = self.sources["control"]
+        assert isinstance(source, Source)
+        with concerning("control"):
+            made, used = self.extraction.apply(self.arrays["control"], notify)
+        return replace(
+            self,
+            arrays={**self.arrays, "control": made},
+            sources={**self.sources, "control": replace(source, extraction=used)},
+            extraction=None,
+        )
 
 
 def find_model(
@@ -122,12 +146,11 @@ def limits_of(info: ModelInfo) -> Limits:
     )
 
 
-def make_job(model: Model, /, *, notify: Callable[[str], None] | None = None, **options: Any) -> Job:
+def make_job(model: Model, /, **options: Any) -> Job:
     """Turn options into a job for a model.
 
     Args:
         model: Decides defaults and limits.
-        notify: Is told what is about to be downloaded for a control signal that is to be made.
         **options: Values or texts by option key, see `ea_app.options.OPTIONS`, and `prompt`. None means not
             given. Options about the machine and the output are ignored.
 
@@ -148,7 +171,8 @@ def make_job(model: Model, /, *, notify: Callable[[str], None] | None = None, **
         files["control"] = values["control_from"]
     texts = {name: Text(text=text) for name, text in read_texts(values).items()}
     size, length = values["size"], values.get("frames")
-    inputs = read_inputs(files, size, length, model.info.native_frames, extraction=extraction, notify=notify)
+    with concerning_source(extraction):
+        inputs = read_inputs(files, size, length, model.info.native_frames)
     notices = inputs.notices
     if "seed" not in values:
         values["seed"] = secrets.randbits(DRAWN_SEED_BITS)
@@ -184,6 +208,7 @@ def make_job(model: Model, /, *, notify: Callable[[str], None] | None = None, **
         sources={**inputs.sources, **texts},
         notices=notices,
         prompt_server=server,
+        extraction=extraction,
     ).drawn()
 
 
@@ -202,18 +227,13 @@ def job_from_record(model: Model, record: Mapping[str, Any], sources: Mapping[st
     size = (fields["width"], fields["height"])
     files = {name: str(source.path) for name, source in sources.items() if isinstance(source, Source)}
     texts = {name: source for name, source in sources.items() if isinstance(source, Text)}
+    inputs = read_inputs(files, size, fields["num_frames"], model.info.native_frames)
     control = sources.get("control")
-    inputs = read_inputs(
-        files,
-        size,
-        fields["num_frames"],
-        model.info.native_frames,
-        extraction=control.extraction if isinstance(control, Source) else None,
-    )
     return Job(
         fields=fields,
         arrays=inputs.arrays,
         sources={**inputs.sources, **texts},
         notices=inputs.notices,
         enhancement=record.get("enhancement"),
+        extraction=control.extraction if isinstance(control, Source) else None,
     ).drawn()

@@ -25,7 +25,7 @@ def run(arguments: argparse.Namespace) -> int:
         motion_module=weights.get("motion_module"),
         allow_pickle=arguments.allow_pickle,
     )
-    job = make_job(model, notify=console.note, **given)
+    job = make_job(model, **given)
     output = check_output(given.get("output") or default_output(job.frames), job.frames)
 
     from ea_app.api import Engine
@@ -38,6 +38,7 @@ def run(arguments: argparse.Namespace) -> int:
         job = enhance(job, model)
     for notice in job.notices:
         console.note(notice)
+    job = job.extracted(console.note)
 
     with console.progress() as on_progress:
         on_progress("load", 0, 1)

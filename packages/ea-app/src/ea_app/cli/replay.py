@@ -35,6 +35,7 @@ def run(arguments: argparse.Namespace) -> int:
     from ea_app.api import Engine
 
     Engine.check(job, model, motion_module=weights.get("motion_module"))
+    job = job.extracted(console.note)
     machine = record["machine"]
     with console.progress() as on_progress:
         on_progress("load", 0, 1)
