@@ -149,6 +149,13 @@ _MEMORY = (
     "low_gpu_memory_mode",
 )
 
+_NEEDS = (
+    ("references", "mask_strategy"),
+    ("enhance_prompt", "enhance_model"),
+    ("enhance_model", "enhance_prompt"),
+    ("control_from", "control"),
+    ("control_options", "control_from"),
+)
 _GUIDES = ("control", "camera", "trajectory")
 _PICTURES = ("image", "last_image", KEYFRAME)
 
@@ -186,8 +193,13 @@ OPTIONS: tuple[Option, ...] = (
            help="picture or video for --video: white is made anew, black is kept"),
     Option(name="strength", kind="float", group="inputs", default=FROM_MODEL, maximum=1, above=True,
            metavar="S", help="how much of --video is changed"),
-    Option(name="control", kind="file", group="inputs", metavar="FILE",
-           help="video or picture of edges, depth, poses or the like to follow; for Control models"),
+    Option(name="control", kind="file", group="inputs", metavar="FILE_OR_KIND",
+           help="video or picture of edges, depth, poses or the like to follow; for Control models. With "
+           "--control-from the kind of signal to make, such as canny"),
+    Option(name="control-from", kind="file", group="inputs", metavar="FILE",
+           help="video or picture that the signal named by --control is made of"),
+    Option(name="control-options", kind="text", group="inputs", metavar="NAME=VALUE,...",
+           help="options of that kind, such as low=50,high=150; see ea-data control KIND --help"),
     Option(name="reference", kind="file", group="inputs", metavar="FILE",
            help="picture of what is to be seen; for Control and Camera models that read one"),
     Option(name="camera", kind="text", group="inputs", metavar="FILE_OR_MOVES",
@@ -449,11 +461,7 @@ def _check_length(field: str, text: str, limits: Limits) -> None:
 
 def _check_needs(values: Mapping[str, Any]) -> None:
     """What is of no use without another option."""
-    pairs = [("enhance_prompt", "enhance_model"), ("enhance_model", "enhance_prompt")]
-    pairs += [
-        ("references", "mask_strategy"),
-        *([] if "loops" in values else [("mask_strategy", "references")]),
-    ]
+    pairs = [*_NEEDS, *([] if "loops" in values else [("mask_strategy", "references")])]
     for one, other in pairs:
         if one in values and other not in values:
             raise InputError(one.replace("_", "-"), f"needs --{other.replace('_', '-')}")

@@ -189,8 +189,8 @@ class Engine:
         Args:
             prompt: What to show.
             **options: By key: negative, seed, size, frames, window, overlap, join, steps, guidance, sampler,
-                fps, image, last_image, keyframe, clip_image, video, mask, strength, control, reference,
-                camera, trajectory, enhance_prompt, enhance_model.
+                fps, image, last_image, keyframe, clip_image, video, mask, strength, control, control_from,
+                control_options, reference, camera, trajectory, enhance_prompt, enhance_model.
                 What is not given is the model's default; a seed is drawn.
 
         Raises:
@@ -219,7 +219,7 @@ class Engine:
             InputError: A mistake in the job or the output.
             Cancelled: `cancel` was used; nothing was written.
         """
-        job = enhance(job, self.model) if isinstance(job, Job) else job
+        job = enhance(job, self.model).extracted() if isinstance(job, Job) else job
         request = to_request(job) if isinstance(job, Job) else job
         sources = job.sources if isinstance(job, Job) else {}
         naming = partial(concerning_fields, as_options=isinstance(job, Job))

@@ -12,6 +12,7 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
+from ea_app.api.extraction import Extraction
 from ea_app.api.fields import FILE_INPUTS, REFERENCES, is_file_input, numbered, option_of
 from ea_app.options import InputError, concerning
 from ea_data.media import probe, read_image, read_mask, read_video
@@ -28,10 +29,12 @@ class Source:
     Attributes:
         path: Absolute path.
         xxh3: Hash of its content, 32 hex digits.
+        extraction: How the control signal is made of it; None where the file is used as it is.
     """
 
     path: Path
     xxh3: str
+    extraction: Extraction | None = None
 
     @classmethod
     def of(cls, path: str | Path) -> Self:

@@ -39,6 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
         job = enhance(job, model)
     for notice in job.notices:
         console.note(notice)
+    job = job.extracted(console.note)
 
     with console.progress() as on_progress:
         on_progress("load", 0, 1)
