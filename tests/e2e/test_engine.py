@@ -82,8 +82,8 @@ def test_description(engine, tiny_model):
 
 
 def test_mistakes_name_their_field(engine, tmp_path):
-    with pytest.raises(InputError, match=r"^frames: must be from 1 to 9"):
-        engine.job("x", frames=50)
+    with pytest.raises(InputError, match=r"^window: must be from 2 to 9"):
+        engine.job("x", window=50)
     with pytest.raises(InputError, match=r"^stepz: unknown option"):
         engine.job("x", stepz=1)
     with pytest.raises(InputError, match=r"^height: must be a multiple of 16"):

@@ -277,7 +277,7 @@ def conditions_of(call, tensors, size):
         given.append(Control(pixels=tensors["in.control_video"][0]))
     if "in.control_camera_video" in tensors:
         given.append(Camera(rays=tensors["in.control_camera_video"][0]))
-    if "in.ref_image" in tensors:
+    if "in.ref_image" in tensors and call.get("video_length", 1) > 1:  # of one frame the original ignores it
         given.append(Reference(pixels=tensors["in.ref_image"][0, :, 0]))
     return tuple(given)
 

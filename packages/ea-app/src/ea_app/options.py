@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-Kind = Literal["text", "int", "float", "size", "file", "keyframes", "choice", "url"]
+Kind = Literal["text", "int", "float", "size", "file", "files", "keyframes", "choice", "url"]
 
 SIDE_MULTIPLE = 16
 """Of most models; what a model really wants is in its `Limits`."""
 MAX_SEED = 2**63 - 1
+MAX_FRAMES = 36_000
 FROM_MODEL = "of the model"
 KEYFRAME = "keyframe"
 
@@ -148,6 +149,13 @@ _MEMORY = (
     "low_gpu_memory_mode",
 )
 
+_NEEDS = (
+    ("references", "mask_strategy"),
+    ("enhance_prompt", "enhance_model"),
+    ("enhance_model", "enhance_prompt"),
+    ("control_from", "control"),
+    ("control_options", "control_from"),
+)
 _GUIDES = ("control", "camera", "trajectory")
 _PICTURES = ("image", "last_image", KEYFRAME)
 
@@ -158,8 +166,15 @@ OPTIONS: tuple[Option, ...] = (
     Option(name="size", kind="size", group="what", default=FROM_MODEL, metavar="WxH",
            help="width x height in pixels, 128x96 or 128 for a square; for most models multiples of "
                 f"{SIDE_MULTIPLE}"),
-    Option(name="frames", kind="int", group="what", default=FROM_MODEL, minimum=1, maximum=1025, metavar="N",
+    Option(name="frames", kind="int", group="what", default=FROM_MODEL, minimum=1, maximum=MAX_FRAMES,
+    metavar="N",
            help="number of frames; 1 makes an image"),
+    Option(name="window", kind="int", group="what", default=FROM_MODEL, minimum=2, maximum=1025, metavar="N",
+           help="frames that are made at once; longer videos are made in windows that overlap"),
+    Option(name="overlap", kind="int", group="what", minimum=1, maximum=1024, metavar="N",
+           help="frames that a window shares with the one before [default: about a quarter]"),
+    Option(name="join", kind="choice", group="what", default="latents", choices=("latents", "pixels"),
+           metavar="HOW", help="what windows hand over: latents, or only frames as EasyAnimate does"),
     Option(name="steps", kind="int", group="what", default=FROM_MODEL, minimum=1, maximum=1000, metavar="N",
            help="denoising steps"),
     Option(name="guidance", kind="float", group="what", default=FROM_MODEL, maximum=100, metavar="G",
@@ -178,14 +193,25 @@ OPTIONS: tuple[Option, ...] = (
            help="picture or video for --video: white is made anew, black is kept"),
     Option(name="strength", kind="float", group="inputs", default=FROM_MODEL, maximum=1, above=True,
            metavar="S", help="how much of --video is changed"),
-    Option(name="control", kind="file", group="inputs", metavar="FILE",
-           help="video or picture of edges, depth, poses or the like to follow; for Control models"),
+    Option(name="control", kind="file", group="inputs", metavar="FILE_OR_KIND",
+           help="video or picture of edges, depth, poses or the like to follow; for Control models. With "
+           "--control-from the kind of signal to make, such as canny"),
+    Option(name="control-from", kind="file", group="inputs", metavar="FILE",
+           help="video or picture that the signal named by --control is made of"),
+    Option(name="control-options", kind="text", group="inputs", metavar="NAME=VALUE,...",
+           help="options of that kind, such as low=50,high=150; see ea-data control KIND --help"),
     Option(name="reference", kind="file", group="inputs", metavar="FILE",
            help="picture of what is to be seen; for Control and Camera models that read one"),
     Option(name="camera", kind="text", group="inputs", metavar="FILE_OR_MOVES",
            help='camera text file, or words such as "pan left + zoom in, then clockwise"; for Camera models'),
     Option(name="trajectory", kind="file", group="inputs", metavar="FILE",
            help="JSON file with points that move through the picture; for Control models"),
+    Option(name="references", kind="files", group="inputs", metavar="FILE;...",
+           help="pictures and videos of which --mask-strategy speaks"),
+    Option(name="mask-strategy", kind="text", group="inputs", metavar="TEXT",
+           help='which frames of --references go where, such as "0;0,1,0,-1": the language of Open-Sora'),
+    Option(name="loops", kind="int", group="inputs", minimum=1, maximum=1000, metavar="N",
+           help="clips of --frames each that go on from each other; a prompt may have a text for each"),
     Option(name="output", kind="file", group="output", metavar="FILE",
            help=".mp4, .gif, .webp, or .png for one frame [default: out.mp4, or out.png for one frame]"),
     Option(name="fps", kind="int", group="output", default=FROM_MODEL, minimum=1, maximum=120, metavar="N",
@@ -266,12 +292,41 @@ def complete(values: Mapping[str, Any], limits: Limits) -> dict[str, Any]:
     for name in ("prompt", "negative"):
         _check_length(name, _check_text(name, filled[name]), limits)
     _check_size(filled["size"], limits)
-    if filled.get("frames", 1) > limits.max_frames:
-        raise InputError(
-            "frames", f"must be from 1 to {limits.max_frames} for this model, got {filled['frames']}"
-        )
+    _check_window(filled, limits)
     _check_combination(values)
     return filled
+
+
+def _check_window(values: dict[str, Any], limits: Limits) -> None:
+    """What a model makes at once is limited; more is made in windows, except by a model of pictures."""
+    frames, most = values.get("frames", 1), limits.max_frames
+    if values.get("loops", 1) > 1:
+        _check_loops(values, limits)
+        return
+    if values.get("window", 1) > most:
+        raise InputError("window", f"must be from 2 to {most} for this model, got {values['window']}")
+    if frames > most and most == 1:
+        raise InputError("frames", f"must be 1: this model makes pictures, got {frames}")
+    if frames > most:
+        values.setdefault("window", most)
+    for name in ("overlap", "join"):
+        if name in values and "window" not in values:
+            raise InputError(name, "needs --window")
+    if values.get("overlap", 0) >= values.get("window", 1 << 30):
+        raise InputError(
+            "overlap", f"must be below the {values['window']} frames of a window, got {values['overlap']}"
+        )
+
+
+def _check_loops(values: Mapping[str, Any], limits: Limits) -> None:
+    """Every loop makes a clip of so many frames as a model makes at once."""
+    for name in ("window", "video", "control", "camera", "trajectory"):
+        if name in values:
+            raise InputError("loops", f"cannot be combined with --{name}")
+    if not 2 <= values["frames"] <= limits.max_frames:
+        raise InputError(
+            "frames", f"must be from 2 to {limits.max_frames} for a loop, got {values['frames']}"
+        )
 
 
 def _value(entry: Option, raw: Any) -> Any:
@@ -281,6 +336,8 @@ def _value(entry: Option, raw: Any) -> Any:
         return _size(raw)
     if entry.kind == "keyframes":
         return _keyframes(entry.name, raw)
+    if entry.kind == "files":
+        return _files(entry.name, raw)
     text = str(raw)
     if entry.kind == "file" and not text:
         raise InputError(entry.name, "must be a file name, got nothing")
@@ -289,6 +346,14 @@ def _value(entry: Option, raw: Any) -> Any:
     if entry.choices and text not in entry.choices:
         raise InputError(entry.name, f"must be {entry.allowed()}; got {text!r}")
     return text
+
+
+def _files(field: str, raw: Any) -> tuple[str, ...]:
+    """File names, from "a.png;b.mp4" or a list."""
+    names = [name.strip() for name in raw.split(";")] if isinstance(raw, str) else [str(name) for name in raw]
+    if not names or not all(names):
+        raise InputError(field, f"must be file names, several with ; between them, got {raw!r}")
+    return tuple(names)
 
 
 def _keyframes(field: str, raw: Any) -> dict[int, str]:
@@ -394,10 +459,16 @@ def _check_length(field: str, text: str, limits: Limits) -> None:
         raise InputError(field, f"is too long: {size} bytes of UTF-8, this model reads at most {most}")
 
 
-def _check_combination(values: Mapping[str, Any]) -> None:
-    for one, other in (("enhance_prompt", "enhance_model"), ("enhance_model", "enhance_prompt")):
+def _check_needs(values: Mapping[str, Any]) -> None:
+    """What is of no use without another option."""
+    pairs = [*_NEEDS, *([] if "loops" in values else [("mask_strategy", "references")])]
+    for one, other in pairs:
         if one in values and other not in values:
             raise InputError(one.replace("_", "-"), f"needs --{other.replace('_', '-')}")
+
+
+def _check_combination(values: Mapping[str, Any]) -> None:
+    _check_needs(values)
     pictures = [key.replace("_", "-") for key in _PICTURES if key in values]
     for name, more in (("control", ()), ("reference", ()), ("camera", _GUIDES), ("trajectory", _GUIDES)):
         others = pictures + [key for key in ("video", *more) if key in values and key != name]

@@ -25,6 +25,8 @@ from ea_app.catalog import Model
 from ea_app.options import OPTIONS, InputError, concerning
 from ea_data.media import MediaError, write_video
 from ea_dit.pipelines import GenerationPipeline, GenerationRequest, load_pipeline
+from ea_dit.pipelines.pipeline import to_uint8
+from ea_dit.pipelines.run import Run
 from ea_kernels.runtime.device import resolve_device, resolve_dtype
 from ea_kernels.runtime.placement import resolve_mode
 
@@ -188,9 +190,9 @@ class Engine:
 
         Args:
             prompt: What to show.
-            **options: By key: negative, seed, size, frames, steps, guidance, sampler, fps, image, last_image,
-                keyframe, clip_image, video, mask, strength, control, reference, camera, trajectory,
-                enhance_prompt, enhance_model.
+            **options: By key: negative, seed, size, frames, window, overlap, join, steps, guidance, sampler,
+                fps, image, last_image, keyframe, clip_image, video, mask, strength, control, control_from,
+                control_options, reference, camera, trajectory, enhance_prompt, enhance_model.
                 What is not given is the model's default; a seed is drawn.
 
         Raises:
@@ -219,7 +221,7 @@ class Engine:
             InputError: A mistake in the job or the output.
             Cancelled: `cancel` was used; nothing was written.
         """
-        job = enhance(job, self.model) if isinstance(job, Job) else job
+        job = enhance(job, self.model).extracted() if isinstance(job, Job) else job
         request = to_request(job) if isinstance(job, Job) else job
         sources = job.sources if isinstance(job, Job) else {}
         naming = partial(concerning_fields, as_options=isinstance(job, Job))
@@ -228,21 +230,24 @@ class Engine:
         path = None if output is None else check_output(output, request.num_frames)
         should_stop = None if cancel is None else lambda: cancel.cancelled
         with naming(), torch.backends.cudnn.flags(enabled=True, deterministic=True):
-            made = self.pipeline(request, on_progress=on_progress, should_stop=should_stop)
-        frames = made.frames_uint8()[0]
+            run = Run(on_progress=on_progress, should_stop=should_stop)
+            # As bytes, window by window: a long video is never in memory as floating point numbers.
+            frames = torch.cat(
+                [to_uint8(chunk.frames)[0] for chunk in self.pipeline.stream(request, run=run)]
+            )
         record = make_record(
             request=request.to_dict(),
-            inputs={name: sources.get(name) for name in input_names(request.conditions)},
+            inputs=dict.fromkeys(input_names(request.conditions)) | dict(sources),
             model=self.model,
             weights=self.weights,
             machine=self._machine(),
-            timings=made.timings,
-            frames={"xxh3": hash_frames(frames), "shape": list(frames.shape)},
+            timings=run.timings,
+            frames={"xxh3": hash_frames(frames), "shape": list(frames.shape), **_joints(run)},
             enhancement=job.enhancement if isinstance(job, Job) else None,
         )
         if path is not None:
             _write(path, frames, record)
-        return Result(frames=frames, path=path, request=request, timings=made.timings, record=record)
+        return Result(frames=frames, path=path, request=request, timings=run.timings, record=record)
 
     def _machine(self) -> dict[str, Any]:
         parts = self.pipeline.components
@@ -254,6 +259,12 @@ class Engine:
             "memory": "model_full_load" if parts.placement is None else parts.placement.mode,
             "threads": torch.get_num_threads(),
         }
+
+
+def _joints(run: Run) -> dict[str, Any]:
+    """Where windows meet and how visible that is, for the record of a video that has such places."""
+    joints = [{"frame": seam.frame, "score": round(seam.score, 3)} for seam in run.meter.seams()]
+    return {"joints": joints} if joints else {}
 
 
 def hash_frames(frames: Tensor) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from ea_app.api.extraction import Extraction, is_extraction_entry
 from ea_app.api.fields import TEXT_INPUTS, is_file_input, option_of
 from ea_app.api.inputs import Source, Text, check_unchanged
 from ea_app.api.output import record_path
@@ -123,15 +124,19 @@ def read_record(path: Path) -> dict[str, Any]:
     )
 
 
-def find_sources(record: Mapping[str, Any], folder: Path) -> dict[str, Source | Text]:
+def find_sources(
+    record: Mapping[str, Any], folder: Path, *, allow_pickle: bool = False
+) -> dict[str, Source | Text]:
     """Find the inputs of a record, and make sure that files are what they were.
 
     Args:
         record: Result of `read_record`.
         folder: Where relative paths start.
+        allow_pickle: Read weights in pickles for a control signal that is to be made.
 
     Raises:
-        InputError: One is missing or has changed, or there never was a file.
+        InputError: One is missing or has changed, or there never was a file; a control signal that is made
+            in another way now.
     """
     sources: dict[str, Source | Text] = {}
     for name, entry in record["inputs"].items():
@@ -143,7 +148,10 @@ def find_sources(record: Mapping[str, Any], folder: Path) -> dict[str, Source | 
             continue
         path = Path(os.path.normpath(folder.absolute() / entry["path"]))
         check_unchanged(field, path, entry["xxh3"])
-        sources[name] = Source(path=path, xxh3=entry["xxh3"])
+        extraction = None
+        if "extraction" in entry:
+            extraction = Extraction.from_entry(entry["extraction"], allow_pickle=allow_pickle)
+        sources[name] = Source(path=path, xxh3=entry["xxh3"], extraction=extraction)
     return sources
 
 
@@ -177,10 +185,13 @@ def _checked(path: Path, text: str) -> dict[str, Any]:
     return record
 
 
-def _entry(source: Source | Text | None) -> dict[str, str] | None:
+def _entry(source: Source | Text | None) -> dict[str, Any] | None:
     if isinstance(source, Text):
         return {"text": source.text}
-    return None if source is None else {"path": str(source.path), "xxh3": source.xxh3}
+    if source is None:
+        return None
+    made = {} if source.extraction is None else {"extraction": source.extraction.to_entry()}
+    return {"path": str(source.path), "xxh3": source.xxh3, **made}
 
 
 def _is_source(name: str, entry: object) -> bool:
@@ -195,6 +206,7 @@ def _is_source(name: str, entry: object) -> bool:
         is_file_input(name)
         and isinstance(entry.get("path"), str)
         and bool(_HASH.fullmatch(str(entry.get("xxh3"))))
+        and ("extraction" not in entry or (name == "control" and is_extraction_entry(entry["extraction"])))
     )
 
 

@@ -27,12 +27,15 @@ def run(arguments: argparse.Namespace) -> int:
         allow_pickle=arguments.allow_pickle,
     )
     _check_model(model, record, console, chosen=arguments.model is not None)
-    job = job_from_record(model, record, find_sources(record, path.parent))
+    job = job_from_record(
+        model, record, find_sources(record, path.parent, allow_pickle=arguments.allow_pickle)
+    )
     output = check_output(arguments.output or _default_output(path), job.frames)
 
     from ea_app.api import Engine
 
     Engine.check(job, model, **weights)
+    job = job.extracted(console.note)
     machine = record["machine"]
     with console.progress() as on_progress:
         on_progress("load", 0, 1)
