@@ -58,7 +58,7 @@ GIVEN = ["--size", "32", "--frames", "5", "--steps", "2", "--seed", "1"]
         (
             "v3-inp",
             ["--sampler", "Flow"],
-            "sampler: must be one of Euler, Euler A, DPM++, DPM++ SDE, PNDM, DDIM, DDPM, LCM, UniPC for a",
+            "sampler: must be one of Euler, 'Euler A', DPM++, 'DPM++ SDE', PNDM, DDIM, DDPM, LCM, UniPC for",
         ),
         (
             "v5.1-7b-t2v",

@@ -58,7 +58,7 @@ def test_key_map_renames_every_tensor_and_back(name, diffusers):
     ("change", "message"),
     [
         ({"swa_layers": [1]}, "swa_layers must be null"),
-        ({"num_layer": 3}, "unknown key 'num_layer'; known: activation_fn, "),
+        ({"num_layer": 3}, "unknown key 'num_layer'; did you mean 'num_layers'"),
         ({"activation_fn": "geglu"}, "activation_fn must be 'gelu-approximate'"),
         ({"time_position_encoding_type": "2d_rope"}, "time_position_encoding_type must be '3d_rope'"),
         ({"attention_head_dim": 40}, "attention_head_dim must be a positive multiple of 16"),

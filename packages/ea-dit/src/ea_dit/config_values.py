@@ -5,6 +5,8 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import fields
 from typing import Any
 
+from ea_kernels.runtime.hints import known_names
+
 WRITER_KEYS = frozenset({"_class_name", "_diffusers_version"})
 """Which class of which version wrote a file; they stand in models' and schedulers' files."""
 
@@ -32,14 +34,14 @@ def refuse_unknown(values: Mapping[str, Any], known: Collection[str], ignored: C
 
     Args:
         values: The file's.
-        known: Keys that are read; the message lists them.
+        known: Keys that are read; the message names those that may have been meant.
         ignored: Keys that decide nothing.
 
     Raises:
         ValueError: Naming the first such key.
     """
     if unknown := sorted(set(values).difference(known, ignored)):
-        raise ValueError(f"unknown key {unknown[0]!r}; known: {', '.join(sorted(known))}")
+        raise ValueError(f"unknown key {unknown[0]!r}; {known_names(unknown[0], known)}")
 
 
 def require_given(values: Mapping[str, Any], names: Iterable[str]) -> None:

@@ -6,6 +6,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import fields
 from typing import Any
 
+from ea_kernels.runtime.hints import known_names
+
 STAGE_FIELDS = (
     "in_channels",
     "out_channels",
@@ -58,8 +60,8 @@ def read_values(
             is_list = name.endswith(("_channels", "_types"))
             values[names[name]] = as_tuple(name, value) if is_list else value
         else:
-            known = ", ".join(sorted((*names, *fixed, *known_elsewhere)))
-            raise ValueError(f"vae config: unknown key {name!r}; known keys: {known}")
+            hint = known_names(name, (*names, *fixed, *known_elsewhere))
+            raise ValueError(f"vae config: unknown key {name!r}; {hint}")
     return values
 
 

@@ -89,7 +89,7 @@ def convert(
     notices = [notice for step in steps for notice in notices_of(step.network, layout)]
     notices += left
     meter = _Meter(on_bytes, total)
-    with _naming_full_disk(destination), new_directory(destination) as draft:
+    with _naming_place(source, destination), new_directory(destination) as draft:
         for step in steps:
             _write(step, draft / step.network.path.relative_to(source), max_shard, meter)
         for part in pickled:
@@ -125,14 +125,17 @@ class _Meter:
 
 
 @contextmanager
-def _naming_full_disk(destination: Path) -> Iterator[None]:
-    """Names the destination when its disk is full after all."""
+def _naming_place(source: Path, destination: Path) -> Iterator[None]:
+    """Names the source when it cannot be read, and else the destination, whose disk may be full after all."""
     try:
         yield
     except OSError as error:
-        if error.errno != errno.ENOSPC:
-            raise
-        raise ValueError(f"{destination}: no space left on its disk, nothing was kept") from None
+        if error.errno == errno.ENOSPC:
+            raise ValueError(f"{destination}: no space left on its disk, nothing was kept") from None
+        file = Path(str(error.filename or destination))
+        if source in (file, *file.parents):
+            raise ValueError(f"{file}: cannot be read ({error.strerror})") from None
+        raise ValueError(f"{destination}: cannot be written ({error.strerror})") from None
 
 
 def _check_places(source: Path, destination: Path) -> None:

@@ -40,7 +40,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except MemoryError:
         return _report("not enough memory; try a smaller --size or fewer --frames", FAILURE, debug=debug)
     except OSError as error:
-        return _report(error.strerror or str(error), FAILURE, debug=debug)
+        place = f"{error.filename}: " if error.filename and error.strerror else ""
+        return _report(f"{place}{error.strerror or error}", FAILURE, debug=debug)
     except Exception as error:  # noqa: BLE001  (the outermost frame: a defect is one line too, its traceback on request)
         from ea_app.options import InputError
 

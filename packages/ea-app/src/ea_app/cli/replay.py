@@ -86,4 +86,10 @@ def _difference(recorded: Mapping[str, Any], now: Mapping[str, Any]) -> str:
         for name, old in recorded.get(part, {}).items()
         if now[part].get(name) != old
     ]
-    return "; ".join(changed) or "versions and machine are as they were"
+    if recorded["model"]["fingerprint"] != now["model"]["fingerprint"]:
+        names = [part["model"]["name"] for part in (recorded, now)]
+        other = f"model was {names[0]}, is {names[1]}"
+        changed.insert(
+            0, other if names[0] != names[1] else f"the files of the model {names[0]} have changed"
+        )
+    return "; ".join(changed) or "model, versions and machine are as they were"

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ea_dit.config_values import WRITER_KEYS, require_finite, require_switch, require_whole
 from ea_dit.diffusion.loop import Draw, Memory, kept_steps
+from ea_kernels.runtime.hints import known_names
 
 CLASS_NAME = "FlowMatchEulerDiscreteScheduler"
 
@@ -97,7 +98,9 @@ class FlowMatching:
             raise ValueError(f"the scheduler config is for {name}; this version of EA knows {CLASS_NAME}")
         known = {field.name for field in fields(cls)}
         if unknown := sorted(set(values) - known - INERT_KEYS - set(_FIXED)):
-            raise ValueError(f"unknown key {unknown[0]!r} in the scheduler config; known: {sorted(known)}")
+            raise ValueError(
+                f"unknown key {unknown[0]!r} in the scheduler config; {known_names(unknown[0], known)}"
+            )
         for key, allowed in _FIXED.items():
             if values.get(key, allowed) != allowed:
                 raise ValueError(f"{key} must be {allowed!r} in the scheduler config, got {values[key]!r}")

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from ea_dit.config_values import require_switch, require_whole
 from ea_dit.diffusion.respacing import respaced
+from ea_kernels.runtime.hints import known_names
 
 CLASS_NAME = "IDDPM"
 
@@ -130,7 +131,7 @@ class Iddpm:
                 if value != _FIXED[key]:
                     raise ValueError(f"scheduler config: {key} must be {_FIXED[key]!r}, got {value!r}")
             elif key not in _ELSEWHERE:
-                raise ValueError(f"scheduler config: unknown key {key!r}; known: {', '.join(sorted(known))}")
+                raise ValueError(f"scheduler config: unknown key {key!r}; {known_names(key, known)}")
         return cls(**given)
 
     def to_dict(self) -> dict[str, Any]:

@@ -124,12 +124,9 @@ def _part(directory: Path, name: str, *, allow_pickle: bool) -> Path:
         hint = (
             f" ({pickles[0].name} is a pickle; allow_pickle (--allow-pickle) reads it without running code)"
         )
-    named = any((directory / part).is_dir() for part in _SIGNS)
-    missing = (
-        f"{_SIGNS[name]} was found in any folder"
-        if told and not named
-        else f"{name}/{CONFIG_NAME} is missing"
-    )
+    missing = f"{name}/{CONFIG_NAME} is missing"
+    if any(path != directory for path, _ in told) and not any((directory / part).is_dir() for part in _SIGNS):
+        missing = f"{_SIGNS[name]} was found in any folder"  # the parts of Open-Sora have no fixed names
     raise ValueError(f"{directory} is no model directory: {missing}{hint}")
 
 

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, Self
 
 from ea_dit.config_values import require_given, require_size, require_whole
+from ea_kernels.runtime.hints import known_names
 
 STDIT = "STDiT"
 STDIT2 = "STDiT2"
@@ -160,8 +161,9 @@ class STDiTConfig:
         known = {field.name for field in fields(cls)} - set(foreign)
         unknown = sorted(set(values) - known - _BOOKKEEPING)
         if unknown:
-            allowed = ", ".join(sorted(known))
-            raise ValueError(f"unknown key {unknown[0]!r} for {architecture}; known: {allowed}")
+            raise ValueError(
+                f"unknown key {unknown[0]!r} for {architecture}; {known_names(unknown[0], known)}"
+            )
         require_given(values, ("hidden_size", "depth", "num_heads"))
         given: dict[str, Any] = {name: value for name, value in values.items() if name in known}
         given["architecture"] = architecture
