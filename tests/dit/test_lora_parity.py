@@ -140,7 +140,7 @@ def test_core_tensors_of_convolutions(kind, tmp_path):
         own = {"lokr_w1": draw(2, 2), "lokr_w2_a": draw(3, outputs // 2), "lokr_w2_b": draw(3, inputs // 2)}
         own |= {"lokr_t2": draw(3, 3, rows, columns)}
         small = torch.einsum("ijhw,io,jk->okhw", own["lokr_t2"], own["lokr_w2_a"], own["lokr_w2_b"])
-        expected = torch.kron(own["lokr_w1"][:, :, None, None], small)
+        expected = torch.kron(own["lokr_w1"][:, :, None, None], small.contiguous())
     file = read_lora(write_kohya(tmp_path / "a.safetensors", {"proj": own}))
     attach(network, file)
     before = weight.detach().clone()

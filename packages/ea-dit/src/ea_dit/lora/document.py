@@ -77,8 +77,9 @@ class LoraHeader:
 
     @property
     def spelling(self) -> Spelling:
-        """How most of its names are written."""
-        return Counter(layer.spelling for layer in self.layers).most_common(1)[0][0]
+        """How most names of layers of the transformer are written, of others where there are none."""
+        own = [layer for layer in self.layers if layer.network == "transformer"]
+        return Counter(layer.spelling for layer in own or self.layers).most_common(1)[0][0]
 
     @property
     def format(self) -> Format:

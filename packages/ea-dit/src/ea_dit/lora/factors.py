@@ -212,7 +212,8 @@ def _lokr(parts: Mapping[str, Tensor]) -> Tensor:
         second = torch.einsum(_CORE, parts["lokr_t2"], parts["lokr_w2_a"], parts["lokr_w2_b"])
     else:
         second = parts["lokr_w2_a"] @ parts["lokr_w2_b"].flatten(1)
-    return torch.kron(first.flatten(1), second.flatten(1))
+    # What einsum gives may be laid out otherwise, and kron views its arguments.
+    return torch.kron(first.flatten(1).contiguous(), second.flatten(1).contiguous())
 
 
 _PRODUCTS = {"lora": _lora, "loha": _loha, "lokr": _lokr}

@@ -68,8 +68,8 @@ def make_peft_config(layers: Mapping[str, tuple[int, float]]) -> dict[str, Any]:
         "peft_type": "LORA",
         "r": rank,
         "lora_alpha": _plain(alpha),
-        "rank_pattern": {re.escape(name): own for name, (own, _) in layers.items() if own != rank},
-        "alpha_pattern": {re.escape(name): _plain(own) for name, (_, own) in layers.items() if own != alpha},
+        "rank_pattern": {_exactly(name): own for name, (own, _) in layers.items() if own != rank},
+        "alpha_pattern": {_exactly(name): _plain(own) for name, (_, own) in layers.items() if own != alpha},
         "target_modules": sorted(layers),
         "bias": "none",
     }
@@ -99,6 +99,11 @@ def _matching(patterns: Mapping[str, Any], layer: str, default: Any) -> Any:
         except re.error:
             raise ValueError(f"alpha_pattern {pattern!r} is no regular expression") from None
     return default
+
+
+def _exactly(layer: str) -> str:
+    """A pattern for one layer: without the anchor it would also fit names that end with this one."""
+    return f"^{re.escape(layer)}"
 
 
 def _is_number(value: object) -> bool:

@@ -175,8 +175,10 @@ def _name(
     if layout != "keep" and not of_text:
         if target is None or layout not in target.names:
             raise ValueError(f"{file.header.path}: layer {layer.name!r} has no {layout} name; give its model")
-        return target.names[layout]
-    if not flat or spelling.flat:
+        return target.names[layout].replace(".", "_") if spelling.flat else target.names[layout]
+    if spelling.flat:
+        return layer.name.replace(".", "_")
+    if not flat:
         return layer.name
     if target is None:
         what = "a text encoder's layer" if of_text else "layer"

@@ -1,0 +1,215 @@
+"""Every format in and out: tensors, names and headers come back bit for bit."""
+
+import itertools
+import json
+
+import pytest
+import torch
+from lora_files import call, factors_for, network_of, random_factors, write_kohya, write_peft
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+
+from ea_dit.lora import FORMATS, attach, lora_file, read_lora, save_lora, targets_of
+
+FAMILY = "v5.1-12b-inp"
+
+
+@pytest.fixture(scope="module")
+def network():
+    return network_of(FAMILY)
+
+
+@pytest.fixture(scope="module")
+def targets(network):
+    return targets_of(network.config)
+
+
+def content(path):
+    with safe_open(path, framework="pt") as file:
+        metadata = {key: text for key, text in (file.metadata() or {}).items() if key != "format"}
+    return load_file(path), metadata
+
+
+def assert_same(one, other):
+    (tensors, metadata), (others, text) = content(one), content(other)
+    assert tensors.keys() ^ others.keys() == set()
+    assert metadata == text
+    for name, tensor in tensors.items():
+        assert (tensor.dtype, tensor.shape) == (others[name].dtype, others[name].shape), name
+        assert torch.equal(tensor, others[name]), name
+
+
+def sources(folder, targets):
+    """Files as programs write them, by name."""
+    factors = factors_for(targets)
+    settings = {"transformer.r": 3, "transformer.lora_alpha": 1.7, "transformer.target_modules": ["to_q"]}
+    peft = {"lora_adapter_metadata": json.dumps(settings, indent=1)}
+    yield write_kohya(folder / "easyanimate.safetensors", factors, alpha=64.0, metadata={"sshs": "a"})
+    half = {"alpha": 0.3, "dtype": torch.bfloat16, "prefix": "lora_unet_"}
+    yield write_kohya(folder / "kohya-bf16.safetensors", factors, **half)
+    yield write_kohya(folder / "no-alpha.safetensors", factors, dtype=torch.float16)
+    yield write_peft(folder / "diffusers.safetensors", factors, metadata=peft)
+    yield write_peft(folder / "plain.safetensors", factors, prefix="")
+    yield write_peft(folder / "peft.safetensors", factors, prefix="base_model.model.", adapter=".default")
+    mixed = load_file(folder / "easyanimate.safetensors")
+    alphas = [name for name in mixed if name.endswith(".alpha")]
+    del mixed[alphas[0]]
+    mixed[alphas[1]] = torch.tensor([5], dtype=torch.int64)
+    save_file(mixed, folder / "mixed-alphas.safetensors")
+    yield folder / "mixed-alphas.safetensors"
+    old = {
+        name.replace("lora_A", "lora.down").replace("lora_B", "lora.up"): tensor
+        for name, tensor in load_file(folder / "diffusers.safetensors").items()
+    }
+    save_file(old, folder / "old-diffusers.safetensors")
+    yield folder / "old-diffusers.safetensors"
+
+
+def test_every_way_and_back_is_bit_equal_and_the_same_change(tmp_path, network, targets):
+    for source in sources(tmp_path, targets):
+        file = read_lora(source)
+        overlay = attach(network, file, targets=targets)
+        expected = call(network)
+        overlay.remove()
+        for way in itertools.permutations(FORMATS, 2):
+            path = source
+            for number, name in enumerate((*way, file.header.format)):
+                after = tmp_path / f"way-{number}.safetensors"
+                save_lora(read_lora(path), after, name, targets=targets)
+                made = read_lora(after)
+                assert made.header.format == name
+                path = after.rename(tmp_path / f"step-{number}.safetensors")
+            assert_same(source, path)
+        for name in FORMATS:
+            path = save_lora(file, tmp_path / f"{name}-out.safetensors", name, targets=targets)
+            overlay = attach(network, read_lora(path), targets=targets)
+            assert torch.equal(call(network), expected), (source.name, name)
+            overlay.remove()
+
+
+def test_the_same_format_is_a_copy(tmp_path, targets):
+    for source in sources(tmp_path, targets):
+        file = read_lora(source)
+        assert_same(source, save_lora(file, tmp_path / "copy.safetensors", file.header.format))
+
+
+def test_a_folder_of_peft_has_its_settings(tmp_path, network, targets):
+    factors = factors_for(targets)
+    file = read_lora(write_kohya(tmp_path / "a.safetensors", factors, alpha=1.5))
+    folder = save_lora(file, tmp_path / "adapter", "peft", targets=targets)
+    settings = json.loads((folder / "adapter_config.json").read_text())
+    assert (settings["peft_type"], settings["r"], settings["lora_alpha"]) == ("LORA", 3, 1.5)
+    assert settings["target_modules"] == sorted(factors)
+    back = save_lora(read_lora(folder), tmp_path / "back.safetensors", "easyanimate")
+    assert_same(file.header.path, back)
+    plain = read_lora(write_kohya(tmp_path / "b.safetensors", factors))
+    values = json.loads(
+        (save_lora(plain, tmp_path / "two", "peft", targets=targets) / "adapter_config.json").read_text()
+    )
+    assert (values["r"], values["lora_alpha"]) == (3, 3)
+
+
+def test_names_of_the_other_layout(tmp_path, network, targets):
+    file = read_lora(write_kohya(tmp_path / "a.safetensors", factors_for(targets), alpha=2.0))
+    path = save_lora(file, tmp_path / "d.safetensors", "peft", targets=targets, layout="diffusers")
+    names = load_file(path)
+    assert "transformer.transformer_blocks.0.attn1.add_q_proj.lora_A.weight" in names
+    assert not any("attn2" in name for name in names)
+    assert_same(
+        tmp_path / "a.safetensors", save_lora(read_lora(path), tmp_path / "b.safetensors", "easyanimate")
+    )
+    with pytest.raises(ValueError, match=r"has no diffusers name; give its model"):
+        save_lora(file, tmp_path / "e.safetensors", "peft", layout="diffusers")
+
+
+def test_dots_are_not_guessed(tmp_path, targets):
+    file = read_lora(write_kohya(tmp_path / "a.safetensors", factors_for(targets)))
+    with pytest.raises(
+        ValueError, match=r"layer 'proj' needs its model|needs its model to tell where dots are"
+    ):
+        save_lora(file, tmp_path / "b.safetensors", "peft")
+    assert not (tmp_path / "b.safetensors").exists()
+    # Underscores for underscores need nobody.
+    path = save_lora(file, tmp_path / "c.safetensors", "kohya")
+    assert all(name.startswith("lora_unet_proj") or "lora_unet__" not in name for name in load_file(path))
+
+
+def test_peft_files_have_no_loha_and_kohya_files_do(tmp_path, targets):
+    file = read_lora(
+        write_kohya(tmp_path / "a.safetensors", {"proj": random_factors((32, 33, 2, 2), "loha")})
+    )
+    with pytest.raises(ValueError, match="is a LoHa, which PEFT's files of LoRAs lack"):
+        save_lora(file, tmp_path / "b.safetensors", "peft", targets=targets)
+    path = save_lora(file, tmp_path / "c.safetensors", "kohya")
+    assert "lora_unet_proj.hada_w1_a" in load_file(path)
+    assert_same(
+        tmp_path / "a.safetensors", save_lora(read_lora(path), tmp_path / "d.safetensors", "easyanimate")
+    )
+
+
+def test_layers_of_text_encoders_are_written_too(tmp_path, targets):
+    own = random_factors((8, 8))
+    path = write_kohya(tmp_path / "a.safetensors", {"proj": random_factors((32, 33, 2, 2))})
+    te = write_kohya(
+        tmp_path / "te.safetensors", {"encoder.block.0.layer.0.SelfAttention.q": own}, prefix="lora_te_"
+    )
+    save_file(load_file(path) | load_file(te), path)
+    file = read_lora(path)
+    assert_same(path, save_lora(file, tmp_path / "b.safetensors", "easyanimate"))
+    kohya = save_lora(file, tmp_path / "k.safetensors", "kohya")
+    assert_same(path, save_lora(read_lora(kohya), tmp_path / "c.safetensors", "easyanimate"))
+    with pytest.raises(
+        ValueError, match="a text encoder's layer 'encoder_block_0.* is not known where it has dots"
+    ):
+        save_lora(file, tmp_path / "d.safetensors", "peft", targets=targets)
+    dotted = write_peft(
+        tmp_path / "p.safetensors",
+        {"text_encoder.encoder.block.0": own, "transformer.proj": random_factors((8, 8), seed=1)},
+        prefix="",
+    )
+    flat = save_lora(read_lora(dotted), tmp_path / "f.safetensors", "kohya")
+    assert "lora_te_encoder_block_0.lora_up.weight" in load_file(flat)
+    assert_same(dotted, save_lora(read_lora(flat), tmp_path / "g.safetensors", "peft"))
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_files_from_memory(name, tmp_path, targets):
+    from ea_dit.lora import Factors
+
+    factors = {
+        layer: Factors(kind="lora", tensors=own, alpha=0.5) for layer, own in factors_for(targets).items()
+    }
+    file = lora_file(factors, name, metadata={"made": "here"})
+    path = save_lora(file, tmp_path / "a.safetensors", name)
+    read = read_lora(path)
+    assert (read.header.format, len(read.header.layers), content(path)[1]["made"]) == (
+        name,
+        len(factors),
+        "here",
+    )
+    for layer in read.header.layers:
+        assert read.factors(layer).scale == pytest.approx(0.5 / 3)
+
+
+def test_a_wrong_place_is_refused(tmp_path, targets):
+    file = read_lora(write_kohya(tmp_path / "a.safetensors", factors_for(targets)))
+    with pytest.raises(ValueError, match=r"b\.bin: must end with \.safetensors"):
+        save_lora(file, tmp_path / "b.bin", "kohya")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "x").touch()
+    with pytest.raises(ValueError, match="full exists already"):
+        save_lora(file, tmp_path / "full", "peft", targets=targets)
+
+
+def test_a_damaged_origin_is_refused(tmp_path):
+    for text in (
+        "{",
+        "[]",
+        '{"format": "x"}',
+        '{"format": "kohya", "spelling": {"prefix": "?", "style": "peft"}}',
+    ):
+        path = write_kohya(
+            tmp_path / "a.safetensors", {"proj": random_factors((4, 4))}, metadata={"ea_lora_origin": text}
+        )
+        with pytest.raises(ValueError, match="ea_lora_origin in its header is damaged"):
+            save_lora(read_lora(path), tmp_path / "b.safetensors", "kohya")
