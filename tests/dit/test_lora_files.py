@@ -191,8 +191,8 @@ def spoiled(path, factors, *, unmatched=0, misshapen=0, text=0, foreign=0):
         ({"foreign": 1}, "this model has no layer 'strange_0' (1 of 2 layers matched, 1 unmatched)"),
         (
             {"misshapen": 3, "unmatched": 1},
-            "layer 'transformer_blocks_1_attn1_to_k' changes 32 x 16 weights, the model's has 32 x 32 and 2 more "
-            "(1 of 5 layers matched, 1 unmatched, 3 misshapen)",
+            "layer 'transformer_blocks_1_attn1_to_k' changes 32 x 16 weights, the model's has 32 x 32 and 2 "
+            "more (1 of 5 layers matched, 1 unmatched, 3 misshapen)",
         ),
         (
             {"text": 2},

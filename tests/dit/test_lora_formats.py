@@ -159,7 +159,7 @@ def test_layers_of_text_encoders_are_written_too(tmp_path, targets):
     kohya = save_lora(file, tmp_path / "k.safetensors", "kohya")
     assert_same(path, save_lora(read_lora(kohya), tmp_path / "c.safetensors", "easyanimate"))
     with pytest.raises(
-        ValueError, match="a text encoder's layer 'encoder_block_0.* is not known where it has dots"
+        ValueError, match=r"a text encoder's layer 'encoder_block_0.* is not known where it has dots"
     ):
         save_lora(file, tmp_path / "d.safetensors", "peft", targets=targets)
     dotted = write_peft(

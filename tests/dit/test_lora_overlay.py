@@ -1,4 +1,4 @@
-"""Overlays: exactly nothing when off, several at once, merged and taken out, in every number type and mode."""
+"""Overlays: exactly nothing when off; several at once; merged and taken out; number types and memory modes."""
 
 import copy
 
@@ -85,7 +85,7 @@ def test_strengths_add_up_and_take_away(tmp_path):
 @pytest.mark.parametrize("family", ONE_PER_FAMILY)
 def test_merging_leaves_nothing_behind(family, dtype, tmp_path):
     network = network_of(family, dtype=dtype)
-    weights = {name: parameter for name, parameter in network.named_parameters()}
+    weights = dict(network.named_parameters())
     copies = {name: parameter.detach().clone() for name, parameter in weights.items()}
     base = call(network)
     overlays = [attach(network, file, strength=0.3) for file in files_of(network, tmp_path)]

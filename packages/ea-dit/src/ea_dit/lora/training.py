@@ -51,10 +51,18 @@ class TrainableLora(Overlay):
         network: What it is over.
         adapters: By path of the layer.
         config: What is learned.
+        frozen: Parameters that learned before; they do again when it is taken off.
     """
 
-    def __init__(self, network: Transformer, adapters: dict[str, LowRank], config: LoraConfig) -> None:
+    def __init__(
+        self,
+        network: Transformer,
+        adapters: dict[str, LowRank],
+        config: LoraConfig,
+        frozen: tuple[nn.Parameter, ...] = (),
+    ) -> None:
         super().__init__(network, dict(adapters))
+        self._frozen = frozen
         self._transformer_config = network.config
         self.config = config
         self._learned = adapters
@@ -63,6 +71,12 @@ class TrainableLora(Overlay):
         """What an optimiser is given."""
         for adapter in self._learned.values():
             yield from (adapter.down, adapter.up)
+
+    def remove(self) -> None:
+        """Takes it off; what learned before does so again."""
+        super().remove()
+        for parameter in self._frozen:
+            parameter.requires_grad_()
 
     def state_dict(self) -> dict[str, Tensor]:
         """The factors under the paths of our layers, for checkpoints; `factors` is for files."""
@@ -141,9 +155,10 @@ def add_lora(
         nn.init.kaiming_uniform_(down, a=math.sqrt(5), generator=generator)
         up = torch.zeros(part.stop - part.start, config.rank)
         adapters[part.layer] = LowRank(up, down, config.alpha / config.rank, trainable=True)
+    frozen = tuple(parameter for parameter in network.parameters() if parameter.requires_grad)
     network.requires_grad_(requires_grad=False)
     cover(network, dict(adapters))
-    return TrainableLora(network, adapters, config)
+    return TrainableLora(network, adapters, config, frozen)
 
 
 def _wanted(target: Target, config: LoraConfig) -> bool:
