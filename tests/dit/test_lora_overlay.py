@@ -1,4 +1,4 @@
-"""Overlays: exactly nothing when off; several at once; merged and taken out; number types and memory modes."""
+"""Overlays: exactly nothing when off, several at once, merged and taken out, in every memory mode."""
 
 import copy
 

@@ -193,7 +193,7 @@ def test_a_change_of_a_joined_projection_reaches_the_right_rows(tmp_path):
     }
     attach(network, read_lora(write_kohya(tmp_path / "a.safetensors", {"blocks.0.attn.qkv": own})))
     merge(network)
-    for number, role in enumerate(roles):
+    for number, role in enumerate(before):
         change = getattr(block.spatial, role).weight - before[role]
         rows = slice(number * width, (number + 1) * width)
         torch.testing.assert_close(change, product(own)[rows], rtol=1e-4, atol=1e-5)

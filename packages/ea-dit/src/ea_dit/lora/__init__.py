@@ -8,6 +8,7 @@ overlay.strength = 0  # exactly the model without it
 from ea_dit.lora.document import LoraFile, LoraHeader, LoraLayer, read_lora, read_lora_header
 from ea_dit.lora.factors import Factors
 from ea_dit.lora.inspection import LoraInspection, inspect_lora
+from ea_dit.lora.known import known_targets
 from ea_dit.lora.load import LoraUse, attach_loras, check_loras
 from ea_dit.lora.matching import Match, Report, match
 from ea_dit.lora.names import FORMATS, Format
@@ -37,6 +38,7 @@ __all__ = [
     "attach_loras",
     "check_loras",
     "inspect_lora",
+    "known_targets",
     "lora_file",
     "match",
     "merge",

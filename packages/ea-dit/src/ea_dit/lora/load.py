@@ -7,7 +7,7 @@ from pathlib import Path
 from ea_dit.lora.document import read_lora, read_lora_header
 from ea_dit.lora.matching import Report, match
 from ea_dit.lora.overlay import Overlay, attach, check_strength
-from ea_dit.lora.targets import Targets
+from ea_dit.lora.targets import Targets, targets_of
 from ea_dit.registry import Transformer
 
 
@@ -50,13 +50,19 @@ def check_loras(
 
 
 def attach_loras(
-    network: Transformer, uses: Sequence[LoraUse], targets: Targets, *, allow_pickle: bool = False
+    network: Transformer,
+    uses: Sequence[LoraUse],
+    targets: Targets | None = None,
+    *,
+    allow_pickle: bool = False,
 ) -> tuple[Overlay, ...]:
     """Puts files over a transformer, the first innermost; their changes add up.
 
     Raises:
         ValueError: As `read_lora` and `attach`.
     """
+    if uses and targets is None:
+        targets = targets_of(network.config)
     return tuple(
         attach(
             network,
