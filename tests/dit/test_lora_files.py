@@ -253,6 +253,19 @@ def test_the_same_layer_twice(tmp_path, targets):
         read_lora_header(path)
 
 
+def test_parts_of_joined_layers_by_our_names(tmp_path):
+    network = network_of("open-sora-1.1")
+    joined = targets_of(network.config)
+    width = network.config.hidden_size
+    query, whole = random_factors((width, width)), random_factors((3 * width, width))
+    path = write_kohya(tmp_path / "a.safetensors", {"blocks.0.spatial.query": query})
+    overlay = attach(network, read_lora(path), targets=joined)
+    assert list(overlay.adapters) == ["blocks.0.spatial.query"]
+    write_kohya(path, {"blocks.0.spatial.query": query, "blocks.0.attn.qkv": whole})
+    with pytest.raises(ValueError, match=r"layers 'blocks_0_\w+' and 'blocks_0_\w+' are the same"):
+        check_loras([LoraUse(path=path)], joined)
+
+
 def test_kernels_of_another_shape(tmp_path, targets):
     own = random_factors((32, 33, 2, 2))
     turned = {**own, "lora_down": own["lora_down"].reshape(3, 33, 4, 1)}

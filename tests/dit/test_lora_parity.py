@@ -1,10 +1,12 @@
 """What LoRA files make of every family: W + strength * alpha / rank * up @ down, whatever the names."""
 
 import math
+from pathlib import Path
 
 import pytest
 import torch
 from lora_files import FAMILIES, call, factors_for, network_of, random_factors, write_kohya, write_peft
+from safetensors.torch import load_file
 
 from ea_dit.lora import attach, merge, read_lora, targets_of, unmerge
 from ea_dit.registry import family_of
@@ -146,6 +148,20 @@ def test_core_tensors_of_convolutions(kind, tmp_path):
     before = weight.detach().clone()
     merge(network)
     torch.testing.assert_close(network.patch_embed.weight - before, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["lora", "rslora", "loha", "lokr"])
+def test_changes_are_those_that_peft_computes(kind):
+    folder = Path(__file__).parent / "assets" / "peft"
+    expected = load_file(folder / f"{kind}.safetensors")
+    network = network_of("v5.1-12b-inp")
+    overlay = attach(network, read_lora(folder / kind), dtype=torch.float32)
+    assert overlay.adapters.keys() == expected.keys()
+    for path, delta in expected.items():
+        torch.testing.assert_close(overlay.adapters[path].delta(), delta)
+        layer = network.get_submodule(path)
+        x = torch.randn(2, layer.base.in_features, generator=torch.Generator().manual_seed(0))
+        torch.testing.assert_close(layer(x) - layer.base(x), x @ delta.T, rtol=1e-4, atol=1e-4)
 
 
 def test_all_spellings_are_the_same_change(tmp_path):

@@ -212,7 +212,9 @@ def test_norms_are_those_of_the_changes(folder):
 def _weights(model):
     state = {}
     for file in sorted(model.rglob("*.safetensors")):
-        state |= {f"{file.parent.relative_to(model)}/{name}": tensor for name, tensor in load_file(file).items()}
+        state |= {
+            f"{file.parent.relative_to(model)}/{name}": tensor for name, tensor in load_file(file).items()
+        }
     return state
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ea_dit.lora.factors import Factors, Kind, Shape, kind_of, product_size, rank_of
 from ea_dit.lora.names import Format, Network, Spelling, TensorName, parse_name
-from ea_dit.lora.peft_config import alpha_of, read_peft_config
+from ea_dit.lora.peft_config import alpha_of, read_peft_config, whole_scale
 from ea_kernels.runtime.stored import stored_metadata, stored_tensors
 from ea_kernels.runtime.weights import load_weights, weight_files
 
@@ -108,7 +108,8 @@ class LoraFile:
     def factors(self, layer: LoraLayer) -> Factors:
         """The factors of a layer as stored."""
         tensors = {name: self.tensors[key] for name, key in layer.stored.items() if name != "alpha"}
-        return Factors(kind=layer.kind, tensors=tensors, alpha=self.alpha(layer))
+        scale = 1.0 if layer.rank is not None else whole_scale(self.header.peft, layer.name)
+        return Factors(kind=layer.kind, tensors=tensors, alpha=self.alpha(layer), whole_scale=scale)
 
 
 def read_lora_header(path: str | Path, *, allow_pickle: bool = False) -> LoraHeader:

@@ -146,11 +146,13 @@ class Factors:
         kind: What they are.
         tensors: By name, without alpha.
         alpha: None stands for the rank.
+        whole_scale: The factor of a LoKr of two whole matrices, which has no rank: 1, but for PEFT's.
     """
 
     kind: Kind
     tensors: Mapping[str, Tensor]
     alpha: float | None = None
+    whole_scale: float = 1.0
 
     @property
     def rank(self) -> int | None:
@@ -160,7 +162,9 @@ class Factors:
     @property
     def scale(self) -> float:
         """alpha / R."""
-        return 1.0 if self.alpha is None or self.rank is None else self.alpha / self.rank
+        if self.rank is None:
+            return self.whole_scale
+        return 1.0 if self.alpha is None else self.alpha / self.rank
 
     def low_rank(self) -> tuple[Tensor, Tensor] | None:
         """Up (O, R) and down (R, I K) without the scale; None where the change is no such product."""

@@ -64,6 +64,7 @@ class Product(Adapter):
         super().__init__()
         self._kind: Kind = factors.kind
         self._alpha, self._rows = factors.alpha, rows
+        self._whole_scale = factors.whole_scale
         for name, tensor in factors.tensors.items():
             self.register_parameter(name, nn.Parameter(tensor, requires_grad=False))
 
@@ -74,7 +75,8 @@ class Product(Adapter):
     def delta(self) -> Tensor:
         """dW (O, I) in float32."""
         tensors = dict(self.named_parameters())
-        return Factors(kind=self._kind, tensors=tensors, alpha=self._alpha).delta()[self._rows]
+        factors = Factors(kind=self._kind, tensors=tensors, alpha=self._alpha, whole_scale=self._whole_scale)
+        return factors.delta()[self._rows]
 
 
 class AdaptedLayer(nn.Module):

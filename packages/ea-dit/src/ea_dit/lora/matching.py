@@ -95,7 +95,8 @@ def match(header: LoraHeader, targets: Targets) -> Report:
     Raises:
         ValueError: If two layers of the file are the same one of the model.
     """
-    matched: dict[str, Match] = {}
+    matched: list[Match] = []
+    taken: dict[str, str] = {}
     unmatched: list[str] = []
     misshapen: list[str] = []
     text_encoder: list[str] = []
@@ -108,16 +109,17 @@ def match(header: LoraHeader, targets: Targets) -> Report:
             unmatched.append(layer.name)
         elif fault := _misfit(layer, target):
             misshapen.append(fault)
-        elif target.name in matched:
-            other = matched[target.name].layer.name
-            raise ValueError(
-                f"{header.path}: layers {other!r} and {layer.name!r} are the same ({target.name})"
-            )
         else:
-            matched[target.name] = Match(layer=layer, target=target)
+            for part in target.parts:
+                if (other := taken.get(part.layer)) is not None:
+                    raise ValueError(
+                        f"{header.path}: layers {other!r} and {layer.name!r} are the same ({target.name})"
+                    )
+                taken[part.layer] = layer.name
+            matched.append(Match(layer=layer, target=target))
     return Report(
         path=header.path,
-        matched=tuple(matched.values()),
+        matched=tuple(matched),
         unmatched=(*unmatched, *header.foreign),
         misshapen=tuple(misshapen),
         text_encoder=tuple(text_encoder),

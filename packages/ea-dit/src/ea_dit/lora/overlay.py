@@ -1,6 +1,7 @@
 """Adapters over a network: put on, weighted, taken off, merged into the weights and out again."""
 
 import math
+from dataclasses import replace
 
 import torch
 from torch import nn
@@ -68,7 +69,7 @@ class Overlay:
             left = [other for other in layer.adapters if other is not adapter]
             layer.adapters = nn.ModuleList(left)
             if not left:
-                replace(self.network, path, layer.base)
+                put(self.network, path, layer.base)
         self._adapters = {}
 
 
@@ -131,7 +132,7 @@ def cover(
         if not isinstance(layer, AdaptedLayer):
             training = layer.training
             layer = AdaptedLayer(layer).train(training)
-            replace(network, path, layer)
+            put(network, path, layer)
         weight = layer.base.weight
         assert isinstance(weight, torch.Tensor)
         adapter.strength = float(strength)
@@ -175,7 +176,7 @@ def adapted_layers(network: nn.Module) -> list[tuple[str, AdaptedLayer]]:
     return [(path, layer) for path, layer in network.named_modules() if isinstance(layer, AdaptedLayer)]
 
 
-def replace(network: nn.Module, path: str, module: nn.Module) -> None:
+def put(network: nn.Module, path: str, module: nn.Module) -> None:
     """Puts a module at a path of a network."""
     owner, _, name = path.rpartition(".")
     setattr(network.get_submodule(owner), name, module)
@@ -190,7 +191,7 @@ def _adapter(factors: Factors, part: Part, dtype: torch.dtype) -> Adapter:
     if pair is None:
         # Products of small numbers: float16 would lose them.
         wide = {name: tensor.float() for name, tensor in factors.tensors.items()}
-        return Product(Factors(kind=factors.kind, tensors=wide, alpha=factors.alpha), rows)
+        return Product(replace(factors, tensors=wide), rows)
     up, down = pair
     return LowRank(up[rows].to(dtype, copy=True), down.to(dtype, copy=True), factors.scale)
 

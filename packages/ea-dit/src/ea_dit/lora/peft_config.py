@@ -39,7 +39,8 @@ def read_peft_config(file: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
     for key in ("alpha_pattern", "rank_pattern"):
         if not isinstance(values.get(key) or {}, dict):
             raise ValueError(f"{file}: {key} of its settings must be an object")  # noqa: TRY004
-    for alpha in (values.get("lora_alpha"), *(values.get("alpha_pattern") or {}).values()):
+    values.setdefault("lora_alpha", values.get("alpha"))  # what LoHa and LoKr call it
+    for alpha in (values["lora_alpha"], *(values.get("alpha_pattern") or {}).values()):
         if alpha is not None and not _is_number(alpha):
             raise ValueError(f"{file}: lora_alpha of its settings must be a finite number, got {alpha!r}")
     return values
@@ -58,6 +59,14 @@ def alpha_of(values: Mapping[str, Any], layer: str, rank: int | None) -> float |
     alpha = float(_matching(values.get("alpha_pattern") or {}, layer, values["lora_alpha"]))
     # Rank-stabilised LoRA (https://arxiv.org/abs/2312.03732) divides by the root of the rank.
     return alpha * math.sqrt(rank) if values.get("use_rslora") and rank is not None else alpha
+
+
+def whole_scale(values: Mapping[str, Any], layer: str) -> float:
+    """The factor of a LoKr of two whole matrices: PEFT divides by the rank of its settings even so."""
+    rank = _matching(values.get("rank_pattern") or {}, layer, values.get("r"))
+    alpha = alpha_of(values, layer, None)
+    usable = values.get("peft_type") == "LOKR" and alpha is not None and _is_number(rank) and rank > 0
+    return alpha / rank if usable and alpha is not None else 1.0
 
 
 def make_peft_config(layers: Mapping[str, tuple[int, float]]) -> dict[str, Any]:

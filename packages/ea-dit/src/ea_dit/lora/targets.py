@@ -74,18 +74,15 @@ class Targets:
 
     @cached_property
     def _dotted(self) -> Mapping[str, Target]:
-        # Released names win over ours where they are the same.
-        order = sorted(
-            (
-                (layout == OURS, name, target)
-                for target in self.targets
-                for layout, name in target.names.items()
-            ),
-            key=lambda entry: entry[0],
-        )
         found: dict[str, Target] = {}
-        for _, name, target in order:
-            found.setdefault(name, target)
+        # Released names win over ours where they are the same.
+        for target in self.targets:
+            for layout, name in target.names.items():
+                if layout != OURS:
+                    found.setdefault(name, target)
+        for target in self.targets:
+            for own in (target,) if len(target.parts) == 1 else map(_alone, target.parts):
+                found.setdefault(own.names[OURS], own)
         return found
 
     @cached_property
@@ -110,6 +107,13 @@ class Targets:
 
     def __len__(self) -> int:
         return len(self.targets)
+
+
+def _alone(part: Part) -> Target:
+    """A part of a joined layer under its own name."""
+    rows = part.stop - part.start
+    whole = Part(layer=part.layer, start=0, stop=rows, width=part.width)
+    return Target(names={OURS: part.layer}, shape=(rows, part.width), parts=(whole,))
 
 
 def targets_of(config: Any) -> Targets:
