@@ -2,6 +2,7 @@
 
 import itertools
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -145,6 +146,30 @@ def test_peft_files_have_no_loha_and_kohya_files_do(tmp_path, targets):
     assert_same(
         tmp_path / "a.safetensors", save_lora(read_lora(path), tmp_path / "d.safetensors", "easyanimate")
     )
+
+
+@pytest.mark.parametrize("kind", ["loha", "lokr", "lokr-whole"])
+def test_what_only_settings_of_peft_say_is_not_lost(kind, tmp_path):
+    source = Path(__file__).parent / "assets" / "peft" / kind
+    file = read_lora(source)
+    with pytest.raises(ValueError, match=r"which PEFT's files of LoRAs lack"):
+        save_lora(file, tmp_path / "a.safetensors", "peft")
+    if kind == "lokr-whole":
+        with pytest.raises(ValueError, match=r"no factor for two whole matrices, PEFT's settings say one"):
+            save_lora(file, tmp_path / "a.safetensors", "kohya")
+        return
+    made = read_lora(save_lora(file, tmp_path / "a.safetensors", "kohya"))
+    for one, other in zip(file.header.layers, made.header.layers, strict=True):
+        torch.testing.assert_close(file.factors(one).delta(), made.factors(other).delta())
+
+
+def test_dotted_names_of_lycoris_come_back(tmp_path):
+    own = random_factors((32, 33, 2, 2), "lokr whole")
+    tensors = {f"diffusion_model.proj.{name}": tensor for name, tensor in own.items()}
+    save_file(tensors | {"diffusion_model.proj.alpha": torch.tensor(2.0)}, tmp_path / "a.safetensors")
+    kohya = save_lora(read_lora(tmp_path / "a.safetensors"), tmp_path / "k.safetensors", "kohya")
+    assert "lora_unet_proj.lokr_w1" in load_file(kohya)
+    assert_same(tmp_path / "a.safetensors", save_lora(read_lora(kohya), tmp_path / "b.safetensors", "peft"))
 
 
 def test_layers_of_text_encoders_are_written_too(tmp_path, targets):

@@ -150,7 +150,7 @@ def test_core_tensors_of_convolutions(kind, tmp_path):
     torch.testing.assert_close(network.patch_embed.weight - before, expected, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("kind", ["lora", "rslora", "loha", "lokr"])
+@pytest.mark.parametrize("kind", ["lora", "rslora", "loha", "lokr", "lokr-whole"])
 def test_changes_are_those_that_peft_computes(kind):
     folder = Path(__file__).parent / "assets" / "peft"
     expected = load_file(folder / f"{kind}.safetensors")

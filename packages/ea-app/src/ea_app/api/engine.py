@@ -197,6 +197,7 @@ class Engine:
             "fingerprint": self.model.fingerprint(),
             "info": self.model.info.to_dict(),
             "modes": sorted(self.pipeline.supports),
+            "loras": lora_entries(self.loras),
             "machine": self._machine(),
             "options": {option.key: option.describe() for option in OPTIONS},
             "defaults": {

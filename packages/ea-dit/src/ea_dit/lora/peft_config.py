@@ -91,7 +91,7 @@ def header_text(values: Mapping[str, Any]) -> str:
 
 def _header_values(file: Path, text: str) -> dict[str, Any]:
     try:
-        content = json.loads(text)
+        content = json.loads(str(text))
     except ValueError as error:
         raise ValueError(f"{file}: {HEADER_KEY} in its header is not valid JSON ({error})") from None
     if not isinstance(content, dict):

@@ -101,9 +101,10 @@ def convert(
     said = False
     for layer in file.header.layers:
         first = origin.first_name(layer.name)
+        _refuse_untold(file, layer, spelling, back=back)
         name = first if back else _name(file, layer, spelling, targets, layout)
         firsts[name] = first
-        own = _own_spelling(file, layer, spelling)
+        own = _own_spelling(layer, spelling)
         tensors |= {
             own.write(name, key): file.tensors[at] for key, at in layer.stored.items() if key != "alpha"
         }
@@ -111,7 +112,7 @@ def convert(
         alpha = _alpha_tensor(file, layer, style)
         if alpha is not None:
             tensors[own.write(name, "alpha")] = alpha
-        elif own.format == "peft":
+        elif own.format == "peft" and _is_plain(layer):
             settings[name] = _settings(file, layer)
             said = said or file.alpha(layer) is not None
     tensors |= {name: file.tensors[name] for name in file.header.foreign}
@@ -145,7 +146,7 @@ def lora_file(
         if spelling.flat and layer.alpha is not None:
             own["alpha"] = torch.tensor(layer.alpha, dtype=torch.float32)
         elif layer.rank is not None:
-            settings[name] = (layer.rank, layer.alpha or float(layer.rank))
+            settings[name] = (layer.rank, float(layer.rank) if layer.alpha is None else layer.alpha)
         stored = {key: spelling.write(name, key) for key in own}
         tensors |= {stored[key]: tensor for key, tensor in own.items()}
         layers.append(
@@ -191,13 +192,26 @@ def _name(
     return next(name for name in target.names.values() if name.replace(".", "_") == layer.name)
 
 
-def _own_spelling(file: LoraFile, layer: LoraLayer, spelling: Spelling) -> Spelling:
-    """How a layer's names are written: text encoders have prefixes of their own."""
-    if layer.kind != "lora" and spelling.format == "peft" and layer.spelling.format != "peft":
-        what = NAMES[layer.kind]
+def _refuse_untold(file: LoraFile, layer: LoraLayer, spelling: Spelling, *, back: bool) -> None:
+    """Refuses layers whose change the new format cannot say."""
+    what = f"{file.header.path}: layer {layer.name!r}"
+    in_settings = not _is_plain(layer) and "alpha" not in layer.stored and file.alpha(layer) is not None
+    if spelling.format == "peft" and not _is_plain(layer) and (in_settings or not back):
+        kind = "has a core tensor" if layer.kind == "lora" else f"is a {NAMES[layer.kind]}"
+        raise ValueError(f"{what} {kind}, which PEFT's files of LoRAs lack")
+    if spelling.format != "peft" and file.factors(layer).whole_scale != 1:
         raise ValueError(
-            f"{file.header.path}: layer {layer.name!r} is a {what}, which PEFT's files of LoRAs lack"
+            f"{what}: kohya's files have no factor for two whole matrices, PEFT's settings say one"
         )
+
+
+def _is_plain(layer: LoraLayer) -> bool:
+    """Whether a layer is a LoRA of two factors."""
+    return layer.kind == "lora" and "lora_mid" not in layer.shapes
+
+
+def _own_spelling(layer: LoraLayer, spelling: Spelling) -> Spelling:
+    """How a layer's names are written: those of text encoders have other prefixes."""
     if layer.network == "transformer":
         return spelling
     prefix = layer.spelling.prefix
