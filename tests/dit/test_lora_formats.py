@@ -10,7 +10,9 @@ from lora_files import call, factors_for, network_of, random_factors, write_kohy
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from ea_dit.lora import FORMATS, attach, lora_file, read_lora, save_lora, targets_of
+from ea_dit.lora import FORMATS, attach, known_targets, lora_file, read_lora, save_lora, targets_of
+from ea_dit.lora.names import _PREFIXES, Spelling, parse_name
+from ea_dit.pipelines.tiny import TINY
 
 FAMILY = "v5.1-12b-inp"
 
@@ -214,6 +216,33 @@ def test_files_from_memory(name, tmp_path, targets):
     )
     for layer in read.header.layers:
         assert read.factors(layer).scale == pytest.approx(0.5 / 3)
+
+
+@pytest.mark.parametrize("family", ["v1-t2v", "v3-inp", "v5-7b-t2v", "v5.1-7b-control", "open-sora-1.1"])
+def test_the_release_is_told_by_names_alone(family, tmp_path):
+    own = targets_of(TINY[family].config)
+    file = read_lora(write_kohya(tmp_path / "a.safetensors", factors_for(own), alpha=1.0))
+    known = known_targets(file.header)
+    for layer in file.header.layers:
+        assert known.find(layer.name, flat=True).names == own.find(layer.name, flat=True).names
+    odd = read_lora(write_kohya(tmp_path / "b.safetensors", {"odd": random_factors((4, 4))}))
+    assert known_targets(odd.header) is None
+
+
+@pytest.mark.parametrize("adapter", ["", ".default"])
+@pytest.mark.parametrize("style", ["kohya", "peft", "dotted", "linear"])
+@pytest.mark.parametrize("prefix", sorted({prefix for prefix, _, _ in _PREFIXES}))
+def test_names_are_read_as_they_are_written(prefix, style, adapter):
+    spelling = Spelling(prefix=prefix, style=style, adapter=adapter if style == "peft" else "")
+    layer = "blocks_0_attn_qkv" if spelling.flat else "blocks.0.attn.qkv"
+    for factor in ("lora_up", "lora_down"):
+        found = parse_name(spelling.write("blocks.0.attn.qkv", factor))
+        assert (found.layer, found.factor, found.spelling) == (layer, factor, spelling)
+    for factor in ("alpha", "lora_mid", "hada_w1_a", "hada_t2", "lokr_w1", "lokr_w2_b", "lokr_t2"):
+        found = parse_name(spelling.write("blocks.0.attn.qkv", factor))
+        assert (found.layer, found.factor, found.spelling.prefix) == (layer, factor, prefix)
+    assert parse_name(f"{prefix}blocks.0.attn.qkv.weight") is None
+    assert parse_name(f"{prefix}.alpha" if prefix else ".alpha") is None
 
 
 def test_a_wrong_place_is_refused(tmp_path, targets):

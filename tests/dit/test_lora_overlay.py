@@ -12,6 +12,7 @@ from ea_dit.pipelines.tiny import TINY
 from ea_dit.registry import family_of
 from ea_kernels.runtime.placement import plan
 from ea_kernels.runtime.placement_float8 import Float8Linear
+from ea_kernels.runtime.placement_moves import blocks_of
 
 ONE_PER_FAMILY = ("v3-inp", "v4-inp", "v5.1-12b-inp", "open-sora-1.0", "open-sora-1.1")
 
@@ -125,6 +126,27 @@ def test_merged_weights_are_the_float32_sum_rounded_once(tmp_path):
     overlay.remove()
     overlay.remove()
     assert network.get_submodule("blocks.0.attention.video.query") is layer
+
+
+def test_what_was_kept_follows_the_network(tmp_path):
+    network = network_of("v5.1-12b-inp")
+    attach(network, files_of(network, tmp_path, kinds=("lora",))[0])
+    weight = network.get_submodule("blocks.0.attention.video.query").weight
+    kept = weight.detach().clone()
+    merge(network)
+    network.to(torch.bfloat16)
+    unmerge(network)
+    after = network.get_submodule("blocks.0.attention.video.query").weight
+    assert after is weight
+    assert torch.equal(after, kept.bfloat16())
+    assert call(network).dtype == torch.bfloat16
+
+
+def test_adapters_are_not_taken_for_blocks(tmp_path):
+    network = network_of("v5.1-12b-inp")
+    blocks = blocks_of(network)
+    attach(network, files_of(network, tmp_path, kinds=("lora",))[0])
+    assert blocks_of(network) == blocks
 
 
 def test_state_and_files_of_a_covered_model_are_its_own(tmp_path):

@@ -91,7 +91,8 @@ class AdaptedLayer(nn.Module):
     def __init__(self, base: nn.Module) -> None:
         super().__init__()
         self.base = base
-        self.adapters = nn.ModuleList()
+        # No list: lists of modules are what placements take for the blocks of a network.
+        self.adapters = nn.ModuleDict()
         self._original: tuple[nn.Parameter, ...] = ()
         self.register_load_state_dict_pre_hook(_load_into_base)
 
@@ -125,10 +126,27 @@ class AdaptedLayer(nn.Module):
         self.base.weight = nn.Parameter(total.to(weight.dtype), requires_grad=weight.requires_grad)
 
     def unmerge(self) -> None:
-        """Puts the kept weight back, the same one."""
+        """Puts the kept weight back, the same one, where the network is now."""
         if self._original:
-            (self.base.weight,) = self._original
+            (weight,), now = self._original, self.base.weight
+            assert isinstance(now, nn.Parameter)
+            weight.data = weight.data.to(device=now.device, dtype=now.dtype)
+            self.base.weight = weight
             self._original = ()
+
+    def add(self, adapter: Adapter) -> None:
+        """Puts one more over the layer."""
+        weight = self.base.weight
+        assert isinstance(weight, Tensor)
+        self._keep([*self._own(), adapter.to(weight.device).train(self.training)])
+
+    def drop(self, adapter: Adapter) -> bool:
+        """Takes one off; returns whether none is left."""
+        self._keep([other for other in self._own() if other is not adapter])
+        return not self.adapters
+
+    def _keep(self, adapters: list[Adapter]) -> None:
+        self.adapters = nn.ModuleDict({str(number): adapter for number, adapter in enumerate(adapters)})
 
     def change(self, device: torch.device) -> Tensor | None:
         """Sum of all strength * dW in float32; None where all are off."""
@@ -140,7 +158,7 @@ class AdaptedLayer(nn.Module):
         return total
 
     def _own(self) -> Iterator[Adapter]:
-        for adapter in self.adapters:
+        for adapter in self.adapters.values():
             assert isinstance(adapter, Adapter)
             yield adapter
 

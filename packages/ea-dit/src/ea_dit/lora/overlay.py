@@ -66,9 +66,7 @@ class Overlay:
         for path, adapter in self._adapters.items():
             layer = self.network.get_submodule(path)
             assert isinstance(layer, AdaptedLayer)
-            left = [other for other in layer.adapters if other is not adapter]
-            layer.adapters = nn.ModuleList(left)
-            if not left:
+            if layer.drop(adapter):
                 put(self.network, path, layer.base)
         self._adapters = {}
 
@@ -133,10 +131,8 @@ def cover(
             training = layer.training
             layer = AdaptedLayer(layer).train(training)
             put(network, path, layer)
-        weight = layer.base.weight
-        assert isinstance(weight, torch.Tensor)
         adapter.strength = float(strength)
-        layer.adapters.append(adapter.to(weight.device).train(layer.training))
+        layer.add(adapter)
     return Overlay(network, adapters, report)
 
 
