@@ -1,5 +1,6 @@
 """LoRA files that are wrong, or that do not fit: one clear line, and nothing happens."""
 
+import random
 import re
 
 import pytest
@@ -135,6 +136,24 @@ def test_files_that_are_none(tmp_path, good, malicious):
     with pytest.raises(ValueError, match="it names code to be run"):
         read_lora(tmp_path / "a.ckpt", allow_pickle=True)
     assert not (tmp_path / "ran").exists()
+
+
+def test_damaged_bytes_are_a_line_or_nothing(good, tmp_path):
+    whole = good.read_bytes()
+    generator = random.Random(0)
+    refused = []
+    for number in range(300):
+        data = bytearray(whole)
+        for _ in range(1 + number % 3):
+            data[generator.randrange(len(data) if number % 2 else 400)] = generator.randrange(256)
+        path = tmp_path / "b.safetensors"
+        path.write_bytes(data[: generator.randrange(len(data))] if number % 5 == 0 else data)
+        try:
+            read_lora(path)
+        except ValueError as error:
+            refused.append(str(error))
+    assert len(refused) > 100
+    assert all(line.startswith(str(path)) and "\n" not in line for line in refused)
 
 
 def test_pickles_of_plain_tensors_are_read_when_allowed(tmp_path, good, targets, network):

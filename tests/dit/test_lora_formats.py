@@ -256,9 +256,24 @@ def test_a_wrong_place_is_refused(tmp_path, targets):
 
 
 def test_a_damaged_origin_is_refused(tmp_path):
+    whole = {"format": "kohya", "spelling": {"prefix": "lora_unet_", "style": "kohya", "adapter": ""}}
+    changes = (
+        {"alpha": "save:0"},
+        {"alpha": 1},
+        {"alpha": {"proj": "float32"}},
+        {"names": ["proj"]},
+        {"names": {"proj": 1}},
+        {"metadata": {"a": {}}},
+        {"spelling": {"prefix": "lora_unet_", "style": "no"}},
+        {"spelling": {"prefix": "lora_unet_", "style": "kohya", "adapter": 1}},
+        {"spelling": {"prefix": ["lora_unet_"], "style": "kohya"}},
+        {"more": 1},
+    )
     for text in (
+        *(json.dumps({**whole, **change}) for change in changes),
         "{",
         "[]",
+        "1",
         '{"format": "x"}',
         '{"format": "kohya", "spelling": {"prefix": "?", "style": "peft"}}',
     ):

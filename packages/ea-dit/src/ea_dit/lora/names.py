@@ -35,6 +35,7 @@ _TEMPLATES: Mapping[Style, Mapping[str, str]] = MappingProxyType(
         },
     }
 )
+STYLES = tuple(_TEMPLATES)
 _FACTOR = re.compile(
     r"(?P<layer>.+)\.(?:"
     r"lora_(?P<kohya>up|down|mid)\.weight|"

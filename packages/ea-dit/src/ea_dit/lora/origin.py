@@ -1,6 +1,7 @@
 """How a LoRA file was before it was converted, so that the way back gives it as it was."""
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -9,10 +10,12 @@ from typing import Any, Self
 from torch import Tensor
 
 from ea_dit.lora.document import LoraFile, LoraLayer
-from ea_dit.lora.names import FORMATS, Format, Spelling
+from ea_dit.lora.names import FORMATS, STYLES, Format, Spelling
 
 KEY = "ea_lora_origin"
 """Of the header."""
+
+_STYLE = re.compile(r"|(float64|float32|bfloat16|float16|int64|int32|int16|int8|uint8):\d")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +61,7 @@ class Origin:
         try:
             values: dict[str, Any] = json.loads(text)
             made = cls(**{**values, "spelling": Spelling(**values["spelling"])})
-            usable = made.format in FORMATS and made.spelling.format == made.format
+            usable = made.format in FORMATS and made.spelling.format == made.format and _is_whole(made)
         except (KeyError, StopIteration, TypeError, ValueError):
             usable = False
             made = None
@@ -95,6 +98,18 @@ class Origin:
 
     def _told(self, layer: str) -> str:
         return layer.replace(".", "_") if self.spelling.flat else layer
+
+
+def _is_whole(origin: Origin) -> bool:
+    """Whether all texts of an origin are texts, and the styles are known."""
+    alpha = {"": origin.alpha} if isinstance(origin.alpha, str) else origin.alpha
+    tables = (origin.names, origin.metadata, alpha)
+    if origin.spelling.style not in STYLES or not all(isinstance(table, dict) for table in tables):
+        return False
+    texts = [text for table in tables for entry in table.items() for text in entry]
+    if not all(isinstance(text, str) for text in (*texts, origin.spelling.adapter)):
+        return False
+    return all(map(_STYLE.fullmatch, alpha.values()))
 
 
 def alpha_style(file: LoraFile, layer: LoraLayer) -> str:
