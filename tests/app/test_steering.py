@@ -23,7 +23,7 @@ FIELDS = {"num_frames": 5, "height": 32, "width": 48, "fps": 8}
 def test_every_input_is_an_option_and_a_condition():
     assert {*TEXT_INPUTS, *FILE_INPUTS} <= {entry.name for entry in OPTIONS}
     frame = np.zeros((8, 8, 3), dtype=np.uint8)
-    for name in {*TEXT_INPUTS, *FILE_INPUTS, "keyframe 3", "keyframe -2"} - {"mask"}:
+    for name in {*TEXT_INPUTS, *FILE_INPUTS, "keyframe 3", "keyframe -2"} - {"mask", "mask-strategy"}:
         (condition,) = to_conditions({name: frame})
         assert condition.name == name
     masked = to_conditions({"video": frame[None], "mask": frame[..., 0] > 0})

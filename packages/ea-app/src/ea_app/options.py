@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-Kind = Literal["text", "int", "float", "size", "file", "keyframes", "choice", "url"]
+Kind = Literal["text", "int", "float", "size", "file", "files", "keyframes", "choice", "url"]
 
 SIDE_MULTIPLE = 16
 """Of most models; what a model really wants is in its `Limits`."""
@@ -205,6 +205,12 @@ OPTIONS: tuple[Option, ...] = (
            help='camera text file, or words such as "pan left + zoom in, then clockwise"; for Camera models'),
     Option(name="trajectory", kind="file", group="inputs", metavar="FILE",
            help="JSON file with points that move through the picture; for Control models"),
+    Option(name="references", kind="files", group="inputs", metavar="FILE;...",
+           help="pictures and videos of which --mask-strategy speaks"),
+    Option(name="mask-strategy", kind="text", group="inputs", metavar="TEXT",
+           help='which frames of --references go where, such as "0;0,1,0,-1": the language of Open-Sora'),
+    Option(name="loops", kind="int", group="inputs", minimum=1, maximum=1000, metavar="N",
+           help="clips of --frames each that go on from each other; a prompt may have a text for each"),
     Option(name="output", kind="file", group="output", metavar="FILE",
            help=".mp4, .gif, .webp, or .png for one frame [default: out.mp4, or out.png for one frame]"),
     Option(name="fps", kind="int", group="output", default=FROM_MODEL, minimum=1, maximum=120, metavar="N",
@@ -293,6 +299,9 @@ def complete(values: Mapping[str, Any], limits: Limits) -> dict[str, Any]:
 def _check_window(values: dict[str, Any], limits: Limits) -> None:
     """What a model makes at once is limited; more is made in windows, except by a model of pictures."""
     frames, most = values.get("frames", 1), limits.max_frames
+    if values.get("loops", 1) > 1:
+        _check_loops(values, limits)
+        return
     if values.get("window", 1) > most:
         raise InputError("window", f"must be from 2 to {most} for this model, got {values['window']}")
     if frames > most and most == 1:
@@ -308,6 +317,17 @@ def _check_window(values: dict[str, Any], limits: Limits) -> None:
         )
 
 
+def _check_loops(values: Mapping[str, Any], limits: Limits) -> None:
+    """Every loop makes a clip of so many frames as a model makes at once."""
+    for name in ("window", "video", "control", "camera", "trajectory"):
+        if name in values:
+            raise InputError("loops", f"cannot be combined with --{name}")
+    if not 2 <= values["frames"] <= limits.max_frames:
+        raise InputError(
+            "frames", f"must be from 2 to {limits.max_frames} for a loop, got {values['frames']}"
+        )
+
+
 def _value(entry: Option, raw: Any) -> Any:
     if entry.kind in ("int", "float"):
         return _number(entry, raw)
@@ -315,6 +335,8 @@ def _value(entry: Option, raw: Any) -> Any:
         return _size(raw)
     if entry.kind == "keyframes":
         return _keyframes(entry.name, raw)
+    if entry.kind == "files":
+        return _files(entry.name, raw)
     text = str(raw)
     if entry.kind == "file" and not text:
         raise InputError(entry.name, "must be a file name, got nothing")
@@ -323,6 +345,14 @@ def _value(entry: Option, raw: Any) -> Any:
     if entry.choices and text not in entry.choices:
         raise InputError(entry.name, f"must be {entry.allowed()}; got {text!r}")
     return text
+
+
+def _files(field: str, raw: Any) -> tuple[str, ...]:
+    """File names, from "a.png;b.mp4" or a list."""
+    names = [name.strip() for name in raw.split(";")] if isinstance(raw, str) else [str(name) for name in raw]
+    if not names or not all(names):
+        raise InputError(field, f"must be file names, several with ; between them, got {raw!r}")
+    return tuple(names)
 
 
 def _keyframes(field: str, raw: Any) -> dict[int, str]:
@@ -428,10 +458,20 @@ def _check_length(field: str, text: str, limits: Limits) -> None:
         raise InputError(field, f"is too long: {size} bytes of UTF-8, this model reads at most {most}")
 
 
-def _check_combination(values: Mapping[str, Any]) -> None:
-    for one, other in _NEEDS:
+def _check_needs(values: Mapping[str, Any]) -> None:
+    """What is of no use without another option."""
+    pairs = list(_NEEDS)
+    pairs += [
+        ("references", "mask_strategy"),
+        *([] if "loops" in values else [("mask_strategy", "references")]),
+    ]
+    for one, other in pairs:
         if one in values and other not in values:
             raise InputError(one.replace("_", "-"), f"needs --{other.replace('_', '-')}")
+
+
+def _check_combination(values: Mapping[str, Any]) -> None:
+    _check_needs(values)
     pictures = [key.replace("_", "-") for key in _PICTURES if key in values]
     for name, more in (("control", ()), ("reference", ()), ("camera", _GUIDES), ("trajectory", _GUIDES)):
         others = pictures + [key for key in ("video", *more) if key in values and key != name]

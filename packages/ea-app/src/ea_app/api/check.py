@@ -13,7 +13,7 @@ from ea_dit.pipelines import GenerationRequest, read_outline
 def to_request(job: Job) -> GenerationRequest:
     """A job as the pipeline takes it."""
     with concerning_fields(as_options=True):
-        return GenerationRequest.from_dict(job.fields, to_conditions(job.arrays))
+        return GenerationRequest.from_dict(job.fields, to_conditions(job.arrays, job.placed))
 
 
 def check_job(

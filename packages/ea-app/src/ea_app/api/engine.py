@@ -235,7 +235,7 @@ class Engine:
             )
         record = make_record(
             request=request.to_dict(),
-            inputs={name: sources.get(name) for name in input_names(request.conditions)},
+            inputs=dict.fromkeys(input_names(request.conditions)) | dict(sources),
             model=self.model,
             weights=self.weights,
             machine=self._machine(),

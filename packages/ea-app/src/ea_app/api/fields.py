@@ -11,9 +11,11 @@ from types import MappingProxyType
 from ea_app.options import KEYFRAME, InputError, concerning
 
 FILE_INPUTS = ("image", "last-image", "clip-image", "video", "mask", "control", "reference")
-"""Inputs that are files of pixels; keyframes are too."""
+"""Inputs that are files of pixels; keyframes and the references of a mask strategy are too."""
 
-TEXT_INPUTS = ("camera", "trajectory")
+REFERENCES, STRATEGY = "references", "mask-strategy"
+
+TEXT_INPUTS = ("camera", "trajectory", STRATEGY)
 """Inputs that are kept as text, words or what a file holds."""
 
 OPTION_NAMES: Mapping[str, str] = MappingProxyType(
@@ -38,20 +40,26 @@ def keyframe_input(at: int) -> str:
     return f"{KEYFRAME} {at}"
 
 
+def numbered(name: str, option: str) -> int | None:
+    """The number in the name of an input of which there may be several, None for other inputs."""
+    found = re.fullmatch(rf"{option} (-?\d+)", name)
+    return None if found is None else int(found[1])
+
+
 def keyframe_place(name: str) -> int | None:
     """The place of a keyframe, None for other inputs."""
-    found = re.fullmatch(rf"{KEYFRAME} (-?\d+)", name)
-    return None if found is None else int(found[1])
+    return numbered(name, KEYFRAME)
 
 
 def option_of(name: str) -> str:
     """The option that gives an input or a field of a request."""
-    return KEYFRAME if keyframe_place(name) is not None else OPTION_NAMES.get(name, name.replace("_", "-"))
+    several = [option for option in (KEYFRAME, REFERENCES) if numbered(name, option) is not None]
+    return several[0] if several else OPTION_NAMES.get(name, name.replace("_", "-"))
 
 
 def is_file_input(name: str) -> bool:
     """Whether an input is a file of pixels."""
-    return name in FILE_INPUTS or keyframe_place(name) is not None
+    return name in FILE_INPUTS or any(numbered(name, option) is not None for option in (KEYFRAME, REFERENCES))
 
 
 @contextmanager

@@ -13,7 +13,7 @@ import xxhash
 from numpy.typing import NDArray
 
 from ea_app.api.extraction import Extraction
-from ea_app.api.fields import FILE_INPUTS, is_file_input, option_of
+from ea_app.api.fields import FILE_INPUTS, REFERENCES, is_file_input, numbered, option_of
 from ea_app.options import InputError, concerning
 from ea_data.media import probe, read_image, read_mask, read_video
 from ea_data.transforms import cover_crop, cover_crop_mask
@@ -117,6 +117,8 @@ def read_inputs(files: Mapping[str, str], size: Size, frames: int | None, prefer
             if name == "video" or (name == "control" and not _is_picture(path)):
                 raw, fps = _read_video(path, frames, preferred_frames)
                 frames = len(raw)
+            elif numbered(name, REFERENCES) is not None and not _is_picture(path):
+                raw = read_video(path).frames
             else:
                 raw = read_image(path)[None]
             notices += _aspect_notice(name, raw, size)
@@ -124,7 +126,8 @@ def read_inputs(files: Mapping[str, str], size: Size, frames: int | None, prefer
             if name == "control" and len(fitted) == 1:
                 frames = frames or preferred_frames
                 fitted = np.broadcast_to(fitted, (frames, *fitted.shape[1:]))
-            arrays[name] = fitted if name in ("video", "control") else fitted[0]
+            several = name in ("video", "control") or numbered(name, REFERENCES) is not None
+            arrays[name] = fitted if several else fitted[0]
     return Inputs(arrays=arrays, sources=sources, notices=tuple(notices), frames=frames, fps=fps)
 
 

@@ -10,8 +10,9 @@ from typing import Any, Self
 from numpy.typing import NDArray
 
 from ea_app.api.extraction import Extraction, concerning_source
-from ea_app.api.fields import FILE_INPUTS, keyframe_input
+from ea_app.api.fields import FILE_INPUTS, REFERENCES, STRATEGY, keyframe_input
 from ea_app.api.inputs import Source, Text, read_inputs
+from ea_app.api.loops import Placed, loop_fields, place_references
 from ea_app.api.steering import draw_texts, read_texts
 from ea_app.api.weights import WEIGHT_KEYS, concerning_weights
 from ea_app.catalog import Model, find
@@ -60,6 +61,7 @@ class Job:
     Attributes:
         fields: Scalar fields of `GenerationRequest`.
         arrays: Its pixels by name, see `ea_app.api.inputs.Inputs`.
+        placed: What a mask strategy puts where.
         sources: The files or texts they came from; an input without one cannot be replayed.
         notices: What the user should know before it runs.
         prompt_server: What is still to rewrite the prompt, see `ea_app.api.enhance`; None when nothing is.
@@ -69,6 +71,7 @@ class Job:
 
     fields: Mapping[str, Any]
     arrays: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    placed: tuple[Placed, ...] = ()
     sources: Mapping[str, Source | Text] = field(default_factory=dict)
     notices: tuple[str, ...] = ()
     prompt_server: PromptServer | None = None
@@ -86,13 +89,16 @@ class Job:
         return {name: source.text for name, source in self.sources.items() if isinstance(source, Text)}
 
     def drawn(self) -> Self:
-        """The same job with what is to be drawn from texts among the arrays.
+        """The same job with what is to be drawn from texts among the arrays, and what is put where.
 
         Raises:
             InputError: A text that is no path.
         """
         arrays, notices = draw_texts(self.texts, self.fields)
-        return replace(self, arrays={**self.arrays, **arrays}, notices=(*self.notices, *notices))
+        placed = place_references(self.texts.get(STRATEGY), self.arrays, self.fields)
+        return replace(
+            self, arrays={**self.arrays, **arrays}, placed=placed, notices=(*self.notices, *notices)
+        )
 
     def extracted(self, notify: Callable[[str], None] | None = None) -> Self:
         """The same job with the control signal that it asks for in the place of the video.
@@ -166,6 +172,7 @@ def make_job(model: Model, /, **options: Any) -> Job:
     )
     extraction = Extraction.from_options(values)
     files = {name: values[key] for name in FILE_INPUTS if (key := name.replace("-", "_")) in values}
+    files |= {f"{REFERENCES} {number}": path for number, path in enumerate(values.get("references", ()))}
     files |= {keyframe_input(at): path for at, path in values.get("keyframe", {}).items()}
     if extraction is not None:
         files["control"] = values["control_from"]
@@ -199,6 +206,7 @@ def make_job(model: Model, /, **options: Any) -> Job:
         "join": values.get("join", "latents"),
         "fps": values.get("fps") or min(120, max(1, round(inputs.fps or model.info.fps))),
     }
+    fields |= loop_fields(values, frames)
     server = None
     if "enhance_prompt" in values:
         server = PromptServer(url=values["enhance_prompt"], model=values["enhance_model"])

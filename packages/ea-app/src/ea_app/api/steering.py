@@ -15,6 +15,7 @@ from ea_data.control.camera import CameraPath, camera_from_text, plucker_rays
 from ea_data.control.files import read_text
 from ea_data.control.source import camera_path, camera_text
 from ea_data.control.trajectory import draw_trajectory, trajectory_from_text
+from ea_data.mask_strategy.language import parse_strategy
 
 
 def read_texts(options: Mapping[str, Any]) -> dict[str, str]:
@@ -24,10 +25,15 @@ def read_texts(options: Mapping[str, Any]) -> dict[str, str]:
         InputError: A file that cannot be read, or whose content is wrong.
     """
     texts = {}
-    for key, read in (("camera", camera_text), ("trajectory", _trajectory_text)):
+    for key, read in (
+        ("camera", camera_text),
+        ("trajectory", _trajectory_text),
+        ("mask_strategy", _strategy),
+    ):
         if key in options:
-            with concerning(key):
-                texts[key] = read(options[key])
+            name = key.replace("_", "-")
+            with concerning(name):
+                texts[name] = read(options[key])
     return texts
 
 
@@ -59,6 +65,10 @@ def draw_texts(
             paths = trajectory_from_text(texts["trajectory"], "the recorded text", height, width)
             arrays["trajectory"] = draw_trajectory(paths, frames, height, width)
     return arrays, notices
+
+
+def _strategy(given: str) -> str:
+    return parse_strategy(given).to_text()
 
 
 def _trajectory_text(given: str) -> str:

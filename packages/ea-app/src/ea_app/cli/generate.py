@@ -4,6 +4,7 @@ import argparse
 
 from ea_app.api import make_job
 from ea_app.api.job import find_model
+from ea_app.api.loops import read_prompt_options
 from ea_app.api.output import check_output, default_output
 from ea_app.api.weights import find_weights, paths_of
 from ea_app.cli.console import Console
@@ -18,7 +19,7 @@ def run(arguments: argparse.Namespace) -> int:
     """
     console = Console(quiet=arguments.quiet)
     values = {entry.key: getattr(arguments, entry.key) for entry in OPTIONS}
-    given = parse({"prompt": arguments.prompt, **values})
+    given = read_prompt_options(parse({"prompt": arguments.prompt, **values}))
     weights = paths_of(find_weights(given))
     model = find_model(
         given.get("model", "default"),

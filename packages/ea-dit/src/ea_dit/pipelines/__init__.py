@@ -2,7 +2,7 @@
 
 from ea_dit.diffusion.loop import Cancelled
 from ea_dit.pipelines.components import Components, load_components
-from ea_dit.pipelines.conditions import Camera, ClipImage, Condition, Control, Frames, Reference, Video
+from ea_dit.pipelines.conditions import Camera, ClipImage, Condition, Control, Echo, Frames, Reference, Video
 from ea_dit.pipelines.outline import Outline, read_outline
 from ea_dit.pipelines.pipeline import GenerationPipeline, GenerationResult, load_pipeline
 from ea_dit.pipelines.request import GenerationRequest
@@ -15,6 +15,7 @@ __all__ = [
     "Components",
     "Condition",
     "Control",
+    "Echo",
     "Frames",
     "GenerationPipeline",
     "GenerationRequest",

@@ -13,8 +13,8 @@ from ea_dit.pipelines.conditions import (
     Control,
     Reference,
     Video,
-    frames_of,
     only,
+    placed,
 )
 from ea_dit.pipelines.pixels import to_boolean
 from ea_dit.pipelines.request import GenerationRequest
@@ -40,7 +40,7 @@ def check_request(request: GenerationRequest, traits: Traits, process: Schedule)
     sampler = requested_sampler(request, process)
     if traits.variant == "frames":
         _check_kept_frames(request, sampler)
-    elif edited := [frames for frames in frames_of(request.conditions) if frames.edit_ratio]:
+    elif edited := [frames for frames in placed(request.conditions) if frames.edit_ratio]:
         raise ValueError(f"{edited[0].name} must have the edit ratio 0 for this model")
 
 
@@ -70,7 +70,7 @@ def _culprit(request: GenerationRequest) -> str:
     if request.mode == "masked_video":
         return "mask"
     steering = [given for given in request.conditions if isinstance(given, STEERING)]
-    given = [*steering, *frames_of(request.conditions)] or list(request.conditions)
+    given = [*steering, *placed(request.conditions)] or list(request.conditions)
     return given[0].name if given else f"num_frames {request.num_frames}"
 
 

@@ -72,10 +72,41 @@ class Frames:
         if places.start < 0 or places.stop - 1 > last:
             got = f"{places.start}" if len(places) == 1 else f"{places.start} ... {places.stop - 1}"
             raise ValueError(f"{self.name} must lie in frames 0 ... {last} of the clip, got {got}")
-        if not 0 <= self.edit_ratio < 1:
+        _check_edit_ratio(self.name, self.edit_ratio)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Echo:
+    """Frames of the video itself, from a window before, that come again; for videos that are made in windows.
+
+    Attributes:
+        source: The first of them.
+        at: Place of the first of them when they come again.
+        length: How many.
+        edit_ratio: See `Frames`.
+        name: In messages.
+    """
+
+    source: int
+    at: int
+    length: int = 1
+    edit_ratio: float = 0.0
+    name: str = "echo"
+
+    def places(self, num_frames: int) -> range:
+        """Where they come again."""
+        del num_frames
+        return range(self.at, self.at + self.length)
+
+    def check(self, clip: Clip) -> None:
+        """Refuses places outside of the clip, and what is not there yet."""
+        end = min(self.at, clip.num_frames - self.length + 1)
+        if self.length < 1 or self.source < 0 or self.source + self.length > end:
             raise ValueError(
-                f"{self.name} must have an edit ratio of at least 0 and below 1, got {self.edit_ratio}"
+                f"{self.name} must repeat frames of the clip that are made before, got {self.length} from "
+                f"{self.source} at {self.at}"
             )
+        _check_edit_ratio(self.name, self.edit_ratio)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -175,7 +206,7 @@ class ClipImage:
         check_pixels(self.name, self.pixels, (3, None, None))
 
 
-Condition = Frames | Video | Control | Reference | Camera | ClipImage
+Condition = Frames | Echo | Video | Control | Reference | Camera | ClipImage
 STEERING = (Control, Reference, Camera)
 """What control and camera models take."""
 
@@ -183,6 +214,11 @@ STEERING = (Control, Reference, Camera)
 def only(conditions: Sequence[Condition], kind: type[ConditionT]) -> ConditionT | None:
     """The condition of a kind, None without one; of all but `Frames` a checked request has at most one."""
     return next((condition for condition in conditions if isinstance(condition, kind)), None)
+
+
+def placed(conditions: Sequence[Condition]) -> tuple[Frames | Echo, ...]:
+    """What has places in the clip: given frames, and frames that come again."""
+    return tuple(condition for condition in conditions if isinstance(condition, Frames | Echo))
 
 
 def frames_of(conditions: Sequence[Condition]) -> tuple[Frames, ...]:
@@ -206,7 +242,7 @@ def check_conditions(conditions: Sequence[Condition], clip: Clip) -> None:
     _check_together(conditions)
     for condition in conditions:
         condition.check(clip)
-    _check_places(frames_of(conditions), clip.num_frames)
+    _check_places(placed(conditions), clip.num_frames)
 
 
 def _check_together(conditions: Sequence[Condition]) -> None:
@@ -215,7 +251,7 @@ def _check_together(conditions: Sequence[Condition]) -> None:
         if len(several) > 1:
             raise ValueError(f"{several[1].name} cannot be combined with {several[0].name}")
     video, camera, control = (only(conditions, kind) for kind in (Video, Camera, Control))
-    frames = frames_of(conditions)
+    frames = placed(conditions)
     if video is not None and frames:
         raise ValueError(
             f"{video.name} cannot be combined with {frames[0].name}; keep frames with a mask instead"
@@ -228,14 +264,18 @@ def _check_together(conditions: Sequence[Condition]) -> None:
         raise ValueError(f"{camera.name} cannot be combined with {control.name}")
 
 
-def _check_places(frames: Sequence[Frames], num_frames: int) -> None:
+def _check_places(frames: Sequence[Frames | Echo], num_frames: int) -> None:
     taken: dict[int, str] = {}
     for given in frames:
         for place in given.places(num_frames):
             if place in taken:
                 raise ValueError(f"{given.name} gives frame {place}, which {taken[place]} gives already")
             taken[place] = given.name
-    if taken and len(taken) >= num_frames:
-        raise ValueError(
-            f"num_frames must be above the number of given frames ({len(taken)}), got {num_frames}"
-        )
+    kept = sum(len(given.places(num_frames)) for given in frames if given.edit_ratio == 0)
+    if kept and kept >= num_frames:
+        raise ValueError(f"num_frames must be above the number of given frames ({kept}), got {num_frames}")
+
+
+def _check_edit_ratio(name: str, ratio: float) -> None:
+    if not 0 <= ratio < 1:
+        raise ValueError(f"{name} must have an edit ratio of at least 0 and below 1, got {ratio}")

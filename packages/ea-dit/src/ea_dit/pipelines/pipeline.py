@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import zip_longest
 from pathlib import Path
 
@@ -125,16 +125,15 @@ class GenerationPipeline:
         noise = seeded_noise(request.seed) if noise is None else noise
         guidance = self._guidance(request, requested_sampler(request, parts.process))
         with torch.no_grad(), run.stage("text"):
-            if prompts is None:
-                prompts = encode_prompts(parts, request, guided=guidance.active)
-            text = model_text(prompts, parts, guided=guidance.active)
-        batch = len(prompts.positive)
+            shown = [prompts] if prompts is not None else self._encoded(request, guided=guidance.active)
+            texts = [model_text(states, parts, guided=guidance.active) for states in shown]
+        batch = len(shown[0].positive)
         if batch > 1 and len(windows) > 1:
             raise ValueError(f"window_frames needs one prompt at a time, got {batch}")
         shared = WindowRun(
             parts=parts,
             request=request,
-            text=text,
+            texts=texts,
             guidance=guidance,
             batch=batch,
             noise=noise,
@@ -146,6 +145,12 @@ class GenerationPipeline:
                 chunk, handover = shared.make(window, after, handover)
             yield chunk
         run.timings["total"] = time.perf_counter() - start
+
+    def _encoded(self, request: GenerationRequest, *, guided: bool) -> list[PromptStates]:
+        texts = request.window_prompts or (request.prompt,)
+        return [
+            encode_prompts(self.components, replace(request, prompt=text), guided=guided) for text in texts
+        ]
 
     def _guidance(self, request: GenerationRequest, sampler: Sampler) -> Guidance:
         guided = self.components.traits.guided_channels if takes_variance(sampler) else None

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Literal, Self, get_args
 
-from ea_dit.pipelines.conditions import STEERING, Condition, Video, check_conditions, frames_of, only
+from ea_dit.pipelines.conditions import STEERING, Condition, Video, check_conditions, only, placed
 
 Mode = Literal[
     "text_to_image", "text_to_video", "image_to_video", "video_to_video", "masked_video", "control"
@@ -49,6 +49,7 @@ class GenerationRequest:
         window_frames: Videos that are longer are made in windows of so many frames, see
             `ea_dit.pipelines.windows`; None makes all frames at once.
         overlap_frames: Frames that a window shares with the one before; None for about a quarter.
+        window_prompts: What the windows show, one text for each; none: all show the prompt.
         join: "latents" hands latents over from window to window, "pixels" only frames, as EasyAnimate does.
         conditions: What is given beside the prompt, see `ea_dit.pipelines.conditions`. Frames and videos are
             as large as the request says; the caller resizes.
@@ -70,6 +71,7 @@ class GenerationRequest:
     clip_apply_ratio: float = 0.4
     window_frames: int | None = None
     overlap_frames: int | None = None
+    window_prompts: tuple[str, ...] = ()
     join: Join = "latents"
     conditions: tuple[Condition, ...] = ()
 
@@ -80,7 +82,7 @@ class GenerationRequest:
             return "control"
         if (video := only(self.conditions, Video)) is not None:
             return "video_to_video" if video.mask is None else "masked_video"
-        if frames_of(self.conditions):
+        if placed(self.conditions):
             return "image_to_video"
         return "text_to_image" if self.num_frames == 1 else "text_to_video"
 
@@ -100,7 +102,11 @@ class GenerationRequest:
             raise ValueError(f"unknown request field {unknown[0]!r}; known: {', '.join(sorted(known))}")
         if "prompt" not in values:
             raise ValueError("prompt is missing in the request")
-        return cls(**values, conditions=tuple(conditions))
+        # JSON knows no tuples.
+        plain: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in values.items()
+        }
+        return cls(**plain, conditions=tuple(conditions))
 
     def validate(self) -> None:
         """Checks everything that can be checked without a model.
@@ -112,6 +118,10 @@ class GenerationRequest:
         if not self.prompt.strip():
             raise ValueError("prompt must not be empty")
         _check_prompt("negative_prompt", self.negative_prompt)
+        for text in self.window_prompts:
+            _check_prompt("window_prompts", text)
+            if not text.strip():
+                raise ValueError("window_prompts must not be empty")
         for name in ("height", "width"):
             _whole(name, getattr(self, name), MIN_SIDE, MAX_SIDE)
         self._check_length()
@@ -137,8 +147,9 @@ class GenerationRequest:
     def _check_length(self) -> None:
         if self.window_frames is None:
             _whole("num_frames", self.num_frames, 1, MAX_FRAMES)
-            if self.overlap_frames is not None:
-                raise ValueError("overlap_frames needs window_frames")
+            for name in ("overlap_frames", "window_prompts"):
+                if getattr(self, name):
+                    raise ValueError(f"{name} needs window_frames")
         else:
             _whole("num_frames", self.num_frames, 1, MAX_LONG_FRAMES)
             _whole("window_frames", self.window_frames, 2, MAX_FRAMES)

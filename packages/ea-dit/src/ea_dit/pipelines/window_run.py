@@ -3,7 +3,8 @@
 Shapes: B batch, C latent channels, T frames; t, h, w the latent sizes.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -12,6 +13,7 @@ from ea_dit.diffusion import Guidance, Sampler, denoise_steps, takes_variance
 from ea_dit.diffusion.iddpm_sampling import HeldFrames
 from ea_dit.pipelines.checks import requested_sampler
 from ea_dit.pipelines.components import Components
+from ea_dit.pipelines.conditions import Echo, only
 from ea_dit.pipelines.handover import Handover, PathHold, cross_faded, make_handover
 from ea_dit.pipelines.inputs import Inputs, make_inputs
 from ea_dit.pipelines.predictor import predictor_at
@@ -42,20 +44,22 @@ class WindowRun:
     Attributes:
         parts: The model.
         request: Of the whole video.
-        text: As the network takes it.
+        texts: What windows show, as the network takes it: one for all, or one for each.
         guidance: How the halves of a guided batch are combined.
         batch: Number of prompts.
         noise: Source of all draws.
         run: Progress.
+        made: The frames so far, kept where some come again.
     """
 
     parts: Components
     request: GenerationRequest
-    text: TextStates
+    texts: Sequence[TextStates]
     guidance: Guidance
     batch: int
     noise: Noise
     run: Run
+    made: list[Tensor] = field(default_factory=list)
 
     def make(
         self, window: Window, after: Window | None, handover: Handover | None
@@ -92,6 +96,8 @@ class WindowRun:
         stop = window.frames if after is None else window.frames - after.overlap
         done = frames[:, :, : min(stop, self.request.num_frames - window.start)]
         run.meter.add(done, overlap=window.overlap)
+        if only(self.request.conditions, Echo) is not None:
+            self.made.append(done[0])
         return Chunk(done, latents[:, :, count:]), following
 
     def _local(self, window: Window, handover: Handover | None, *, given: bool = True) -> GenerationRequest:
@@ -100,7 +106,8 @@ class WindowRun:
             return self.request
         takes_frames = self.parts.traits.variant in ("inpaint", "frames")
         before = handover.frames[0] if handover is not None and given and takes_frames else None
-        return window_request(self.request, window, before)
+        made = torch.cat(self.made, dim=1) if self.made else None
+        return window_request(self.request, window, before, made)
 
     def _follows_path(self, request: GenerationRequest) -> bool:
         """Whether a window is held on the path of the one before: it has no other input for its frames."""
@@ -156,7 +163,14 @@ class WindowRun:
         channels = self.parts.traits.latent_channels * (2 if takes_variance(sampler) else 1)
         held = hold if isinstance(hold, HeldFrames) else None
         return denoise_steps(
-            predictor_at(self.parts, self.text, inputs, self.guidance, channels=channels, hold=held),
+            predictor_at(
+                self.parts,
+                self.texts[min(run.window, len(self.texts) - 1)],
+                inputs,
+                self.guidance,
+                channels=channels,
+                hold=held,
+            ),
             latents,
             sampler,
             draw=self.noise,

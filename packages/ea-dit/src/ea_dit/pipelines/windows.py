@@ -14,10 +14,11 @@ from ea_dit.pipelines.conditions import (
     Camera,
     Condition,
     Control,
+    Echo,
     Frames,
     Video,
-    frames_of,
     only,
+    placed,
 )
 from ea_dit.pipelines.pixels import to_boolean, to_float
 from ea_dit.pipelines.request import GenerationRequest
@@ -116,13 +117,26 @@ def check_windows(request: GenerationRequest, windows: Sequence[Window]) -> None
         ValueError: Naming the condition, or `window_frames` where a window has nothing left to make.
     """
     if len(windows) == 1:
+        echo = only(request.conditions, Echo)
+        if echo is not None:
+            raise ValueError(f"{echo.name} needs a video in several windows")
+        if len(request.window_prompts) > 1:
+            raise ValueError(f"window_prompts must be 1 for one window, got {len(request.window_prompts)}")
         return
     camera = only(request.conditions, Camera)
     if camera is not None:
         raise ValueError(
             f"{camera.name} cannot be used with window_frames: rays start at the first frame of a window"
         )
-    taken = [place for given in frames_of(request.conditions) for place in given.places(request.num_frames)]
+    kept = [given for given in placed(request.conditions) if given.edit_ratio == 0]
+    taken = [place for given in kept for place in given.places(request.num_frames)]
+    for echo in (given for given in request.conditions if isinstance(given, Echo)):
+        here = next(window for window in windows if echo.at < window.stop)
+        if echo.source + echo.length > here.start + here.overlap:
+            raise ValueError(f"{echo.name} must repeat frames that windows before made")
+    if request.window_prompts and len(request.window_prompts) != len(windows):
+        got = len(request.window_prompts)
+        raise ValueError(f"window_prompts must be {len(windows)}, one for each window, got {got}")
     for window in windows:
         inside = sum(window.start + window.overlap <= place < window.stop for place in taken)
         if window.overlap + inside >= window.frames:
@@ -131,7 +145,9 @@ def check_windows(request: GenerationRequest, windows: Sequence[Window]) -> None
             )
 
 
-def window_request(request: GenerationRequest, window: Window, before: Tensor | None) -> GenerationRequest:
+def window_request(
+    request: GenerationRequest, window: Window, before: Tensor | None, made: Tensor | None = None
+) -> GenerationRequest:
     """The request of one window.
 
     Args:
@@ -139,8 +155,12 @@ def window_request(request: GenerationRequest, window: Window, before: Tensor | 
         window: Which part of it.
         before: (3, T, H, W) pixels in 0 ... 1 of the frames that it starts with, to be given; None gives
             none.
+        made: (3, T, H, W) pixels of the video so far, for frames that come again.
     """
-    given = [_part(condition, window, request.num_frames, before) for condition in request.conditions]
+    conditions = [
+        _recalled(given, made) if isinstance(given, Echo) else given for given in request.conditions
+    ]
+    given = [_part(condition, window, request.num_frames, before) for condition in conditions if condition]
     conditions = [condition for condition in given if condition is not None]
     if before is not None and only(conditions, Video) is None:
         conditions.append(Frames(pixels=before, name=BEFORE))
@@ -150,7 +170,17 @@ def window_request(request: GenerationRequest, window: Window, before: Tensor | 
         conditions=tuple(conditions),
         window_frames=None,
         overlap_frames=None,
+        window_prompts=(),
     )
+
+
+def _recalled(echo: Echo, made: Tensor | None) -> Frames | None:
+    """Frames that come again, once they are there."""
+    stop = echo.source + echo.length
+    if made is None or made.shape[1] < stop:
+        return None
+    pixels = made[:, echo.source : stop]
+    return Frames(pixels=pixels, at=echo.at, edit_ratio=echo.edit_ratio, name=echo.name)
 
 
 def _part(condition: Condition, window: Window, num_frames: int, before: Tensor | None) -> Condition | None:
