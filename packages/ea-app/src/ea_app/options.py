@@ -150,6 +150,7 @@ _MEMORY = (
 )
 
 _NEEDS = (
+    ("references", "mask_strategy"),
     ("enhance_prompt", "enhance_model"),
     ("enhance_model", "enhance_prompt"),
     ("control_from", "control"),
@@ -460,11 +461,7 @@ def _check_length(field: str, text: str, limits: Limits) -> None:
 
 def _check_needs(values: Mapping[str, Any]) -> None:
     """What is of no use without another option."""
-    pairs = list(_NEEDS)
-    pairs += [
-        ("references", "mask_strategy"),
-        *([] if "loops" in values else [("mask_strategy", "references")]),
-    ]
+    pairs = [*_NEEDS, *([] if "loops" in values else [("mask_strategy", "references")])]
     for one, other in pairs:
         if one in values and other not in values:
             raise InputError(one.replace("_", "-"), f"needs --{other.replace('_', '-')}")
