@@ -237,7 +237,10 @@ def test_a_full_disk_is_one_line(model, convert, tmp_path, monkeypatch):
 
     monkeypatch.setattr(conversion.shutil, "copyfile", full)
     code, _, err = convert(model, "there")
-    assert (code, err) == (2, "ea-app: error: destination: there: no space left on its disk, nothing was kept\n")
+    assert (code, err) == (
+        2,
+        "ea-app: error: destination: there: no space left on its disk, nothing was kept\n",
+    )
     assert nothing_left(tmp_path) == []
 
 

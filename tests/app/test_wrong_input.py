@@ -51,7 +51,10 @@ CASES = [
     (["x", "--model", "nothing"], "model: unknown model 'nothing'; give a bundled one"),
     (["x", "--model", "{media}"], "model: .* is no model directory: it has no transformer/"),
     (["x", "--output", "no/such/folder.mp4"], "output: the folder no/such does not exist"),
-    (["x", "--output", "{media}/clip.mp4/out.mp4"], "output: .*/clip.mp4 is a file, not a folder to write in"),
+    (
+        ["x", "--output", "{media}/clip.mp4/out.mp4"],
+        "output: .*/clip.mp4 is a file, not a folder to write in",
+    ),
     (["x", "--output", "a" * 300 + ".mp4"], "output: the name is too long: 304 letters"),
     (["x", "--model", "a" * 300], "model: 'a{40}'...: File name too long; give a directory or a hub id"),
     (["x", "--output", "out.avi"], "output: must end with one of .mp4, .gif, .webp, .png; got 'out.avi'"),

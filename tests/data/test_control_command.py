@@ -115,6 +115,21 @@ def test_mistakes_are_one_line(clip, tmp_path, capsys):
     assert not out.exists()
 
 
+def test_what_is_downloaded_is_told_on_standard_error(clip, tmp_path, capsys, monkeypatch):
+    def opening(kind, options, *, notify):
+        notify("downloading 99 MB: model.safetensors of a/b")
+        raise ValueError("no room")
+
+    monkeypatch.setattr("ea_data.control.makers.open_maker", opening)
+    assert run("depth", clip, tmp_path / "out.mp4") == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.splitlines() == [
+        "ea-data control: downloading 99 MB: model.safetensors of a/b",
+        "ea-data control: error: no room",
+    ]
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

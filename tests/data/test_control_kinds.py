@@ -162,7 +162,7 @@ def test_brightness_of_soft_edges_follows_their_step():
 def test_scribbles_leave_out_short_strokes_and_are_as_thick_as_asked():
     picture = square()
     picture[10:22, 10:22] = 255
-    made = make_control(picture, "scribble")
+    made = make_control(picture, "scribble", least_length=10)
     assert made[0, :30, :30].any()
     assert not make_control(picture, "scribble", least_length=60)[0, :30, :30].any()
     widths = [

@@ -251,7 +251,7 @@ def test_names_of_the_hub(tmp_path):
 def test_offline_nothing_is_asked_for(kind, tmp_path, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     allowed = {"allow_pickle": True} if kind == "hed" else {}
-    match = "neither a file or directory nor in the local cache; offline nothing is downloaded$"
+    match = "is no file or directory and not in the local cache; offline nothing is downloaded$"
     with pytest.raises(ValueError, match=match):
         open_maker(kind, KINDS[kind].options(offline=True, **allowed))
 
@@ -304,7 +304,7 @@ class Hub:
         if dry_run:
             return DryRunFileInfo("c0ffee", 12_345_678, filename, str(path), path.exists(), not path.exists())
         if repo_id == "gone/gone":
-            raise OSError("no connection")
+            raise self.fails
         path.touch()
         return str(path)
 
@@ -325,7 +325,10 @@ def test_what_is_downloaded_is_told_with_its_size(tmp_path, monkeypatch):
     assert len(told) == 1
     assert all(asked[3] for asked in hub.asked)  # only the local cache was looked at
     (tmp_path / "y.bin").unlink()
-    with pytest.raises(
-        ValueError, match=r"^gone/gone is neither .*, and it cannot be downloaded \(OSError\)$"
+    for error, reason in (
+        (OSError("disk"), r"it cannot be downloaded \(OSError\)"),
+        (hub.errors.LocalEntryNotFoundError("x"), "the hub cannot be reached"),
     ):
-        fetch_files(Source(repository="gone/gone"), ["y.bin"], offline=False, notify=told.append)
+        hub.fails = error
+        with pytest.raises(ValueError, match=f"^gone/gone is no file .*, and {reason}$"):
+            fetch_files(Source(repository="gone/gone"), ["y.bin"], offline=False, notify=told.append)

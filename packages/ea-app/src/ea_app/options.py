@@ -70,6 +70,7 @@ class Option:
         maximum: Largest number.
         above: The minimum itself is not allowed.
         choices: Allowed words.
+        many: It may be given several times; its value is a list.
         metavar: Placeholder in help.
     """
 
@@ -82,6 +83,7 @@ class Option:
     maximum: float = 0
     above: bool = False
     choices: tuple[str, ...] = ()
+    many: bool = False
     metavar: str | None = None
 
     @property
@@ -227,6 +229,12 @@ OPTIONS: tuple[Option, ...] = (
            help="motion modules of EasyAnimate V1, where they are not in the model's directory"),
     Option(name="transformer-weights", kind="file", group="machine", metavar="FILE",
            help="personalised checkpoint in the place of the model's own denoiser (V1: of its image model)"),
+    Option(name="lora", kind="file", group="machine", many=True, metavar="FILE[:WEIGHT]",
+           help="LoRA over the denoiser, at a weight from -100 to 100, 1 if not given; may be given several "
+                "times"),
+    Option(name="lora-unmatched", kind="choice", group="machine", default="refuse",
+           choices=("refuse", "skip"), metavar="WORD",
+           help="what becomes of a LoRA's layers that the denoiser has no place for"),
     Option(name="device", kind="text", group="machine", default="auto", metavar="NAME",
            help="auto, cpu, cuda or cuda:N"),
     Option(name="dtype", kind="choice", group="machine", default="auto", choices=_DTYPES, metavar="NAME",
@@ -262,7 +270,7 @@ def parse(given: Mapping[str, Any]) -> dict[str, Any]:
     known = {entry.key: entry for entry in OPTIONS}
     if unknown := sorted(set(given) - set(known) - {"prompt"}):
         raise InputError(unknown[0], f"unknown option; known: {', '.join(known)}")
-    values = {key: _value(known[key], raw) for key, raw in given.items() if raw is not None and key in known}
+    values = {key: _values(known[key], raw) for key, raw in given.items() if raw is not None and key in known}
     if given.get("prompt") is not None:
         values["prompt"] = given["prompt"]
     for name in ("prompt", "negative"):
@@ -327,6 +335,12 @@ def _check_loops(values: Mapping[str, Any], limits: Limits) -> None:
         raise InputError(
             "frames", f"must be from 2 to {limits.max_frames} for a loop, got {values['frames']}"
         )
+
+
+def _values(entry: Option, raw: Any) -> Any:
+    if not entry.many:
+        return _value(entry, raw)
+    return [_value(entry, one) for one in (raw if isinstance(raw, list | tuple) else [raw])]
 
 
 def _value(entry: Option, raw: Any) -> Any:

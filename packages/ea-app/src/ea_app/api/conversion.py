@@ -4,10 +4,8 @@ Only names, shards and number types change, and the configs say explicitly what 
 assume otherwise; everything else is copied. Diffusers ignores keys that it does not know, so none are lost.
 """
 
-import errno
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +13,7 @@ import torch
 
 from ea_app.api.conversion_pickles import belongs_to_pickles, find_pickled
 from ea_app.api.conversion_plan import Layout, Step, is_weights, notices_of, plan
+from ea_app.api.disk import Meter, check_places, check_space, naming_place
 from ea_app.api.networks import read_network
 from ea_app.api.pipeline_index import PIPELINE_INDEX, write_index
 from ea_dit.pipelines.layout import TRANSFORMER, VAE
@@ -72,7 +71,7 @@ def convert(
     """
     source, destination = Path(source), Path(destination)
     number = None if dtype == "keep" else resolve_dtype(dtype, torch.device("cpu"))
-    _check_places(source, destination)
+    check_places(source, destination)
     folders = [source / name for name in (TRANSFORMER, VAE) if (source / name / CONFIG_NAME).is_file()]
     if not folders and not (source / CONFIG_NAME).is_file():
         raise ValueError(
@@ -85,11 +84,11 @@ def convert(
     pickled, left = find_pickled(source, places, allow_pickle=allow_pickle)
     copies = list(_other_files(source, places))
     total = sum(part.size for part in (*steps, *pickled)) + sum(file.stat().st_size for file in copies)
-    _check_space(destination, total)
+    check_space(destination, total)
     notices = [notice for step in steps for notice in notices_of(step.network, layout)]
     notices += left
-    meter = _Meter(on_bytes, total)
-    with _naming_place(source, destination), new_directory(destination) as draft:
+    meter = Meter(on_bytes, total)
+    with naming_place(source, destination), new_directory(destination) as draft:
         for step in steps:
             _write(step, draft / step.network.path.relative_to(source), max_shard, meter)
         for part in pickled:
@@ -110,49 +109,6 @@ def convert(
         size=total,
         notices=tuple(notices),
     )
-
-
-class _Meter:
-    """Adds up what was written."""
-
-    def __init__(self, report: Callable[[int, int], None] | None, total: int) -> None:
-        self._report, self._done, self._total = report, 0, total
-
-    def __call__(self, count: int) -> None:
-        self._done += count
-        if self._report is not None:
-            self._report(self._done, self._total)
-
-
-@contextmanager
-def _naming_place(source: Path, destination: Path) -> Iterator[None]:
-    """Names the source when it cannot be read, and else the destination, whose disk may be full after all."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno == errno.ENOSPC:
-            raise ValueError(f"{destination}: no space left on its disk, nothing was kept") from None
-        file = Path(str(error.filename or destination))
-        if source in (file, *file.parents):
-            raise ValueError(f"{file}: cannot be read ({error.strerror})") from None
-        raise ValueError(f"{destination}: cannot be written ({error.strerror})") from None
-
-
-def _check_places(source: Path, destination: Path) -> None:
-    if not source.is_dir():
-        what = "is a file; give the directory that it is in" if source.exists() else "no such directory"
-        raise ValueError(f"{source}: {what}")
-    if destination.exists() or destination.is_symlink():
-        raise ValueError(f"{destination} exists already; name a new directory")
-    if source.resolve() in destination.resolve().parents:
-        raise ValueError(f"{destination} is inside {source}; name a place outside")
-
-
-def _check_space(destination: Path, needed: int) -> None:
-    parent = next(folder for folder in destination.resolve().parents if folder.exists())
-    free = shutil.disk_usage(parent).free
-    if needed > free:
-        raise ValueError(f"{destination} needs {needed / 1e9:.2f} GB, its disk has {free / 1e9:.2f} GB left")
 
 
 def _other_files(source: Path, networks: set[Path]) -> Iterator[Path]:

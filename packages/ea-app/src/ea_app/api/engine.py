@@ -2,7 +2,7 @@
 
 import platform
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,6 +18,7 @@ from ea_app.api.enhance import enhance
 from ea_app.api.fields import concerning_fields
 from ea_app.api.inputs import Source
 from ea_app.api.job import CancelToken, Job, find_model, limits_of, make_job
+from ea_app.api.loras import LoraLike, LoraSource, concerning_loras, find_loras, lora_entries, uses_of
 from ea_app.api.output import check_output, staged
 from ea_app.api.record import embedded, make_record
 from ea_app.api.weights import concerning_weights, find_weights, paths_of
@@ -71,14 +72,20 @@ class Engine:
         model: Its catalogue entry.
         pipeline: Its loaded parts.
         weights: What was loaded beside its directory, by option key, for records.
+        loras: What is over its transformer, for records.
     """
 
     def __init__(
-        self, model: Model, pipeline: GenerationPipeline, weights: Mapping[str, Source] | None = None
+        self,
+        model: Model,
+        pipeline: GenerationPipeline,
+        weights: Mapping[str, Source] | None = None,
+        loras: Sequence[LoraSource] = (),
     ) -> None:
         self.model = model
         self.pipeline = pipeline
         self.weights = dict(weights or {})
+        self.loras = tuple(loras)
 
     @classmethod
     def load(
@@ -91,6 +98,7 @@ class Engine:
         threads: int | None = None,
         motion_module: str | Path | None = None,
         transformer_weights: str | Path | None = None,
+        loras: Sequence[LoraLike] = (),
     ) -> Self:
         """Load a model.
 
@@ -107,11 +115,14 @@ class Engine:
             motion_module: File of V1's motion modules; None looks for one in the directory.
             transformer_weights: File or folder of a personalised checkpoint, whose tensors replace those of
                 the transformer (of V1: of the image model, which the motion modules complete).
+            loras: LoRA files over the transformer, each "FILE:WEIGHT", a path, (path, weight), or what
+                `ea_app.api.loras.find_loras` gave. Their changes add up.
 
         Raises:
-            InputError: An unknown model, device, dtype or memory mode, or a checkpoint that is not exactly as
-                its config says.
+            InputError: An unknown model, device, dtype or memory mode, a checkpoint that is not exactly as
+                its config says, or a LoRA that does not fit.
         """
+        over = find_loras(loras)
         weights = find_weights({"motion_module": motion_module, "transformer_weights": transformer_weights})
         paths = paths_of(weights)
         if isinstance(model, str):
@@ -124,19 +135,20 @@ class Engine:
             mode = memory if memory == "auto" else resolve_mode(memory)
         if threads is not None:
             torch.set_num_threads(threads)
-        with concerning_weights(paths):
+        with concerning_weights(paths), concerning_loras(over):
             try:
                 pipeline = load_pipeline(
                     model.directory,
                     dtype=number,
                     device=place,
                     memory=mode,
+                    loras=uses_of(over),
                     allow_pickle=model.allow_pickle,
                     **paths,
                 )
             except OSError as error:
                 raise ValueError(f"{model.directory} cannot be read: {error}") from error
-        return cls(model, pipeline, weights)
+        return cls(model, pipeline, weights, over)
 
     @staticmethod
     def check(
@@ -145,6 +157,7 @@ class Engine:
         *,
         motion_module: str | Path | None = None,
         transformer_weights: str | Path | None = None,
+        loras: Sequence[LoraLike] = (),
     ) -> None:
         """Refuse a job that a model cannot do, before loading the model.
 
@@ -153,17 +166,35 @@ class Engine:
             model: As for `load`.
             motion_module: As for `load`.
             transformer_weights: As for `load`.
+            loras: As for `load`.
 
         Raises:
             InputError: What is wrong and what is allowed; what `generate` would say.
         """
-        check_job(job, model, motion_module=motion_module, transformer_weights=transformer_weights)
+        check_job(
+            job,
+            model,
+            motion_module=motion_module,
+            transformer_weights=transformer_weights,
+            loras=find_loras(loras),
+        )
 
     @property
     def memory_note(self) -> str | None:
         """The memory mode and why it was chosen, where there was a choice and the user left it."""
         placement = self.pipeline.components.placement
         return f"memory: {placement.mode}; {placement.reason}" if placement and placement.reason else None
+
+    @property
+    def lora_notes(self) -> tuple[str, ...]:
+        """A line for every LoRA: its weight, and how much of it fits."""
+        overlays = self.pipeline.components.loras
+        reports = (overlay.report for overlay in overlays)
+        return tuple(
+            f"lora: {lora.source.path.name} at {lora.weight:g}: {report.summary()}"
+            for lora, report in zip(self.loras, reports, strict=True)
+            if report is not None
+        )
 
     def describe(self) -> dict[str, Any]:
         """What this model is and which options it takes, as plain values."""
@@ -174,6 +205,7 @@ class Engine:
             "fingerprint": self.model.fingerprint(),
             "info": self.model.info.to_dict(),
             "modes": sorted(self.pipeline.supports),
+            "loras": lora_entries(self.loras),
             "machine": self._machine(),
             "options": {option.key: option.describe() for option in OPTIONS},
             "defaults": {
@@ -245,6 +277,8 @@ class Engine:
             frames={"xxh3": hash_frames(frames), "shape": list(frames.shape), **_joints(run)},
             enhancement=job.enhancement if isinstance(job, Job) else None,
         )
+        if self.loras:
+            record["loras"] = lora_entries(self.loras)
         if path is not None:
             _write(path, frames, record)
         return Result(frames=frames, path=path, request=request, timings=run.timings, record=record)

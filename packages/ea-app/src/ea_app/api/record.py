@@ -14,6 +14,7 @@ from typing import Any
 from ea_app.api.extraction import Extraction, is_extraction_entry
 from ea_app.api.fields import TEXT_INPUTS, is_file_input, option_of
 from ea_app.api.inputs import Source, Text, check_unchanged
+from ea_app.api.loras import are_lora_entries
 from ea_app.api.output import record_path
 from ea_app.api.weights import are_weight_entries, weight_entries
 from ea_app.catalog import Model
@@ -95,6 +96,10 @@ def embedded(record: Mapping[str, Any], output: Path) -> str:
             key: {**entry, "path": _relative(Path(entry["path"]), output)}
             for key, entry in record["weights"].items()
         }
+    if "loras" in record:
+        moved["loras"] = [
+            {**entry, "path": _relative(Path(entry["path"]), output)} for entry in record["loras"]
+        ]
     return json.dumps(moved, ensure_ascii=False, separators=(",", ":"))
 
 
@@ -182,6 +187,8 @@ def _checked(path: Path, text: str) -> dict[str, Any]:
             raise InputError("file", f"the record in {path} has a broken input {name!r}")
     if not are_weight_entries(record.get("weights", {})):
         raise InputError("file", f"the record in {path} has broken weights")
+    if not are_lora_entries(record.get("loras", [])):
+        raise InputError("file", f"the record in {path} has broken loras")
     return record
 
 

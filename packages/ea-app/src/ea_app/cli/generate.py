@@ -5,6 +5,7 @@ import argparse
 from ea_app.api import make_job
 from ea_app.api.job import find_model
 from ea_app.api.loops import read_prompt_options
+from ea_app.api.loras import find_loras
 from ea_app.api.output import check_output, default_output
 from ea_app.api.weights import find_weights, paths_of
 from ea_app.cli.console import Console
@@ -21,6 +22,7 @@ def run(arguments: argparse.Namespace) -> int:
     values = {entry.key: getattr(arguments, entry.key) for entry in OPTIONS}
     given = read_prompt_options(parse({"prompt": arguments.prompt, **values}))
     weights = paths_of(find_weights(given))
+    loras = find_loras(given.get("lora", ()), unmatched=given.get("lora_unmatched", "refuse"))
     model = find_model(
         given.get("model", "default"),
         motion_module=weights.get("motion_module"),
@@ -31,7 +33,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     from ea_app.api import Engine
 
-    Engine.check(job, model, **weights)
+    Engine.check(job, model, **weights, loras=loras)
     if job.prompt_server is not None:
         from ea_app.api.enhance import enhance
 
@@ -44,10 +46,12 @@ def run(arguments: argparse.Namespace) -> int:
     with console.progress() as on_progress:
         on_progress("load", 0, 1)
         machine = {key: given.get(key, "auto") for key in ("device", "dtype", "memory")}
-        engine = Engine.load(model, **machine, **weights)
+        engine = Engine.load(model, **machine, **weights, loras=loras)
         on_progress("load", 1, 1)
         if engine.memory_note:
             console.note(engine.memory_note)
+        for note in engine.lora_notes:
+            console.note(note)
         result = engine.generate(job, output=output, on_progress=on_progress)
     console.wrote(result)
     return 0

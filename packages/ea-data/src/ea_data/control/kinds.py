@@ -49,7 +49,7 @@ class ScribbleOptions(Options):
     blur: float = option(3.0, "sigma of the Gaussian blur before, in pixels", least=0, most=100)
     low: float = option(20.0, "gradient from which a pixel continues a stroke", least=0, most=_MAX_GRADIENT)
     high: float = option(50.0, "gradient from which a pixel starts a stroke", least=0, most=_MAX_GRADIENT)
-    least_length: int = option(30, "pixels that a stroke needs to be drawn", least=1, most=100_000)
+    least_length: int = option(45, "pixels that a stroke needs to be drawn", least=1, most=100_000)
     thickness: int = option(5, "width of a stroke in pixels", least=1, most=99)
 
 

@@ -1,5 +1,6 @@
 """The parts of a pipeline and loading them from a directory."""
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ea_dit.diffusion import Schedule
+from ea_dit.lora import LoraUse, Overlay, attach_loras
 from ea_dit.pipelines.checks import check_process
 from ea_dit.pipelines.encoders import load_text_encoder, load_tokenizers
 from ea_dit.pipelines.file_checks import tensor_checks
@@ -45,6 +47,7 @@ class Components:
             them as without a picture.
         schedule: The process; None for the one that such networks were released with.
         placement: Where the networks are; None leaves them where they were loaded.
+        loras: What is over the transformer, see `ea_dit.lora`.
     """
 
     transformer: Transformer
@@ -53,6 +56,7 @@ class Components:
     image_encoder: ImageEncoder | None = None
     schedule: Schedule | None = None
     placement: Placement | None = None
+    loras: tuple[Overlay, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuses parts that do not fit."""
@@ -113,6 +117,7 @@ def load_components(
     memory: str = "auto",
     motion_module: str | Path | None = None,
     transformer_weights: str | Path | None = None,
+    loras: Sequence[LoraUse] = (),
     allow_pickle: bool = False,
 ) -> Components:
     """Loads a released model directory of any generation, told by its configs and tensors.
@@ -128,10 +133,11 @@ def load_components(
         motion_module: File of V1's motion modules; None looks for one in the directory.
         transformer_weights: A personalised checkpoint whose tensors replace those of the transformer (of V1:
             of the image model, which the motion modules complete).
+        loras: LoRA files over the transformer; their changes add up.
         allow_pickle: Accept weights in pickles (`.bin`, `.pt`, `.pth`, `.ckpt`), read without running code.
 
     Raises:
-        ValueError: If a part is missing or not understood, or parts do not fit.
+        ValueError: If a part is missing or not understood, or parts or LoRAs do not fit.
     """
     parts = find_parts(
         directory,
@@ -141,6 +147,7 @@ def load_components(
     )
     outline = outline_of(parts)
     layout, traits = outline.layout, outline.traits
+    outline.check_loras(loras, allow_pickle=allow_pickle)
     tokenizers = load_tokenizers(layout, traits.text)
     for check in tensor_checks(parts):
         check.run()
@@ -162,6 +169,7 @@ def load_components(
         weights=transformer_weights,
         allow_pickle=allow_pickle,
     )
+    overlays = attach_loras(transformer, loras, allow_pickle=allow_pickle)
     try:
         text_encoder = load_text_encoder(
             layout, traits.text, tokenizers, dtype=number, device=place, allow_pickle=allow_pickle
@@ -172,6 +180,7 @@ def load_components(
             text_encoder=text_encoder,
             image_encoder=image_encoder,
             schedule=outline.schedule,
+            loras=overlays,
         ).placed(memory, target)
     except ValueError as error:
         # Messages about files begin with the file; those about parts do not know the directory.

@@ -1,7 +1,7 @@
 """From a request to frames: tensors in, tensors out."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import zip_longest
 from pathlib import Path
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ea_dit.diffusion import Guidance, Sampler, takes_variance
+from ea_dit.lora import LoraUse
 from ea_dit.pipelines.checks import check_request, requested_sampler
 from ea_dit.pipelines.components import Components, load_components
 from ea_dit.pipelines.request import GenerationRequest, Mode
@@ -170,6 +171,7 @@ def load_pipeline(
     memory: str = "auto",
     motion_module: str | Path | None = None,
     transformer_weights: str | Path | None = None,
+    loras: Sequence[LoraUse] = (),
     allow_pickle: bool = False,
 ) -> GenerationPipeline:
     """Loads a released model directory as a pipeline; see `load_components`."""
@@ -181,6 +183,7 @@ def load_pipeline(
             memory=memory,
             motion_module=motion_module,
             transformer_weights=transformer_weights,
+            loras=loras,
             allow_pickle=allow_pickle,
         )
     )

@@ -71,13 +71,12 @@ def fetch_files(source: Source, names: Sequence[str], *, offline: bool, notify: 
     assert source.repository is not None
     what = source.repository if source.revision is None else f"{source.repository}@{source.revision}"
     where: dict[str, Any] = {"repo_id": source.repository, "revision": source.revision}
+    absent = f"{what} is no file or directory and not in the local cache"
     try:
         return _folder(hub.hf_hub_download(**where, filename=name, local_files_only=True) for name in names)
     except (hub.errors.HfHubHTTPError, OSError, ValueError):
         if offline or hub.constants.HF_HUB_OFFLINE:
-            raise ValueError(
-                f"{what} is neither a file or directory nor in the local cache; offline nothing is downloaded"
-            ) from None
+            raise ValueError(f"{absent}; offline nothing is downloaded") from None
     try:
         planned = [hub.hf_hub_download(**where, filename=name, dry_run=True) for name in names]
         missing = [file for file in planned if file.will_download]
@@ -86,10 +85,7 @@ def fetch_files(source: Source, names: Sequence[str], *, offline: bool, notify: 
             notify(f"downloading {size:.0f} MB: {', '.join(file.filename for file in missing)} of {what}")
         return _folder(hub.hf_hub_download(**where, filename=name) for name in names)
     except (hub.errors.HfHubHTTPError, OSError, ValueError, RuntimeError) as error:
-        reason = f"it cannot be downloaded ({type(error).__name__})"
-        raise ValueError(
-            f"{what} is neither a file or directory nor in the local cache, and {reason}"
-        ) from None
+        raise ValueError(f"{absent}, and {_reason(hub.errors, error)}") from None
 
 
 def pinned(option: str, given: str) -> str:
@@ -112,6 +108,17 @@ def pinned(option: str, given: str) -> str:
         return given
     commit = Path(folder).name
     return f"{source.repository}@{commit}" if _COMMIT.fullmatch(commit) else given
+
+
+def _reason(errors: Any, error: Exception) -> str:
+    known = {
+        errors.LocalEntryNotFoundError: "the hub cannot be reached",
+        errors.RepositoryNotFoundError: "the hub has no such repository, or shows it only to some",
+        errors.RevisionNotFoundError: "the hub has no such revision of it",
+        errors.EntryNotFoundError: "the hub's copy lacks a file that is needed",
+    }
+    told = [reason for kind, reason in known.items() if isinstance(error, kind)]
+    return told[0] if told else f"it cannot be downloaded ({type(error).__name__})"
 
 
 def _folder(files: Any) -> Path:
