@@ -206,6 +206,7 @@ def test_a_wrong_source_is_one_line_and_leaves_nothing(what, message, model, con
         (["model/model.json", "there", "--layout", "diffusers"], "source: .* is no directory"),
         (["model", "model/vae", "--layout", "diffusers"], "destination: .* exists already"),
         (["model", "model/new", "--layout", "diffusers"], "destination: model/new is inside model"),
+        (["model", "/proc/there", "--layout", "diffusers"], "destination: /proc/there"),
         (["model/scheduler", "there", "--layout", "diffusers"], "source: .*has neither transformer/config"),
         (["model/text_encoder", "there", "--layout", "diffusers"], "source: .*unknown transformer class"),
         (["model", "there"], "--layout: is missing"),

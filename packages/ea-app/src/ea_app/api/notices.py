@@ -5,8 +5,8 @@ from typing import Any
 
 from ea_app.model_info import ModelInfo
 
-# Every released autoencoder makes latents of 8 x 8 pixels. Most models refuse sizes that are not made of them,
-# and one that takes any size makes the whole ones.
+# Every released autoencoder makes latents of 8 x 8 pixels. Most models refuse sizes not made of those,
+# and the one that takes any size makes the whole ones.
 _LATENT_SIDE = 8
 
 
