@@ -197,6 +197,15 @@ def test_replay_says_when_the_model_or_the_frames_differ(command, tmp_path, tiny
     assert err.startswith("ea-app: error: model: ")
     code, _, err = command("replay", "out.mp4", "--model", tiny_model)
     assert code == 0
+    record["versions"]["torch"] = json.loads((tmp_path / "out.mp4.json").read_text())["versions"]["torch"]
+    (tmp_path / "edited.json").write_text(json.dumps(record))
+    code, _, err = command("replay", "edited.json", "--model", model, "--output", "other.mp4")
+    assert code == 1
+    assert f"the frames differ from the recorded ones; the model {model} has other files\n" in err
+    (tmp_path / "model").rename(tmp_path / "other")
+    code, _, err = command("replay", "edited.json", "--model", "other", "--output", "other.mp4")
+    assert code == 1
+    assert f"the frames differ from the recorded ones; the model {model} is now other\n" in err
 
 
 def test_models_and_doctor(command, tiny_model):

@@ -18,7 +18,7 @@ import torch
 from ea_dit.config_values import MOST_LAYERS
 from ea_kernels.runtime.completeness import Faults
 from ea_kernels.runtime.pickles import is_pickle
-from ea_kernels.runtime.stored import stored_tensors
+from ea_kernels.runtime.stored import check_whole, stored_tensors
 from ea_kernels.runtime.weights import WithoutValues, load_weights, read_config, weight_files
 
 _DEPTHS = ("depth", "num_hidden_layers", "num_layers")
@@ -95,7 +95,10 @@ def load_pretrained(
         ValueError: If files or tensors are missing, left over or damaged, or a tensor has another shape than
             the config says.
     """
-    check_pretrained(kind, directory, allow_pickle=allow_pickle)
+    if not (directory / "config.json").is_file():
+        raise ValueError(f"{directory}: no encoder here, config.json is missing")
+    _check_depth(read_config(directory), f"{directory}/config.json")
+    check_whole(directory, allow_pickle=allow_pickle)
     model_class = _class_of(kind)
     source: dict[str, Any] = {"pretrained_model_name_or_path": directory, "use_safetensors": True}
     with _one_line(directory), quiet_transformers():
@@ -105,9 +108,16 @@ def load_pretrained(
                 "config": model_class.config_class.from_pretrained(directory, local_files_only=True),
                 "state_dict": load_weights(directory, allow_pickle=True),
             }
-        model = model_class.from_pretrained(
-            **source, dtype=dtype, local_files_only=True, trust_remote_code=False, **KINDS[kind].options
+        model, found = model_class.from_pretrained(
+            **source,
+            dtype=dtype,
+            local_files_only=True,
+            trust_remote_code=False,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,
+            **KINDS[kind].options,
         )
+    _refuse(_faults_of(kind, found), directory)
     return model.to(device).eval()
 
 
@@ -122,9 +132,7 @@ def check_pretrained(kind: str, directory: Path, *, allow_pickle: bool = False) 
     Raises:
         ValueError: On the first tensor that is misshapen, left over or missing, with the number of others.
     """
-    for sentences in pretrained_faults(kind, directory, allow_pickle=allow_pickle).by_kind():
-        more = f" and {len(sentences) - 1} more" if len(sentences) > 1 else ""
-        raise ValueError(f"{directory}: {sentences[0]}{more}")
+    _refuse(pretrained_faults(kind, directory, allow_pickle=allow_pickle), directory)
 
 
 def pretrained_faults(kind: str, directory: Path, *, allow_pickle: bool = False) -> Faults:
@@ -152,6 +160,11 @@ def pretrained_faults(kind: str, directory: Path, *, allow_pickle: bool = False)
             ignore_mismatched_sizes=True,
             **KINDS[kind].options,
         )
+    return _faults_of(kind, found)
+
+
+def _faults_of(kind: str, found: Mapping[str, Any]) -> Faults:
+    """What is wrong, from what transformers tells of a load."""
     left_out = KINDS[kind].left_out
     return Faults(
         unfit=tuple(
@@ -165,6 +178,12 @@ def pretrained_faults(kind: str, directory: Path, *, allow_pickle: bool = False)
         ),
         missing=tuple(sorted(found["missing_keys"])),
     )
+
+
+def _refuse(faults: Faults, directory: Path) -> None:
+    for sentences in faults.by_kind():
+        more = f" and {len(sentences) - 1} more" if len(sentences) > 1 else ""
+        raise ValueError(f"{directory}: {sentences[0]}{more}")
 
 
 def first_line(error: Exception) -> str:
