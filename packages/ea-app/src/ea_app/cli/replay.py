@@ -90,9 +90,6 @@ def _difference(recorded: Mapping[str, Any], now: Mapping[str, Any]) -> str:
         if now[part].get(name) != old
     ]
     if recorded["model"]["fingerprint"] != now["model"]["fingerprint"]:
-        names = [part["model"]["name"] for part in (recorded, now)]
-        other = f"model was {names[0]}, is {names[1]}"
-        changed.insert(
-            0, other if names[0] != names[1] else f"the files of the model {names[0]} have changed"
-        )
+        old, new = (record["model"]["name"] for record in (recorded, now))
+        changed.insert(0, f"the model {old} {'has other files' if old == new else f'is now {new}'}")
     return "; ".join(changed) or "model, versions and machine are as they were"
