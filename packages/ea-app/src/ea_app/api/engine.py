@@ -3,7 +3,7 @@
 import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Self
@@ -188,6 +188,16 @@ class Engine:
             if report is not None
         )
 
+    @property
+    def used_loras(self) -> tuple[LoraSource, ...]:
+        """The LoRAs that were loaded and not taken off, with the weights that they have now."""
+        overlays = self.pipeline.components.loras
+        return tuple(
+            replace(lora, weight=overlay.strength)
+            for lora, overlay in zip(self.loras, overlays, strict=True)
+            if not overlay.removed
+        )
+
     def describe(self) -> dict[str, Any]:
         """What this model is and which options it takes, as plain values."""
         limits = limits_of(self.model.info)
@@ -197,7 +207,7 @@ class Engine:
             "fingerprint": self.model.fingerprint(),
             "info": self.model.info.to_dict(),
             "modes": sorted(self.pipeline.supports),
-            "loras": lora_entries(self.loras),
+            "loras": lora_entries(self.used_loras),
             "machine": self._machine(),
             "options": {option.key: option.describe() for option in OPTIONS},
             "defaults": {
@@ -269,8 +279,8 @@ class Engine:
             frames={"xxh3": hash_frames(frames), "shape": list(frames.shape), **_joints(run)},
             enhancement=job.enhancement if isinstance(job, Job) else None,
         )
-        if self.loras:
-            record["loras"] = lora_entries(self.loras)
+        if used := self.used_loras:
+            record["loras"] = lora_entries(used)
         if path is not None:
             _write(path, frames, record)
         return Result(frames=frames, path=path, request=request, timings=run.timings, record=record)
