@@ -3,7 +3,7 @@
 import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Self
@@ -18,7 +18,16 @@ from ea_app.api.enhance import enhance
 from ea_app.api.fields import concerning_fields
 from ea_app.api.inputs import Source
 from ea_app.api.job import CancelToken, Job, find_model, limits_of, make_job
-from ea_app.api.loras import LoraLike, LoraSource, concerning_loras, find_loras, lora_entries, uses_of
+from ea_app.api.loras import (
+    LoraLike,
+    LoraSource,
+    concerning_loras,
+    find_loras,
+    lora_entries,
+    loras_in_use,
+    loras_notes,
+    uses_of,
+)
 from ea_app.api.output import check_output, staged
 from ea_app.api.record import embedded, make_record
 from ea_app.api.weights import concerning_weights, find_weights, paths_of
@@ -180,23 +189,12 @@ class Engine:
     @property
     def lora_notes(self) -> tuple[str, ...]:
         """A line for every LoRA: its weight, and how much of it fits."""
-        overlays = self.pipeline.components.loras
-        reports = (overlay.report for overlay in overlays)
-        return tuple(
-            f"lora: {lora.source.path.name} at {lora.weight:g}: {report.summary()}"
-            for lora, report in zip(self.loras, reports, strict=True)
-            if report is not None
-        )
+        return loras_notes(self.loras, self.pipeline.components.loras)
 
     @property
     def used_loras(self) -> tuple[LoraSource, ...]:
         """The LoRAs that were loaded and not taken off, with the weights that they have now."""
-        overlays = self.pipeline.components.loras
-        return tuple(
-            replace(lora, weight=overlay.strength)
-            for lora, overlay in zip(self.loras, overlays, strict=True)
-            if not overlay.removed
-        )
+        return loras_in_use(self.loras, self.pipeline.components.loras)
 
     def describe(self) -> dict[str, Any]:
         """What this model is and which options it takes, as plain values."""
