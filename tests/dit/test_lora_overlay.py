@@ -171,6 +171,9 @@ def test_state_and_files_of_a_covered_model_are_its_own(tmp_path):
     )
     network.load_state_dict(state)
     assert torch.equal(call(network), covered)
+    merge(network)
+    network.load_state_dict(state)
+    assert torch.equal(call(network), covered)
     with pytest.raises(RuntimeError, match="Missing key"):
         network.load_state_dict({})
     assert torch.equal(call(copy.deepcopy(network)), covered)
