@@ -177,6 +177,22 @@ class BatchOrder:
         self.num_rows: int | None = None if fixed is None else len(fixed)
         self._groups = None if fixed is None else _Groups(fixed, len(self._sizes))
         self._latest: dict[int, EpochOrder] = {}
+        self._count: int | None = None
+
+    @property
+    def is_fixed(self) -> bool:
+        """Whether rows keep their buckets, so that all epochs have as many batches."""
+        return self._of_epoch is None
+
+    def num_batches(self, epoch: int) -> int:
+        """Batches of an epoch; the same for all if the buckets are fixed.
+
+        Raises:
+            ValueError: As `epoch`.
+        """
+        if self._count is None or not self.is_fixed or epoch < 0:
+            self._count = len(self.epoch(epoch))
+        return self._count
 
     def epoch(self, number: int) -> EpochOrder:
         """The batches of an epoch, from 0.

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final, NamedTuple, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ea_data.training.order import BatchOrder
 
@@ -106,7 +107,7 @@ class BucketSampler:
             raise ValueError(
                 f"the sampler's state has seed {self.start.seed}; allowed: {order.seed}, the order's"
             )
-        total = len(order.epoch(self.start.epoch))
+        total = order.num_batches(self.start.epoch)
         if self.start.rows not in (0, order.num_rows):
             raise ValueError(
                 f"the sampler's state is of {self.start.rows} samples; allowed: {order.num_rows}, the order's"
@@ -119,12 +120,19 @@ class BucketSampler:
 
     def __iter__(self) -> Iterator[list[SampleKey]]:
         """The batches of this rank from `start` on, without end."""
-        epoch, place = self.start.epoch, self.start.batch
+        epoch, place = self._normal(self.start.epoch, self.start.batch)
         while True:
-            leads = [self._shift(epoch, place, step * self.world_size) for step in range(_AHEAD)]
-            places = [self._shift(*lead, self.rank) for lead in leads]
-            yield from self._batches(places, leads)
-            epoch, place = self._shift(*leads[-1], self.world_size)
+            end = min(self.order.num_batches(epoch), place + _AHEAD * self.world_size)
+            leads = np.arange(place, end, self.world_size)
+            inside = leads + self.rank < end
+            yield from self._batches(
+                epoch, leads[inside] + self.rank, [(epoch, lead) for lead in leads[inside].tolist()]
+            )
+            # The last step of an epoch may reach into the next.
+            for lead in leads[~inside].tolist():
+                other, own = self._normal(epoch, lead + self.rank)
+                yield from self._batches(other, np.array([own]), [(epoch, lead)])
+            epoch, place = self._normal(epoch, int(leads[-1]) + self.world_size)
 
     def state_after(self, steps: int) -> SamplerState:
         """Where a run is that has used this many batches of every rank since `start`.
@@ -136,23 +144,22 @@ class BucketSampler:
         """
         if steps < 0:
             raise ValueError(f"steps is {steps}; allowed: 0 or more")
-        epoch, place = self._shift(self.start.epoch, self.start.batch, steps * self.world_size)
+        epoch, place = self._normal(self.start.epoch, self.start.batch + steps * self.world_size)
         return SamplerState(self.order.seed, epoch, place, self.order.num_rows or 0)
 
-    def _shift(self, epoch: int, place: int, by: int) -> tuple[int, int]:
-        """The place that lies `by` batches further on."""
-        place += by
-        while place >= (total := len(self.order.epoch(epoch))):
+    def _normal(self, epoch: int, place: int) -> tuple[int, int]:
+        """The same place, counted from the beginning of the epoch that it lies in."""
+        if self.order.is_fixed:
+            epochs, place = divmod(place, self.order.num_batches(epoch))
+            return epoch + epochs, place
+        while place >= (total := self.order.num_batches(epoch)):
             epoch, place = epoch + 1, place - total
         return epoch, place
 
     def _batches(
-        self, places: list[tuple[int, int]], leads: list[tuple[int, int]]
+        self, epoch: int, places: NDArray[np.int64], leads: list[tuple[int, int]]
     ) -> Iterator[list[SampleKey]]:
-        epochs = np.array([epoch for epoch, _ in places])
-        for epoch in np.unique(epochs).tolist():
-            chosen = np.flatnonzero(epochs == epoch).tolist()
-            batches = self.order.epoch(epoch).at([places[index][1] for index in chosen])
-            for index, bucket, rows in zip(chosen, batches.buckets.tolist(), batches.split(), strict=True):
-                batch = places[index][1]
-                yield [SampleKey(row, bucket, epoch, batch, leads[index]) for row in rows.tolist()]
+        batches = self.order.epoch(epoch).at(places)
+        buckets = batches.buckets.tolist()
+        for place, bucket, rows, lead in zip(places.tolist(), buckets, batches.split(), leads, strict=True):
+            yield [SampleKey(row, bucket, epoch, place, lead) for row in rows.tolist()]
