@@ -22,6 +22,7 @@ __all__ = [
 
 _BASE: Final = 512
 _MULTIPLE: Final = 16
+_PART: Final = 1 << 14
 
 
 @dataclass(frozen=True)
@@ -67,12 +68,20 @@ class AspectTable:
         Raises:
             ValueError: A height or width below 1.
         """
-        height, width = np.asarray(height, np.float64), np.asarray(width, np.float64)
-        if not (np.all(height >= 1) and np.all(width >= 1)):
+        heights, widths = np.broadcast_arrays(np.asarray(height), np.asarray(width))
+        if not (np.all(heights >= 1) and np.all(widths >= 1)):
             raise ValueError("a height or width is below 1; allowed: 1 or more pixels")
+        found = np.empty(heights.size, np.intp)
+        flat_heights, flat_widths = heights.reshape(-1), widths.reshape(-1)
+        # In parts that stay in the processor's cache: several times as fast for millions of files.
+        for start in range(0, len(found), _PART):
+            part = slice(start, start + _PART)
+            found[part] = self._nearest(flat_heights[part] / flat_widths[part])
+        return found.reshape(heights.shape)
+
+    def _nearest(self, aspect: NDArray[np.float64]) -> NDArray[np.intp]:
         order = np.argsort(self.ratios, kind="stable")
         ascending = self.ratios[order]
-        aspect = height / width
         above = np.searchsorted(ascending, aspect).clip(0, len(self) - 1)
         below = (above - 1).clip(0)
         far_below, far_above = np.abs(ascending[below] - aspect), np.abs(ascending[above] - aspect)

@@ -33,6 +33,7 @@ Uniform = Callable[[NDArray[np.int64], int], NDArray[np.float64]]
 """Rows and the position of a slot to one number in [0, 1) per row."""
 
 _ENOUGH_PIXELS: Final = 0.8
+_PART: Final = 1 << 16  # rows at a time, which stay in the processor's cache
 
 
 class Slot(NamedTuple):
@@ -93,6 +94,9 @@ class ResolutionBuckets:
         self.frame_interval = frame_interval
         counts = [len(RESOLUTIONS[slot.resolution].aspects) for slot in self.slots]
         self._starts = np.concatenate(([0], np.cumsum(counts)))
+        self._by_resolution: dict[str, list[int]] = {}
+        for position, slot in enumerate(self.slots):
+            self._by_resolution.setdefault(slot.resolution, []).append(position)
 
     def __len__(self) -> int:
         return int(self._starts[-1])
@@ -141,24 +145,33 @@ class ResolutionBuckets:
             )
         if len(frames) and min(frames.min(), heights.min(), widths.min()) < 1:
             raise ValueError("num_frames, height or width of a row is below 1; allowed: 1 or more")
-        assigned = np.full(len(frames), NO_BUCKET, np.int32)
-        waiting = np.arange(len(frames), dtype=np.int64)
+        assigned = np.empty(len(frames), np.int32)
+        for start in range(0, len(frames), _PART):
+            rows = np.arange(start, min(start + _PART, len(frames)), dtype=np.int64)
+            part = slice(start, start + _PART)
+            assigned[part] = self._assign(rows, frames[part], heights[part], widths[part], uniform)
+        return assigned
+
+    def _assign(
+        self,
+        rows: NDArray[np.int64],
+        frames: NDArray[Any],
+        heights: NDArray[Any],
+        widths: NDArray[Any],
+        uniform: Uniform,
+    ) -> NDArray[np.int32]:
+        assigned = np.full(len(rows), NO_BUCKET, np.int32)
+        waiting = np.ones(len(rows), bool)
         pixels = heights.astype(np.int64) * widths
-        positions = range(len(self.slots))
-        for name in dict.fromkeys(slot.resolution for slot in self.slots):
+        for name, slots in self._by_resolution.items():
             resolution = RESOLUTIONS[name]
-            slots = [position for position in positions if self.slots[position].resolution == name]
-            able = pixels[waiting] >= _ENOUGH_PIXELS * resolution.pixels
-            rows, taken = waiting[able], np.zeros(int(able.sum()), bool)
-            for position, chosen in zip(slots, self._split(slots, frames[rows]), strict=True):
-                here = np.flatnonzero(chosen)
-                here = here[uniform(rows[here], position) < self.slots[position].keep]
-                taken[here] = True
-                kept = rows[here]
+            able = np.flatnonzero(waiting & (pixels >= _ENOUGH_PIXELS * resolution.pixels))
+            for position, chosen in zip(slots, self._split(slots, frames[able]), strict=True):
+                here = able[chosen]
+                kept = here[uniform(rows[here], position) < self.slots[position].keep]
                 aspect = resolution.aspects.nearest(heights[kept], widths[kept])
                 assigned[kept] = self._starts[position] + aspect
-            waiting = np.concatenate((waiting[~able], rows[~taken]))
-            waiting.sort()
+                waiting[kept] = False
         return assigned
 
     def _split(self, slots: Sequence[int], frames: NDArray[Any]) -> list[NDArray[np.bool_]]:

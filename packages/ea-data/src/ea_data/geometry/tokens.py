@@ -5,7 +5,7 @@ up, a larger one gets fewer frames. Source: the released training of EasyAnimate
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 __all__ = [
     "FrameGrid",
@@ -96,8 +96,8 @@ def frame_table(
     grid = grid or FrameGrid()
     if min(token_size, num_frames) < 1:
         raise ValueError(f"token_size and num_frames are {token_size} and {num_frames}; allowed: 1 or more")
-    if rule not in ("documented", "original"):
-        raise ValueError(f"rule is {rule!r}; allowed: documented, original")
+    if rule not in get_args(Rule):
+        raise ValueError(f"rule is {rule!r}; allowed: {', '.join(get_args(Rule))}")
     budget = num_frames * token_size**2
     spare = int(grid.causal and rule == "original")
     return {

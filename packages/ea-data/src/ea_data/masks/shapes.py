@@ -43,7 +43,9 @@ def first_mask(num_frames: int, height: int, width: int, *, given: int = 1) -> M
 
 def last_mask(num_frames: int, height: int, width: int) -> Mask:
     """The last frame is given; a single frame is to be made."""
-    return first_mask(num_frames, height, width)[::-1].copy()
+    mask = all_mask(num_frames, height, width)
+    mask[-1] = num_frames == 1
+    return mask
 
 
 def ends_mask(num_frames: int, height: int, width: int, *, given: int = 1) -> Mask:
@@ -87,15 +89,21 @@ def ellipse_mask(size: Size, *, centre: tuple[int, int], half_axes: tuple[int, i
     Raises:
         ValueError: A size or a half axis below 1.
     """
-    frames, height, width = size
+    _, height, width = size
     check_size(size)
     if min(half_axes) < 1:
         raise ValueError(f"half_axes are {half_axes}; allowed: 1 or more pixels")
     down, across = half_axes
-    rows = ((np.arange(height) - centre[0]) * across) ** 2
-    columns = ((np.arange(width) - centre[1]) * down) ** 2
-    frame = rows[:, None] + columns < (down * across) ** 2  # whole numbers: exact on the edge
-    return np.repeat(frame[None], frames, axis=0)
+    mask = np.zeros(size, dtype=bool)
+    # Only the part that can lie inside is looked at: zeroed memory costs nothing until it is written.
+    rows = np.arange(max(centre[0] - down, 0), min(centre[0] + down + 1, height))
+    columns = np.arange(max(centre[1] - across, 0), min(centre[1] + across + 1, width))
+    if len(rows) and len(columns):
+        far_down = ((rows - centre[0]) * across) ** 2
+        far_across = ((columns - centre[1]) * down) ** 2
+        inside = far_down[:, None] + far_across < (down * across) ** 2  # whole numbers: exact on the edge
+        mask[:, rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1] = inside
+    return mask
 
 
 def disc_mask(size: Size, *, centre: tuple[int, int], radius: int) -> Mask:

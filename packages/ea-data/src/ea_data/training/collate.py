@@ -91,10 +91,7 @@ def fit_clip(frames: NDArray[np.uint8], shape: BatchShape) -> Tensor:
     Raises:
         ValueError: Frames of another type or shape, or too few.
     """
-    if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[3] != 3 or 0 in frames.shape:
-        raise ValueError(
-            f"frames are {frames.dtype} {frames.shape}; allowed: uint8 (T, H, W, 3), none of them 0"
-        )
+    _check_frames(frames)
     if len(frames) < shape.frames:
         raise ValueError(f"a clip has {len(frames)} frames; allowed: {shape.frames} or more, as its batch")
     planes = np.moveaxis(frames[: shape.frames], 3, 1).astype(np.float32, order="C")
@@ -128,8 +125,7 @@ class BatchCollator:
         Raises:
             ValueError: Samples of two kinds, of two batches, or only some of them with control frames.
         """
-        first = _same_batch(samples)
-        shape = self._shape(samples)
+        shape, first = self.shape(samples), samples[0]
         pixels = torch.stack([fit_clip(sample.frames, shape) for sample in samples])
         steering = [fit_clip(sample.control, shape) for sample in samples if sample.control is not None]
         drawn = [self._mask(sample.key, shape) for sample in samples if self.masks]
@@ -144,7 +140,9 @@ class BatchCollator:
             mask_kinds=tuple(kind for kind, _ in drawn),
         )
 
-    def _shape(self, samples: Sequence[ClipSample]) -> BatchShape:
+    def shape(self, samples: Sequence[ClipSample]) -> BatchShape:
+        """What the samples of a batch are made to be; raises as the call does."""
+        _check_batch(samples)
         key = samples[0].key
         return batch_shape(
             self.options,
@@ -160,7 +158,7 @@ class BatchCollator:
         return random_mask(rng, shape.frames, shape.height, shape.width, weights=self.mask_weights)
 
 
-def _same_batch(samples: Sequence[ClipSample]) -> ClipSample:
+def _check_batch(samples: Sequence[ClipSample]) -> None:
     if not samples:
         raise ValueError("a batch has no samples; allowed: 1 or more")
     first = samples[0]
@@ -170,4 +168,12 @@ def _same_batch(samples: Sequence[ClipSample]) -> ClipSample:
         raise ValueError("samples of two batches are in one; allowed: those with the same epoch and batch")
     if len({sample.control is None for sample in samples}) > 1:
         raise ValueError("only some samples of a batch have control frames; allowed: all or none")
-    return first
+    for sample in samples:
+        _check_frames(sample.frames)
+
+
+def _check_frames(frames: NDArray[np.uint8]) -> None:
+    if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[3] != 3 or 0 in frames.shape:
+        raise ValueError(
+            f"frames are {frames.dtype} {frames.shape}; allowed: uint8 (T, H, W, 3), none of them 0"
+        )

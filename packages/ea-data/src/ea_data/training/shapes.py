@@ -6,7 +6,7 @@ one that all ranks share in a step.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,6 +69,8 @@ class ShapeOptions:
                 raise ValueError(f"{name} is {getattr(self, name)}; allowed: 16 or more pixels")
         if self.video_sample_n_frames < 1:
             raise ValueError(f"video_sample_n_frames is {self.video_sample_n_frames}; allowed: 1 or more")
+        if self.token_rule not in get_args(Rule):
+            raise ValueError(f"token_rule is {self.token_rule!r}; allowed: {', '.join(get_args(Rule))}")
         if self.random_ratio_crop and not self.enable_bucket:
             raise ValueError("random_ratio_crop is set without enable_bucket; allowed: both or neither")
 
