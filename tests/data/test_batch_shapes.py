@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ea_data.geometry.aspect import ASPECTS, CROP_WEIGHTS
+from ea_data.geometry.buckets import ResolutionBuckets
 from ea_data.geometry.tokens import FrameGrid
 from ea_data.masks import RELEASED_WEIGHTS
 from ea_data.sampling import generator
@@ -227,6 +228,21 @@ def test_a_batch_holds_its_samples():
     assert batch.kind == "video"
     assert batch.masks_BTHW is batch.control_BTCHW is None
     assert batch.mask_kinds == ()
+
+
+def test_buckets_of_resolution_and_frames_are_shapes():
+    buckets = ResolutionBuckets({"144p": {16: (1.0, 2)}, "240p": {4: (1.0, 2)}})
+    assigned = buckets.assign([20, 20], [320, 180], [180, 320], lambda rows, slot: rows * 0.0).tolist()
+    collate = BatchCollator(buckets, masks=True)
+    portrait, landscape = (
+        collate([sample(row, key=key(row)._replace(bucket=bucket), size=(20, 60, 90))])
+        for row, bucket in enumerate(assigned)
+    )
+    assert [shape.pixels_BTCHW.shape for shape in (portrait, landscape)] == [
+        (1, 16, 3, 256, 144),
+        (1, 16, 3, 144, 256),
+    ]
+    assert portrait.masks_BTHW.shape == (1, 16, 256, 144)
 
 
 def test_control_frames_are_cut_like_the_clip():

@@ -57,6 +57,12 @@ class StepTimeModel:
     linear: float
     quadratic: float = 0.0
 
+    def __post_init__(self) -> None:
+        """Refuses times that are negative or nothing at all."""
+        costs = (self.fixed, self.linear, self.quadratic)
+        if not all(0 <= cost < math.inf for cost in costs) or max(self.linear, self.quadratic) == 0:
+            raise ValueError(f"{self} has no times; allowed: 0 or more, not both linear and quadratic 0")
+
     def __call__(self, tokens: int, batch_size: int) -> float:
         """Seconds of a step with `batch_size` samples of `tokens` tokens."""
         return self.fixed + batch_size * tokens * (self.linear + self.quadratic * tokens)

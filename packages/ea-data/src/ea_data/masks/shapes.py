@@ -34,8 +34,12 @@ def first_mask(num_frames: int, height: int, width: int, *, given: int = 1) -> M
         num_frames: T.
         height: H.
         width: W.
-        given: Frames that are given, at most T - 1: a single frame is to be made.
+        given: Frames that are given, 1 or more; at most T - 1 are, so that a single frame is to be made.
+
+    Raises:
+        ValueError: A number or a size below 1.
     """
+    _check_given(given)
     mask = all_mask(num_frames, height, width)
     mask[: min(given, num_frames - 1)] = False
     return mask
@@ -52,7 +56,11 @@ def ends_mask(num_frames: int, height: int, width: int, *, given: int = 1) -> Ma
     """First and last frames are given, as many at each end as leave one to be made between them.
 
     Two frames leave no middle: the first is given and the second to be made.
+
+    Raises:
+        ValueError: A number or a size below 1.
     """
+    _check_given(given)
     if num_frames < 3:
         return first_mask(num_frames, height, width)
     mask = all_mask(num_frames, height, width)
@@ -115,3 +123,8 @@ def check_size(size: Size) -> None:
     """Refuses sizes below 1."""
     if min(size) < 1:
         raise ValueError(f"num_frames, height and width are {size}; allowed: 1 or more")
+
+
+def _check_given(given: int) -> None:
+    if given < 1:
+        raise ValueError(f"given is {given}; allowed: 1 or more frames")

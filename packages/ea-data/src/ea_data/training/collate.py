@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ea_data.geometry.buckets import ResolutionBuckets
 from ea_data.geometry.crop import centre_offset, cover_size
 from ea_data.masks import MaskKind, random_mask
 from ea_data.sampling import generator
@@ -108,13 +109,13 @@ class BatchCollator:
     """Assembles the samples of a batch; the `collate_fn` of a torch `DataLoader`.
 
     Attributes:
-        options: How batches are shaped.
+        options: How batches are shaped: by options, or each as its bucket of resolution and frames says.
         seed: Of all choices.
         masks: Whether masks are drawn.
         mask_weights: How often each kind, see `ea_data.masks.random_mask`.
     """
 
-    options: ShapeOptions
+    options: ShapeOptions | ResolutionBuckets
     seed: int = 0
     masks: bool = False
     mask_weights: Mapping[MaskKind, float] | None = None
@@ -144,6 +145,9 @@ class BatchCollator:
         """What the samples of a batch are made to be; raises as the call does."""
         _check_batch(samples)
         key = samples[0].key
+        if isinstance(self.options, ResolutionBuckets):
+            height, width = self.options.size(key.bucket)
+            return BatchShape(self.options[key.bucket].num_frames, height, width)
         return batch_shape(
             self.options,
             samples[0].kind,
@@ -164,8 +168,8 @@ def _check_batch(samples: Sequence[ClipSample]) -> None:
     first = samples[0]
     if any(sample.kind != first.kind for sample in samples):
         raise ValueError("a batch holds videos and images; allowed: one kind, as buckets keep them apart")
-    if any(sample.key[2:] != first.key[2:] for sample in samples):
-        raise ValueError("samples of two batches are in one; allowed: those with the same epoch and batch")
+    if any(sample.key[1:] != first.key[1:] for sample in samples):
+        raise ValueError("samples of two batches are in one; allowed: those with the same bucket and batch")
     if len({sample.control is None for sample in samples}) > 1:
         raise ValueError("only some samples of a batch have control frames; allowed: all or none")
     for sample in samples:

@@ -172,7 +172,10 @@ def repeat_videos(is_video: NDArray[np.bool_], video_repeat: int = 1) -> NDArray
 def aspect_bucket_ids(
     is_video: NDArray[np.bool_], heights: NDArray[np.int64], widths: NDArray[np.int64]
 ) -> NDArray[np.int64]:
-    """The bucket of every row with `enable_bucket`: 0 to 39 pictures and 40 to 79 videos, by aspect."""
+    """The bucket of every row with `enable_bucket`: 0 to 39 pictures and 40 to 79 videos, by aspect.
+
+    Without `enable_bucket` the buckets are the two types alone: `is_video.astype(int)`.
+    """
     return is_video * len(ASPECTS) + ASPECTS.nearest(heights, widths)
 
 
