@@ -8,7 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ea_data.geometry.aspect import ASPECTS, CROP_WEIGHTS, AspectTable
-from ea_data.geometry.batch_sizes import BatchRange, StepTimeModel, equal_time_batch_sizes
+from ea_data.geometry.batch_sizes import (
+    BatchRange,
+    StepTimeModel,
+    equal_time_batch_sizes,
+    fill_bucket_config,
+)
+from ea_data.geometry.buckets import ResolutionBuckets
 from ea_data.geometry.crop import centre_offset, cover_size, shrink_size
 from ea_data.geometry.resolutions import RESOLUTIONS
 from ea_data.geometry.tokens import FrameGrid, budget_sides, frame_table, sides
@@ -145,6 +151,40 @@ def test_batches_that_do_not_fit_the_device_are_not_taken():
     with pytest.raises(ValueError, match="no step of 1 runs, not even with batch size 6; allowed"):
         equal_time_batch_sizes([0, 1], infinite, target=100, ranges=ranges)
     assert equal_time_batch_sizes([0], infinite, target=100, ranges=ranges) == {0: 4}
+
+
+def test_a_bucket_config_is_filled_in():
+    tokens = {"144p": 1_000, "480p": 12_000}
+    asked = []
+
+    def step_time(bucket, size):
+        asked.append(bucket)
+        resolution, frames = bucket
+        return size * frames * tokens[resolution] / 48_000
+
+    config = {
+        "144p": {"1": (1.0, (500,)), 16: (0.5, (1, 9, 4)), 32: (1.0, 7)},
+        "480p": {4: (0.2, [2, 50]), 64: (0.0, None)},
+    }
+    filled = fill_bucket_config(config, step_time, target=4.0)
+    assert filled == {
+        "144p": {1: (1.0, 192), 16: (0.5, 9), 32: (1.0, 7)},
+        "480p": {4: (0.2, 4), 64: (0.0, None)},
+    }
+    assert set(asked) == {("144p", 1), ("144p", 16), ("480p", 4)}
+    assert ResolutionBuckets(filled).batch_sizes.tolist()[-17:] == [192] * 17
+
+
+@pytest.mark.parametrize("sizes", [(), (1, 2, 3, 4), (0,), (4, 2), (1.5,), (True,), (1, 8, 0)])
+def test_wrong_ranges_of_batch_sizes(sizes):
+    with pytest.raises(ValueError, match="allowed"):
+        fill_bucket_config({"144p": {1: (1.0, sizes)}}, lambda bucket, size: 1.0, target=1)
+
+
+@pytest.mark.parametrize("entries", [{"one": (1.0, 2)}, {1: (1.0,)}, {1: (1.0, 2, 3)}])
+def test_wrong_entries_of_a_bucket_config(entries):
+    with pytest.raises(ValueError, match=r"bucket_config 144p .* allowed: frames: \(keep probability"):
+        fill_bucket_config({"144p": entries}, lambda bucket, size: 1.0, target=1)
 
 
 @pytest.mark.parametrize(

@@ -5,14 +5,15 @@ function for the time of a step; it may measure a real one, or be a `StepTimeMod
 """
 
 import math
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 __all__ = [
     "BatchRange",
     "StepTimeModel",
     "equal_time_batch_sizes",
+    "fill_bucket_config",
 ]
 
 B = TypeVar("B", bound=Hashable)
@@ -100,6 +101,49 @@ def equal_time_batch_sizes(
         tried = ranges.get(bucket, BatchRange()) if isinstance(ranges, Mapping) else ranges or BatchRange()
         found[bucket] = _nearest(bucket, step_time, target, tried.sizes)
     return found
+
+
+def fill_bucket_config(
+    config: Mapping[str, Mapping[Any, Sequence[Any]]],
+    step_time: Callable[[tuple[str, int], int], float],
+    *,
+    target: float,
+) -> dict[str, dict[int, tuple[float, int | None]]]:
+    """A bucket config of Open-Sora with the batch sizes that are to be searched filled in.
+
+    Args:
+        config: As `ea_data.geometry.buckets.ResolutionBuckets` takes it. In the place of a batch size, (most,),
+            (least, most) or (least, most, step) ask for a search; a number stays, and so does (0.0, None).
+        step_time: ((resolution, frames), batch size) to seconds, see `equal_time_batch_sizes`.
+        target: Seconds.
+
+    Raises:
+        ValueError: An entry of another form, or as `equal_time_batch_sizes`.
+    """
+    filled: dict[str, dict[int, tuple[float, int | None]]] = {name: {} for name in config}
+    ranges: dict[tuple[str, int], BatchRange] = {}
+    for name, entries in config.items():
+        for frames, entry in entries.items():
+            place = f"bucket_config {name} {frames}"
+            if not str(frames).isdecimal() or len(entry) != 2:
+                raise ValueError(f"{place} is {entry!r}; allowed: frames: (keep probability, batch sizes)")
+            keep, sizes = entry
+            if isinstance(sizes, Sequence) and not isinstance(sizes, str):
+                ranges[name, int(frames)] = _range(place, sizes)
+            filled[name][int(frames)] = (keep, sizes)
+    for (name, frames), size in equal_time_batch_sizes(
+        ranges, step_time, target=target, ranges=ranges
+    ).items():
+        filled[name][frames] = (filled[name][frames][0], size)
+    return filled
+
+
+def _range(place: str, sizes: Sequence[int]) -> BatchRange:
+    if not 1 <= len(sizes) <= 3 or any(type(size) is not int for size in sizes):
+        raise ValueError(
+            f"{place}: batch sizes {sizes!r}; allowed: (most,), (least, most), (least, most, step)"
+        )
+    return BatchRange(1, sizes[0]) if len(sizes) == 1 else BatchRange(*sizes)
 
 
 def _nearest(bucket: B, step_time: Callable[[B, int], float], target: float, sizes: range) -> int:
