@@ -112,8 +112,8 @@ def fill_bucket_config(
     """A bucket config of Open-Sora with the batch sizes that are to be searched filled in.
 
     Args:
-        config: As `ea_data.geometry.buckets.ResolutionBuckets` takes it. In the place of a batch size, (most,),
-            (least, most) or (least, most, step) ask for a search; a number stays, and so does (0.0, None).
+        config: As `ea_data.geometry.buckets.ResolutionBuckets` takes it. In the place of a batch size,
+            (most,), (least, most) or (least, most, step) ask for a search; numbers and None stay.
         step_time: ((resolution, frames), batch size) to seconds, see `equal_time_batch_sizes`.
         target: Seconds.
 
@@ -128,21 +128,19 @@ def fill_bucket_config(
             if not str(frames).isdecimal() or len(entry) != 2:
                 raise ValueError(f"{place} is {entry!r}; allowed: frames: (keep probability, batch sizes)")
             keep, sizes = entry
-            if isinstance(sizes, Sequence) and not isinstance(sizes, str):
+            searched = isinstance(sizes, tuple | list)
+            if searched:
                 ranges[name, int(frames)] = _range(place, sizes)
-            filled[name][int(frames)] = (keep, sizes)
-    for (name, frames), size in equal_time_batch_sizes(
-        ranges, step_time, target=target, ranges=ranges
-    ).items():
+            filled[name][int(frames)] = (keep, None if searched else sizes)
+    found = equal_time_batch_sizes(ranges, step_time, target=target, ranges=ranges)
+    for (name, frames), size in found.items():
         filled[name][frames] = (filled[name][frames][0], size)
     return filled
 
 
 def _range(place: str, sizes: Sequence[int]) -> BatchRange:
     if not 1 <= len(sizes) <= 3 or any(type(size) is not int for size in sizes):
-        raise ValueError(
-            f"{place}: batch sizes {sizes!r}; allowed: (most,), (least, most), (least, most, step)"
-        )
+        raise ValueError(f"{place}: {sizes!r}; allowed: (most,), (least, most), (least, most, step)")
     return BatchRange(1, sizes[0]) if len(sizes) == 1 else BatchRange(*sizes)
 
 
