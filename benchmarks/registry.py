@@ -33,11 +33,13 @@ class Benchmark:
         module: File in this folder with `add_arguments(parser)` and `run(arguments)`.
         about: One line.
         bars: What its figures must reach; figures without a bar are reported too.
+        of_a_model: Whether it measures a model; otherwise there is no `--model`.
     """
 
     module: str
     about: str
     bars: tuple[Bar, ...] = field(default=())
+    of_a_model: bool = True
 
 
 BENCHMARKS: dict[str, Benchmark] = {
@@ -70,7 +72,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "long_video": Benchmark(
         "long_video",
         "does a long video need more memory than a window, and are its joints visible",
-        (Bar("peak_ratio", most=1.5), Bar("joint_median", most=2.0)),
+        (Bar("peak_ratio", most=1.5),),
     ),
     "vae_reconstruction": Benchmark(
         "vae_reconstruction",
@@ -87,5 +89,23 @@ BENCHMARKS: dict[str, Benchmark] = {
             Bar("identical_twice", least=1.0),
             Bar("identical_replay", least=1.0),
         ),
+    ),
+    "batch_order": Benchmark(
+        "batch_order",
+        "seconds and memory to plan an epoch of ten million rows, seconds to continue in the middle of one",
+        (
+            Bar("plan_seconds", most=30.0),
+            Bar("plan_gigabytes", most=2.0),
+            Bar("resume_seconds", most=1.0),
+            Bar("resolution_plan_seconds", most=30.0),
+            Bar("resolution_plan_gigabytes", most=2.0),
+        ),
+        of_a_model=False,
+    ),
+    "mask_shapes": Benchmark(
+        "mask_shapes",
+        "how much faster than a loop over pixels are the masks of training",
+        (Bar("ellipse_times", least=100.0), Bar("disc_times", least=100.0)),
+        of_a_model=False,
     ),
 }

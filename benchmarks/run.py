@@ -19,19 +19,20 @@ def main() -> int:
     commands = parser.add_subparsers(dest="name", required=True)
     for name, benchmark in BENCHMARKS.items():
         command = commands.add_parser(name, help=benchmark.about)
-        command.add_argument("--model", default="default", help="as for ea-app [default: default]")
+        if benchmark.of_a_model:
+            command.add_argument("--model", default="default", help="as for ea-app [default: default]")
         command.add_argument("--result", type=Path, help="JSON to write [default: results/NAME.json]")
         import_module(benchmark.module).add_arguments(command)
     arguments = parser.parse_args()
     benchmark = BENCHMARKS[arguments.name]
-    model = find_model(arguments.model)
+    model = find_model(arguments.model) if benchmark.of_a_model else None
     try:
         report = import_module(benchmark.module).run(arguments)
     except GateError as error:
         print(f"{arguments.name}: the gate is red, nothing was measured: {error}", file=sys.stderr)
         return 3
     path = arguments.result or RESULTS / f"{arguments.name}.json"
-    facts = {"name": model.info.name, "fingerprint": model.fingerprint()}
+    facts = {"name": model.info.name, "fingerprint": model.fingerprint()} if model else {}
     return 0 if write_report(arguments.name, benchmark, report, facts, path) else 1
 
 

@@ -99,3 +99,47 @@ def test_the_model_card_shows_what_was_measured(load, tmp_path):
     with pytest.raises(ValueError, match="has no '<!-- figures -->'"):
         card.rewrite("nothing here", rows)
     assert card.FIRST in card.CARD.read_text(encoding="utf-8")
+
+
+def run_of(load, monkeypatch, tmp_path, *arguments):
+    """Exit code and result of a benchmark without a model."""
+    result = tmp_path / "r.json"
+    monkeypatch.setattr(sys, "argv", ["run.py", *map(str, arguments), "--result", str(result)])
+    code = load("run").main()
+    return code, json.loads(result.read_text()) if result.exists() else None
+
+
+def test_the_order_of_batches_is_measured(load, monkeypatch, tmp_path):
+    code, result = run_of(load, monkeypatch, tmp_path, "batch_order", "--rows", 20_000, "--repeats", 1)
+    assert code == 0
+    assert min(result["gate"].values()) == 1
+    assert set(result["gate"]) == {"every_row_once", "one_bucket_per_batch", "shuffled", "continues"}
+    assert result["figures"]["plan_seconds"] > 0
+    assert result["details"]["aspects"][0]["batches"] == 20_000
+    assert result["model"] == {}
+
+
+def test_masks_are_measured(load, monkeypatch, tmp_path):
+    arguments = ("mask_shapes", "--frames", 3, "--side", 64, "--repeats", 3)
+    code, result = run_of(load, monkeypatch, tmp_path, *arguments)
+    assert code in (0, 1)
+    assert result["gate"] == {"same_masks": 1.0}
+    assert result["figures"]["disc_times"] > 1
+    assert result["figures"]["small_boxes_milliseconds"] > 0
+
+
+def test_wrong_orders_and_masks_give_no_number(load, monkeypatch, tmp_path):
+    order, masks = load("batch_order"), load("mask_shapes")
+    monkeypatch.setattr(
+        order, "aspect_bucket_ids", lambda video, height, width: np.arange(len(video)) % 7 + video
+    )
+    monkeypatch.setattr(order.BatchOrder, "epoch", lambda self, epoch: self._make(0))
+    assert order._check()["continues"] == 1
+    monkeypatch.setattr(order, "_continues", lambda order: False)
+    with pytest.raises(load("report").GateError, match="the order of batches is wrong"):
+        order._check()
+    monkeypatch.setattr(masks, "disc_mask", lambda size, **_: np.zeros(size, bool))
+    code, result = run_of(
+        load, monkeypatch, tmp_path, "mask_shapes", "--frames", 1, "--side", 32, "--repeats", 1
+    )
+    assert (code, result) == (3, None)

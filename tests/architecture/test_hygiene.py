@@ -10,7 +10,7 @@ import pytest
 from source_tree import PACKAGES, ROOT
 
 FILE_BYTES = 500_000
-FIXTURE_BYTES = 40_000_000
+FIXTURE_BYTES = 40 * 2**20  # as du counts them
 MODEL_BYTES = 48_000_000
 # Assembled from pieces, so that this file does not contain what it looks for.
 HOSTS = ["py" + "pi.org", "python" + "hosted.org", "download.py" + "torch.org", "registry.npm" + "js.org"]

@@ -13,6 +13,7 @@ from ea_dit.lora import (
     attach,
     attach_loras,
     check_loras,
+    inspect_lora,
     match,
     read_lora,
     read_lora_header,
@@ -60,6 +61,7 @@ def changed(path, **changes):
         ({"up": None, "down": None}, "has an alpha and nothing else"),
         ({"up": torch.ones(32, 2)}, "ranks differ: lora_up has 2, lora_down has 3"),
         ({"up": torch.ones(32)}, r"lora_up must have two axes or more and no empty one, has shape \[32\]"),
+        ({"up": torch.ones(32, 3, dtype=torch.int8)}, "lora_up.weight' is I8, must be floating-point"),
         ({"up": torch.ones(32, 0)}, "lora_up must have two axes or more and no empty one"),
         ({"alpha": torch.ones(2)}, r"alpha must be one number, has shape \[2\]"),
         ({"alpha": torch.ones(0)}, r"alpha must be one number, has shape \[0\]"),
@@ -305,6 +307,18 @@ def test_strengths_that_are_none(strength, good, network, targets):
         attach(network, read_lora(good), strength=strength, targets=targets)
     with pytest.raises(ValueError, match=r"a\.safetensors: strength must be"):
         LoraUse(path=good, strength=strength)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.float8_e4m3fn, torch.float8_e5m2])
+def test_factors_of_any_floating_type(dtype, tmp_path, network, targets):
+    own = random_factors((32, 32))
+    file = read_lora(write_kohya(tmp_path / "a.safetensors", {LAYER: own}, alpha=1.5, dtype=dtype))
+    overlay = attach(network, file, targets=targets)
+    (adapter,) = overlay.adapters.values()
+    expected = 0.5 * own["lora_up"].to(dtype).float() @ own["lora_down"].to(dtype).float()
+    torch.testing.assert_close(adapter.delta(), expected)
+    assert inspect_lora(file).norm == pytest.approx(float(expected.norm()), rel=1e-5)
+    overlay.remove()
 
 
 def test_several_files_add_up(tmp_path, network, targets):

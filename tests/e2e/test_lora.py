@@ -168,8 +168,13 @@ def test_from_python(folder):
     assert over.record["loras"][0]["weight"] == 0.5
     overlay.strength = 0
     off = engine.generate(job)
+    # The record has what was used, not what was loaded.
+    assert off.record["loras"][0]["weight"] == 0
+    assert engine.describe()["loras"][0]["weight"] == 0
     overlay.remove()
-    assert engine.generate(job).frames_hash == off.frames_hash != over.frames_hash
+    without = engine.generate(job)
+    assert without.frames_hash == off.frames_hash != over.frames_hash
+    assert "loras" not in without.record
     with pytest.raises(InputError, match=r"^lora: .*fits no layer"):
         Engine.check(job, str(folder / "model"), loras=[folder / "other.safetensors"])
 

@@ -76,6 +76,12 @@ def discover(group: str, *, supported: Collection[str]) -> list[Any]:
     return [pytest.param(case, id=case.id) for folder in folders for case in cases_of(folder)]
 
 
+def record(*parts: str) -> Any:
+    """What a JSON file of the fixtures holds; an empty dict where there is no such file."""
+    path = goldens().joinpath(*parts)
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
 def unknown(found: Collection[str], *, supported: Collection[str], not_yet: Collection[str]) -> list[str]:
     """Names that are neither supported nor listed as missing; a test must fail on them."""
     return sorted(set(found) - set(supported) - set(not_yet))

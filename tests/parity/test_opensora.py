@@ -20,11 +20,7 @@ from ea_dit.text.cleaning import clean_caption
 pytestmark = pytest.mark.parity
 
 MODELS = {"stdit", "stdit2"}
-OTHERS = {"scheduler", "text", "mask"}  # mask: see test_mask_strategy.py
-NOT_YET = {
-    "bucket": "aspect buckets come with the data pipeline",
-    "data": "frame choice and crops come with the data pipeline",
-}
+OTHERS = {"scheduler", "text", "mask", "bucket", "data"}  # test_mask_strategy.py, test_opensora_data.py
 TOLERANCE = {"atol": 2e-5, "rtol": 1e-4}
 
 
@@ -73,7 +69,7 @@ def run(model, given):
 def test_every_fixture_is_known():
     found = [folder.name for folder in (goldens() / "opensora").iterdir() if folder.is_dir()]
     assert found, f"no fixtures of Open-Sora below {goldens()}"
-    assert unknown(found, supported=MODELS | OTHERS, not_yet=NOT_YET) == []
+    assert unknown(found, supported=MODELS | OTHERS, not_yet={}) == []
 
 
 @pytest.mark.parametrize(("folder", "info"), cases())

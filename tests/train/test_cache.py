@@ -11,7 +11,7 @@ import ea_vae
 from ea_data.masks import random_mask
 from ea_dit.pipelines.channels import inpaint_condition
 from ea_train import precompute
-from ea_train.precompute import CacheConfig, LatentCache, build_cache, fingerprint
+from ea_train.precompute import CONDITION_KINDS, CacheConfig, LatentCache, build_cache, fingerprint
 from ea_train.sources import ProceduralClips
 
 CONFIG = CacheConfig(
@@ -65,7 +65,8 @@ def test_a_cache_holds_what_the_pipeline_would_compute(vae, tmp_path):
 
 def _mask(index):
     rng = np.random.default_rng((CONFIG.seed, index, 0x3A5C))
-    kind, mask = random_mask(rng, 5, 16, 16, weights=CONFIG.condition_weights)
+    weights = dict(zip(CONDITION_KINDS, CONFIG.condition_weights, strict=True))
+    kind, mask = random_mask(rng, 5, 16, 16, weights=weights)
     return kind, torch.from_numpy(mask)
 
 

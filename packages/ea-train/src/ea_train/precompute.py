@@ -20,12 +20,14 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 import ea_vae
-from ea_data.masks import random_mask
+from ea_data.masks import MaskKind, random_mask
 from ea_dit.pipelines.channels import inpaint_channels, mask_video
 from ea_kernels.runtime.files import read_json, replacing, write_json
 from ea_train.sources import ClipSource
 
 SHARD_CLIPS = 256
+CONDITION_KINDS: tuple[MaskKind, ...] = ("all", "first", "last", "ends", "box")
+"""Kinds of masks in the order of `CacheConfig.condition_weights` and of the numbers in a cache."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +63,7 @@ class CacheConfig:
             raise ValueError(
                 f"caches: height and width must be multiples of 16, got {self.height}, {self.width}"
             )
-        if len(self.condition_weights) != 5 or min(self.condition_weights) < 0:
+        if len(self.condition_weights) != len(CONDITION_KINDS) or min(self.condition_weights) < 0:
             raise ValueError(
                 f"caches: condition_weights must be five numbers from 0, got {self.condition_weights}"
             )
@@ -213,9 +215,6 @@ def _condition(
 
 def _draw_mask(config: CacheConfig, index: int) -> tuple[int, Tensor]:
     rng = np.random.default_rng((config.seed, index, 0x3A5C))
-    none, first, last, ends, box = config.condition_weights
-    kind, mask = random_mask(
-        rng, config.num_frames, config.height, config.width, weights=(none, first, last, ends, box)
-    )
-    number = ("all", "first", "last", "ends", "box").index(kind)
-    return number, torch.from_numpy(mask)
+    weights = dict(zip(CONDITION_KINDS, config.condition_weights, strict=True))
+    kind, mask = random_mask(rng, config.num_frames, config.height, config.width, weights=weights)
+    return CONDITION_KINDS.index(kind), torch.from_numpy(mask)

@@ -18,7 +18,16 @@ from ea_app.api.enhance import enhance
 from ea_app.api.fields import concerning_fields
 from ea_app.api.inputs import Source
 from ea_app.api.job import CancelToken, Job, find_model, limits_of, make_job
-from ea_app.api.loras import LoraLike, LoraSource, concerning_loras, find_loras, lora_entries, uses_of
+from ea_app.api.loras import (
+    LoraLike,
+    LoraSource,
+    concerning_loras,
+    find_loras,
+    lora_entries,
+    loras_in_use,
+    loras_notes,
+    uses_of,
+)
 from ea_app.api.output import check_output, staged
 from ea_app.api.record import embedded, make_record
 from ea_app.api.weights import concerning_weights, find_weights, paths_of
@@ -188,13 +197,12 @@ class Engine:
     @property
     def lora_notes(self) -> tuple[str, ...]:
         """A line for every LoRA: its weight, and how much of it fits."""
-        overlays = self.pipeline.components.loras
-        reports = (overlay.report for overlay in overlays)
-        return tuple(
-            f"lora: {lora.source.path.name} at {lora.weight:g}: {report.summary()}"
-            for lora, report in zip(self.loras, reports, strict=True)
-            if report is not None
-        )
+        return loras_notes(self.loras, self.pipeline.components.loras)
+
+    @property
+    def used_loras(self) -> tuple[LoraSource, ...]:
+        """The LoRAs that were loaded and not taken off, with the weights that they have now."""
+        return loras_in_use(self.loras, self.pipeline.components.loras)
 
     def describe(self) -> dict[str, Any]:
         """What this model is and which options it takes, as plain values."""
@@ -205,7 +213,7 @@ class Engine:
             "fingerprint": self.model.fingerprint(),
             "info": self.model.info.to_dict(),
             "modes": sorted(self.pipeline.supports),
-            "loras": lora_entries(self.loras),
+            "loras": lora_entries(self.used_loras),
             "machine": self._machine(),
             "options": {option.key: option.describe() for option in OPTIONS},
             "defaults": {
@@ -277,8 +285,8 @@ class Engine:
             frames={"xxh3": hash_frames(frames), "shape": list(frames.shape), **_joints(run)},
             enhancement=job.enhancement if isinstance(job, Job) else None,
         )
-        if self.loras:
-            record["loras"] = lora_entries(self.loras)
+        if used := self.used_loras:
+            record["loras"] = lora_entries(used)
         if path is not None:
             _write(path, frames, record)
         return Result(frames=frames, path=path, request=request, timings=run.timings, record=record)

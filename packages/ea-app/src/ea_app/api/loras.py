@@ -5,7 +5,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ from ea_app.api.weights import source_of
 from ea_app.options import InputError
 
 if TYPE_CHECKING:
-    from ea_dit.lora import LoraUse
+    from ea_dit.lora import LoraUse, Overlay
 
 OPTION = "lora"
 HEAVIEST = 100.0
@@ -135,6 +135,30 @@ def uses_of(loras: Sequence[LoraSource]) -> "tuple[LoraUse, ...]":
     from ea_dit.lora import LoraUse  # noqa: PLC0415  (torch: only when a model is looked at)
 
     return tuple(LoraUse(path=lora.source.path, strength=lora.weight, strict=lora.strict) for lora in loras)
+
+
+def loras_notes(loras: Sequence[LoraSource], overlays: "Sequence[Overlay]") -> tuple[str, ...]:
+    """A line for every LoRA: its weight, and how much of it fits.
+
+    Args:
+        loras: As they were named.
+        overlays: What became of them, in the same order.
+    """
+    reports = (overlay.report for overlay in overlays)
+    return tuple(
+        f"lora: {lora.source.path.name} at {lora.weight:g}: {report.summary()}"
+        for lora, report in zip(loras, reports, strict=True)
+        if report is not None
+    )
+
+
+def loras_in_use(loras: Sequence[LoraSource], overlays: "Sequence[Overlay]") -> tuple[LoraSource, ...]:
+    """Those that were not taken off, with the weights that they have now; arguments as for `loras_notes`."""
+    return tuple(
+        replace(lora, weight=overlay.strength)
+        for lora, overlay in zip(loras, overlays, strict=True)
+        if not overlay.removed
+    )
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from ea_dit.lora.peft_config import alpha_of, read_peft_config, whole_scale
 from ea_kernels.runtime.stored import stored_metadata, stored_tensors
 from ea_kernels.runtime.weights import load_weights, weight_files
 
+_FLOATS = ("F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2")
 _NOT_SUPPORTED = {
     "dora_scale": "DoRA",
     "lora_magnitude_vector": "DoRA",
@@ -136,6 +137,8 @@ def read_lora_header(path: str | Path, *, allow_pickle: bool = False) -> LoraHea
             _refuse_other_kinds(file, tensor.name)
             foreign.append(tensor.name)
             continue
+        if parsed.factor != "alpha" and tensor.dtype not in _FLOATS:
+            raise ValueError(f"{file}: tensor {tensor.name!r} is {tensor.dtype}, must be floating-point")
         group = groups.setdefault((parsed.spelling.prefix, parsed.layer), {})
         if parsed.factor in group:
             twice = group[parsed.factor][0]

@@ -182,7 +182,9 @@ class AdaptedLayer(nn.Module):
 
 
 def _load_into_base(module: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
-    """Renames what is loaded to where it is; adapters stay as they are."""
+    """Renames what is loaded to where it is; adapters stay as they are, and are taken out of the weight."""
+    assert isinstance(module, AdaptedLayer)
+    module.unmerge()
     for name in [key for key in state if key.startswith(prefix)]:
         state[f"{prefix}base.{name.removeprefix(prefix)}"] = state.pop(name)
     for name, tensor in module.named_parameters():

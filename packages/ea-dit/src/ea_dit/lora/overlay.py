@@ -47,15 +47,21 @@ class Overlay:
         return dict(self._adapters)
 
     @property
+    def removed(self) -> bool:
+        """Whether it was taken off."""
+        return not self._adapters
+
+    @property
     def strength(self) -> float:
         """What its change is multiplied with; 0 is off, negative ones take away."""
         return self._strength
 
     @strength.setter
     def strength(self, value: float) -> None:
-        self._strength = check_strength(value)
+        strength = check_strength(value)
         for path in self._adapters:
             _refuse_merged(self.network, path)
+        self._strength = strength
         for adapter in self._adapters.values():
             adapter.strength = self._strength
 

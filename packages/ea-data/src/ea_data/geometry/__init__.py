@@ -1,0 +1,1 @@
+"""Sizes: aspect buckets, token budgets, buckets of resolution and length, batch sizes."""

@@ -1,0 +1,1 @@
+"""From rows to batches: the order of batches, the shape of each, and their assembly."""
