@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> Report:
     """Measure."""
     _use_cores(arguments.cores)
-    command = _command()
+    command = command_line()
     helped = [_timed([*command, "--help"]) for _ in range(5)]
     figures = {"help_seconds": statistics.median(helped)}
     details = {"help_seconds": helped}
@@ -68,7 +68,8 @@ def _use_cores(count: int) -> None:
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:count])
 
 
-def _command() -> list[str]:
+def command_line() -> list[str]:
+    """The installed `ea-app`."""
     found = shutil.which("ea-app", path=str(Path(sys.executable).parent)) or shutil.which("ea-app")
     if found is None:
         raise GateError("the command ea-app is not installed")

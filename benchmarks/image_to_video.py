@@ -10,6 +10,7 @@ from dataclasses import asdict
 import torch
 from torch import Tensor
 
+from ea_dit.pipelines import Frames as GivenFrames
 from metrics import psnr
 from report import Report, spread
 from sampling import Frames, Progress, add_sampling_arguments, generate_one, load
@@ -31,12 +32,12 @@ def run(arguments: argparse.Namespace) -> Report:
     for index, scene in enumerate(scenes):
         truth = clip_of(scene, setup.frames, setup.height, setup.width)
         prompt, seed = prompt_of(scene), arguments.seed + index
-        made = generate_one(engine, setup.request(prompt, seed, image=_pixels(truth[0])))
+        made = generate_one(engine, setup.request(prompt, seed, GivenFrames(pixels=_pixels(truth[0]))))
         first.append(psnr(made[0], truth[0]))
         seen.append(look(scene, made))
         progress.step()
-        ends = {"image": _pixels(truth[0]), "last_image": _pixels(truth[-1])}
-        made = generate_one(engine, setup.request(prompt, seed, **ends))
+        ends = (GivenFrames(pixels=_pixels(truth[0])), GivenFrames(pixels=_pixels(truth[-1]), at=-1))
+        made = generate_one(engine, setup.request(prompt, seed, *ends))
         start.append(psnr(made[0], truth[0]))
         end.append(psnr(made[-1], truth[-1]))
         seen_both.append(look(scene, made))

@@ -58,6 +58,22 @@ BENCHMARKS: dict[str, Benchmark] = {
             Bar("both_ends_last_psnr", least=25.0),
         ),
     ),
+    "steering": Benchmark(
+        "steering",
+        "do keyframes, masks and strength do what they say",
+        (
+            Bar("keyframe_first_psnr", least=25.0),
+            Bar("keyframe_middle_psnr", least=25.0),
+            Bar("keyframe_last_psnr", least=25.0),
+            Bar("mask_kept_psnr", least=25.0),
+            Bar("strength_monotone", least=0.9),
+        ),
+    ),
+    "long_video": Benchmark(
+        "long_video",
+        "does a long video need more memory than a window, and are its joints visible",
+        (Bar("peak_ratio", most=1.5),),
+    ),
     "vae_reconstruction": Benchmark(
         "vae_reconstruction",
         "how much the autoencoder keeps of held-out scenes, and of real clips",

@@ -5,7 +5,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ea_app.api.engine import Engine
-from ea_dit.pipelines import GenerationRequest, PromptStates
+from ea_dit.pipelines import Condition, GenerationRequest, PromptStates
 
 Frames = NDArray[np.uint8]
 
@@ -36,7 +35,7 @@ class Setup:
     steps: int
     guidance: float
 
-    def request(self, prompt: str, seed: int, **tensors: Any) -> GenerationRequest:
+    def request(self, prompt: str, seed: int, *conditions: Condition) -> GenerationRequest:
         """The request of one clip."""
         return GenerationRequest(
             prompt=prompt,
@@ -46,7 +45,7 @@ class Setup:
             num_steps=self.steps,
             guidance_scale=self.guidance,
             seed=seed,
-            **tensors,
+            conditions=conditions,
         )
 
 

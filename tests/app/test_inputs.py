@@ -16,9 +16,9 @@ def test_the_middle_is_kept():
 
 
 def test_pictures(media):
-    files = {"image": str(media / "square.png"), "last_image": str(media / "wide.png")}
+    files = {"image": str(media / "square.png"), "last-image": str(media / "wide.png")}
     inputs = read_inputs(files, (32, 32), 5, 5)
-    assert inputs.arrays["image"].shape == inputs.arrays["last_image"].shape == (32, 32, 3)
+    assert inputs.arrays["image"].shape == inputs.arrays["last-image"].shape == (32, 32, 3)
     assert inputs.notices == (
         "last-image: 80x40 has another shape than 32x32; the middle 40x40 pixels are used",
     )
@@ -38,17 +38,17 @@ def test_a_video_decides_how_long_it_is(media):
 def test_a_video_to_follow_decides_too(media):
     files = {"control": str(media / "clip.mp4"), "reference": str(media / "wide.png")}
     inputs = read_inputs(files, (32, 16), None, 7)
-    assert inputs.arrays["control_video"].shape == (7, 16, 32, 3)
-    assert inputs.arrays["ref_image"].shape == (16, 32, 3)
+    assert inputs.arrays["control"].shape == (7, 16, 32, 3)
+    assert inputs.arrays["reference"].shape == (16, 32, 3)
     assert (inputs.frames, inputs.fps) == (7, 12)
-    assert set(inputs.sources) == {"control_video", "ref_image"}
+    assert set(inputs.sources) == {"control", "reference"}
     assert [notice.split(":")[0] for notice in inputs.notices] == ["control"]
 
 
 @pytest.mark.parametrize(("frames", "expected"), [(None, 5), (9, 9), (1, 1)])
 def test_a_picture_to_follow_is_repeated(frames, expected, media):
     inputs = read_inputs({"control": str(media / "square.png")}, (32, 32), frames, 5)
-    signal = inputs.arrays["control_video"]
+    signal = inputs.arrays["control"]
     assert signal.shape == (expected, 32, 32, 3)
     assert (signal == signal[0]).all()
     assert signal.any()
@@ -69,7 +69,7 @@ def test_a_mask_may_be_a_video(media):
         ("image", "text.png", "not a known video or image"),
         ("image", "clip.mp4", "is a mp4 video, not a picture"),
         ("image", "", "cannot be read"),
-        ("last_image", "none.png", "does not exist"),
+        ("last-image", "none.png", "does not exist"),
         ("video", "none.mp4", "does not exist"),
         ("video", "broken.mp4", "cannot read"),
         ("video", "empty.png", "the file is empty"),

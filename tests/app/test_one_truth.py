@@ -14,9 +14,10 @@ from ea_kernels.runtime import pickles
 
 def test_the_options_allow_what_requests_allow():
     assert options.MAX_SEED == request.MAX_SEED == options.option("seed").maximum
-    limits = {name: options.option(name).maximum for name in ("frames", "steps", "fps", "guidance")}
+    limits = {name: options.option(name).maximum for name in ("frames", "window", "steps", "fps", "guidance")}
     assert limits == {
-        "frames": request.MAX_FRAMES,
+        "frames": request.MAX_LONG_FRAMES,
+        "window": request.MAX_FRAMES,
         "steps": request.MAX_STEPS,
         "fps": request.MAX_FPS,
         "guidance": request.MAX_GUIDANCE,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from ea_app.options import MAX_SEED, OPTIONS, InputError, Limits, complete, concerning, option, parse
@@ -81,7 +83,9 @@ def test_a_video_decides_length_and_rate(key):
         ({"size": (16, 64)}, "size: .* from 32 .*; nearest: 32x64$"),
         ({"size": (64, 272)}, "size: .* to 256 .*; nearest: 64x256$"),
         ({"size": (7, 250)}, "size: .*, got 7x250; nearest: 32x240 or 32x256$"),
-        ({"frames": 34}, "frames: must be from 1 to 33"),
+        ({"window": 34}, "window: must be from 2 to 33 for this model, got 34"),
+        ({"overlap": 5}, "overlap: needs --window"),
+        ({"window": 9, "overlap": 9}, "overlap: must be below the 9 frames of a window, got 9"),
         ({"mask": "m.png"}, "mask: needs --video"),
         ({"strength": 0.5}, "strength: needs --video"),
         ({"video": "v.mp4", "image": "i.png"}, "image: cannot be combined with --video"),
@@ -115,3 +119,11 @@ def test_memory_modes_are_those_of_the_placement():
     from ea_kernels.runtime.placement import MemoryMode
 
     assert option("memory").choices == ("auto", *get_args(MemoryMode))
+
+
+def test_more_frames_than_a_model_makes_at_once_are_made_in_windows():
+    filled = complete(parse({"prompt": "x", "frames": 34}), LIMITS)
+    assert filled["window"] == 33
+    assert "window" not in complete(parse({"prompt": "x", "frames": 33}), LIMITS)
+    with pytest.raises(InputError, match="frames: must be 1: this model makes pictures, got 2"):
+        complete(parse({"prompt": "x", "frames": 2}), replace(LIMITS, max_frames=1))

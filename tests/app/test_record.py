@@ -88,7 +88,7 @@ def _without(record, key):
         (lambda r: r | {"machine": {"threads": 1, "device": 1, "dtype": "float32"}}, "has no usable device"),
         (lambda r: r | {"model": {"name": "x"}}, "has no usable fingerprint"),
         (lambda r: r | {"frames": {}}, "has no usable xxh3"),
-        (lambda r: r | {"inputs": {"colour": None}}, "broken input 'colour'"),
+        (lambda r: r | {"inputs": {"colour": {"text": "red"}}}, "broken input 'colour'"),
         (lambda r: r | {"inputs": {"camera": {"path": "a.txt", "xxh3": "0" * 32}}}, "broken input 'camera'"),
         (lambda r: r | {"inputs": {"camera": {"text": 1}}}, "broken input 'camera'"),
         (lambda r: r | {"inputs": {"image": {"text": "pan left"}}}, "broken input 'image'"),
@@ -111,4 +111,4 @@ def test_input_files_must_be_as_they_were(record, tmp_path):
     with pytest.raises(InputError, match=r"^image: cannot be found again: it was given from Python"):
         find_sources(record | {"inputs": {"image": None}}, tmp_path)
     with pytest.raises(InputError, match=r"^control: cannot be found again: it was given from Python"):
-        find_sources(record | {"inputs": {"control_video": None}}, tmp_path)
+        find_sources(record | {"inputs": {"control": None}}, tmp_path)

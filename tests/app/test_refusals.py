@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from ea_app import Engine, GenerationRequest, InputError
+from ea_dit.pipelines import Control, Reference
 from ea_dit.pipelines.tiny import make_tiny
 
 
@@ -70,7 +71,7 @@ GIVEN = ["--size", "32", "--frames", "5", "--steps", "2", "--seed", "1"]
         (
             "v5.1-7b-camera",
             ["--control", "{media}/square.png"],
-            "control: cannot be used: this model takes camera instead",
+            "control: cannot be used: this model takes a camera path instead",
         ),
         (
             "v5.1-7b-control",
@@ -96,12 +97,15 @@ def test_a_request_is_checked_under_the_names_of_its_fields(without_weights):
     Engine.check(GenerationRequest(**given), folder)
     for change, message in (
         ({"width": 40}, r"^width: must be a multiple of 16"),
-        ({"control_video": torch.zeros(3, 5, 8, 8)}, r"^control_video: cannot be used: this model supports"),
+        (
+            {"conditions": (Control(pixels=torch.zeros(3, 5, 8, 8)),)},
+            r"^control: cannot be used: this model sup",
+        ),
         ({"sampler": "Euler"}, r"^sampler: must be one of Flow, .* for a flow schedule, got 'Euler'"),
         ({"strength": 0.5}, r"^strength: below 1 needs a video"),
         (
-            {"ref_image": torch.zeros(3, 8, 8), "num_frames": 1},
-            r"^ref_image: cannot be used: this model supp",
+            {"conditions": (Reference(pixels=torch.zeros(3, 8, 8)),), "num_frames": 1},
+            r"^reference: cannot be used: this model supp",
         ),
         ({"num_frames": 0}, r"^num_frames: must be a whole number"),
     ):

@@ -7,7 +7,8 @@ import json
 import numpy as np
 import pytest
 
-from ea_app.api.fields import TEXT_FIELDS, concerning_fields, option_name
+from ea_app.api.conditions import to_conditions
+from ea_app.api.fields import FILE_INPUTS, TEXT_INPUTS, concerning_fields, keyframe_place, option_of
 from ea_app.api.inputs import Text
 from ea_app.api.record import find_sources
 from ea_app.api.steering import draw_texts, read_texts
@@ -19,11 +20,15 @@ from ea_data.control.trajectory import draw_trajectory
 FIELDS = {"num_frames": 5, "height": 32, "width": 48, "fps": 8}
 
 
-def test_every_text_is_an_option_and_a_field():
-    from ea_dit.pipelines.request import TENSORS
-
-    assert set(TEXT_FIELDS) <= {entry.key for entry in OPTIONS}
-    assert set(TEXT_FIELDS.values()) <= set(TENSORS)
+def test_every_input_is_an_option_and_a_condition():
+    assert {*TEXT_INPUTS, *FILE_INPUTS} <= {entry.name for entry in OPTIONS}
+    frame = np.zeros((8, 8, 3), dtype=np.uint8)
+    for name in {*TEXT_INPUTS, *FILE_INPUTS, "keyframe 3", "keyframe -2"} - {"mask", "mask-strategy"}:
+        (condition,) = to_conditions({name: frame})
+        assert condition.name == name
+    masked = to_conditions({"video": frame[None], "mask": frame[..., 0] > 0})
+    assert masked[0].mask.shape == (8, 8)
+    assert to_conditions({"keyframe -2": frame})[0].at == -2
 
 
 def test_texts_are_read_and_drawn(tmp_path):
@@ -32,11 +37,11 @@ def test_texts_are_read_and_drawn(tmp_path):
     texts = read_texts({"camera": "pan  left", "trajectory": str(file), "prompt": "x"})
     assert texts == {"camera": "pan left", "trajectory": "[[8, 8]]"}
     arrays, notices = draw_texts(texts, FIELDS)
-    assert arrays.keys() == {"camera", "control_video"}
+    assert arrays.keys() == {"camera", "trajectory"}
     rays = plucker_rays(parse_camera("pan left", 5), 5, 32, 48)
     assert np.array_equal(arrays["camera"], rays.transpose(0, 2, 3, 1))
     drawn = draw_trajectory([np.array([[8.0, 8.0]])], 5, 32, 48)
-    assert np.array_equal(arrays["control_video"], drawn)
+    assert np.array_equal(arrays["trajectory"], drawn)
     assert notices == ()
     assert draw_texts({}, FIELDS) == ({}, ())
     assert read_texts({"prompt": "x"}) == {}
@@ -68,21 +73,18 @@ def test_wrong_texts_of_a_record_name_their_option():
 
 
 def test_a_record_gives_texts_back(tmp_path):
-    inputs = {"camera": {"text": "pan left"}, "control_video": {"text": json.dumps([[1, 2]])}}
+    inputs = {"camera": {"text": "pan left"}, "trajectory": {"text": json.dumps([[1, 2]])}}
     assert find_sources({"inputs": inputs}, tmp_path) == {
         "camera": Text(text="pan left"),
-        "control_video": Text(text="[[1, 2]]"),
+        "trajectory": Text(text="[[1, 2]]"),
     }
 
 
 def test_messages_name_the_option_that_was_given():
-    assert option_name("control_video") == "control"
-    assert option_name("control_video", ("trajectory",)) == "trajectory"
-    assert option_name("num_frames", ("trajectory", "camera")) == "frames"
-    with (
-        pytest.raises(InputError, match=r"^trajectory: is wrong for --reference"),
-        concerning_fields(as_options=True, texts=("trajectory",)),
-    ):
-        raise ValueError("control_video is wrong for ref_image")
-    with pytest.raises(InputError, match=r"^control_video: is wrong"), concerning_fields(as_options=False):
-        raise ValueError("control_video is wrong")
+    assert option_of("keyframe -3") == "keyframe"
+    assert option_of("num_frames") == "frames"
+    assert [keyframe_place(name) for name in ("keyframe 24", "keyframes", "image")] == [24, None, None]
+    with pytest.raises(InputError, match=r"^keyframe: 24 is in --frames"), concerning_fields(as_options=True):
+        raise ValueError("keyframe 24 is in num_frames")
+    with pytest.raises(InputError, match=r"^num_frames: is wrong"), concerning_fields(as_options=False):
+        raise ValueError("num_frames is wrong")

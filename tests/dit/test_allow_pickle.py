@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,12 +10,10 @@ import torch
 from safetensors.torch import load_file
 
 from ea_dit import load_transformer
-from ea_dit.pipelines import GenerationRequest, load_pipeline
+from ea_dit.pipelines import Frames, GenerationRequest, load_pipeline
 
-REQUEST = GenerationRequest(
-    prompt="a fox", height=32, width=32, num_frames=5, num_steps=1, image=torch.full((3, 32, 32), 0.5)
-)
 TEXT_ONLY = GenerationRequest(prompt="a fox", height=32, width=32, num_frames=5, num_steps=1)
+REQUEST = replace(TEXT_ONLY, conditions=(Frames(pixels=torch.full((3, 32, 32), 0.5)),))
 ROWS = {
     "v1-t2v": TEXT_ONLY,
     "v3-inp": REQUEST,

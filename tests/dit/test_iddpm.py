@@ -5,6 +5,8 @@ import math
 import pytest
 import torch
 
+from ea_data.mask_strategy.language import parse_strategy
+from ea_data.mask_strategy.plan import plan_loop
 from ea_dit.diffusion import Guidance, denoise
 from ea_dit.diffusion.iddpm import Iddpm
 from ea_dit.diffusion.iddpm_loss import IddpmLoss, SpeedSampling, gaussian_divergence
@@ -81,6 +83,59 @@ def test_held_frames_come_out_as_they_were_given():
     assert masks[:, 0, 0].sum() == 0
     assert masks[:, 1, 1].sum() == 10
     assert bool(masks[:, 0, 1:].all())
+
+
+@pytest.mark.parametrize("eta", [None, 0.5])
+@pytest.mark.parametrize("ratio", [0.0, 0.05, 0.3, 0.55, 0.99, 1.0])
+def test_a_frame_with_an_edit_ratio_joins_in_its_step(ratio, eta):
+    steps = 20
+    process, clean = with_steps(Iddpm(), steps), clean_latents()
+    sampler = IddpmSampler(process, eta=eta)
+    hold = HeldFrames(sampler, torch.tensor([[1.0, ratio, 1.0]] * 2))
+    joining = int(ratio * steps)
+    masks, given, after, draws_made = [], [], [], []
+
+    def draw(shape):
+        draws_made.append(torch.randn(shape, generator=torch.Generator().manual_seed(len(draws_made))))
+        return draws_made[-1]
+
+    def network(index, total):
+        masks.append(hold.frame_mask(index)[:, 1].tolist())
+
+        def predict(x, timestep):
+            given.append(x.clone())
+            return torch.cat((x.tanh(), x.sin() * 0.1), dim=1)
+
+        return predict
+
+    denoise_steps(
+        network, clean, sampler, draw=draw, hold=hold, on_step=lambda done, total, x: after.append(x)
+    )  # fmt: skip
+    frame, memory = clean[:, :, 1], Memory()
+    for index in range(steps):
+        level = steps - 1 - index
+        noise, step_noise = draws_made[2 * index : 2 * index + 2]
+        if level == joining:
+            frame = process.add_noise(clean, noise, torch.full((2,), level))[:, :, 1]
+        assert torch.equal(given[index][:, :, 1], frame)
+        assert masks[index] == [level < joining] * 2
+        if level <= joining:
+            prediction = torch.cat((given[index].tanh(), given[index].sin() * 0.1), dim=1)
+            stepped, memory = sampler.step(
+                index, given[index], prediction, memory, lambda shape, noise=step_noise: noise
+            )  # fmt: skip
+            frame = stepped[:, :, 1]
+        assert torch.equal(after[index][:, :, 1], frame)
+    assert len(draws_made) == 2 * steps
+
+
+def test_ratios_of_a_mask_strategy_mean_what_the_sampler_takes_them_for():
+    plan = plan_loop(parse_strategy("0;0,1,0,-2,2,0.55"), 0, frames=6, reference_lengths=[1, 2])
+    ratios = torch.from_numpy(plan.edit_ratios())[None]
+    hold = HeldFrames(IddpmSampler(with_steps(Iddpm(), 20)), ratios)
+    masks = torch.stack([hold.frame_mask(index)[0] for index in range(20)])
+    # Steps in which the network takes a frame for noisy: none where it is kept, all where nothing is put.
+    assert masks.sum(dim=0).tolist() == [0, 20, 20, 20, 11, 11]
 
 
 def test_samplers_that_add_noise_need_a_source():

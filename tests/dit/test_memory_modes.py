@@ -4,8 +4,9 @@ import dataclasses
 
 import pytest
 import torch
+from given import request_of
 
-from ea_dit.pipelines import GenerationPipeline, GenerationRequest, load_components
+from ea_dit.pipelines import GenerationPipeline, load_components
 from ea_dit.pipelines.networks import networks_of
 from ea_dit.pipelines.tiny import make_tiny
 from ea_kernels.runtime.placement import plan
@@ -16,7 +17,7 @@ PARTS = ("text_encoder", "image_encoder", "vae", "transformer")
 
 def make(**changes):
     options = {"prompt": "a red fox", "height": 32, "width": 32, "num_frames": 5, "num_steps": 1}
-    return GenerationRequest(**options | changes)
+    return request_of(options | changes)
 
 
 class Spoiler:

@@ -4,10 +4,11 @@ import json
 
 import pytest
 import torch
+from given import request_of
 
 from ea_dit.diffusion import DdpmSchedule, FlowMatching
 from ea_dit.diffusion.iddpm import Iddpm
-from ea_dit.pipelines import GenerationRequest, read_outline
+from ea_dit.pipelines import read_outline
 from ea_dit.pipelines.tiny import MOTION_FILE, make_tiny
 
 FRAMES, HEIGHT, WIDTH = 5, 32, 64
@@ -20,7 +21,7 @@ NOTHING_KEPT = torch.ones(HEIGHT, WIDTH)
 
 def make(**changes):
     options = {"prompt": "a red fox", "height": HEIGHT, "width": WIDTH, "num_frames": FRAMES, "num_steps": 4}
-    return GenerationRequest(**options | changes)
+    return request_of(options | changes)
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +65,7 @@ def test_a_directory_is_told_without_weights(outline, family, variant, process, 
         ("v5.1-7b-t2v", {"sampler": "Flow_DPM++"}),
         ("v5.1-7b-t2v", {"video": VIDEO, "strength": 0.5}),
         ("v3-inp", {"video": VIDEO, "mask": HALF}),
-        ("v5.1-7b-control", {"control_video": VIDEO, "ref_image": VIDEO[:, 0]}),
+        ("v5.1-7b-control", {"control": VIDEO, "reference": VIDEO[:, 0]}),
         ("v5.1-7b-camera", {"camera": RAYS}),
         ("open-sora-1.0", {"video": VIDEO, "mask": LAST_TWO, "sampler": "DDIM"}),
         ("open-sora-1.0", {"video": VIDEO, "mask": NOTHING_KEPT, "sampler": "DPM-Solver"}),
@@ -82,8 +83,8 @@ def test_what_a_model_can_do_is_let_through(outline, family, change):
         ("v5.1-7b-t2v", {"strength": 0.5}, "strength below 1 needs a video"),
         (
             "v5.1-7b-t2v",
-            {"control_video": VIDEO},
-            "control_video cannot be used: this model supports text_to",
+            {"control": VIDEO},
+            "control cannot be used: this model supports text_to",
         ),
         (
             "v5.1-7b-t2v",
@@ -92,13 +93,13 @@ def test_what_a_model_can_do_is_let_through(outline, family, change):
         ),
         ("v5.1-7b-t2v", {"last_image": VIDEO[:, 0]}, "last_image cannot be used: this model supports"),
         ("v5.1-7b-t2v", {"video": VIDEO, "mask": HALF}, "mask cannot be used: this model supports"),
-        ("v5.1-7b-camera", {"control_video": VIDEO}, "control_video cannot be used: .* takes camera instead"),
-        ("v5.1-7b-control", {"camera": RAYS}, "camera cannot be used: .* takes control_video instead"),
-        ("v5-7b-control", {"ref_image": VIDEO[:, 0]}, "ref_image cannot be used: .* no reference image"),
+        ("v5.1-7b-camera", {"control": VIDEO}, "control cannot be used: .* takes a camera path instead"),
+        ("v5.1-7b-control", {"camera": RAYS}, "camera cannot be used: .* takes a control video instead"),
+        ("v5-7b-control", {"reference": VIDEO[:, 0]}, "reference cannot be used: .* no reference image"),
         (
             "v5.1-7b-control",
-            {"ref_image": VIDEO[:, 0], "num_frames": 1},
-            "ref_image cannot be used with one frame: num_frames must be at least 2",
+            {"reference": VIDEO[:, 0], "num_frames": 1},
+            "reference cannot be used with one frame: num_frames must be at least 2",
         ),
         ("v1-image", {}, "num_frames 5 cannot be used: this model supports text_to_image"),
         (

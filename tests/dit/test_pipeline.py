@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from given import request_of
 from tiny import TINY, randomise, tiny_transformer
 
 from ea_dit import save_transformer
@@ -12,11 +13,10 @@ from ea_dit.pipelines import (
     Cancelled,
     Components,
     GenerationPipeline,
-    GenerationRequest,
     load_pipeline,
     seeded_noise,
 )
-from ea_dit.pipelines.conditions import inpaint_channels, inpaint_condition, mask_video, resize_to_latents
+from ea_dit.pipelines.channels import inpaint_channels, inpaint_condition, mask_video, resize_to_latents
 from ea_dit.text.bytes import ByteEncoderConfig, ByteTextEncoder, save_byte_encoder
 from ea_vae import MagvitConfig, MagvitVae, save_vae
 
@@ -46,7 +46,7 @@ def pipeline():
 
 def make(**changes):
     options = {"prompt": "a red circle", "height": 32, "width": 48, "num_frames": 5, "num_steps": 2}
-    return GenerationRequest(**options | changes)
+    return request_of(options | changes)
 
 
 VIDEO = torch.rand(3, 5, 32, 48, generator=torch.Generator().manual_seed(0))
@@ -70,12 +70,8 @@ def test_every_mode_gives_frames_and_the_same_ones_again(pipeline, name):
     assert 0 <= result.frames.min() <= result.frames.max() <= 1
     assert result.frames_uint8().shape == (1, request.num_frames, 32, 48, 3)
     assert torch.equal(pipeline(request).frames, result.frames)
-    other = GenerationRequest.from_dict({**request.to_dict(), "seed": 1}, **tensors(request))
+    other = replace(request, seed=1)
     assert not torch.equal(pipeline(other).frames, result.frames)
-
-
-def tensors(request):
-    return {name: getattr(request, name) for name in request.tensor_names()}
 
 
 @pytest.mark.parametrize("frames", [2, 3, 4, 6])
@@ -140,7 +136,7 @@ def test_the_initial_noise_is_the_first_draw(pipeline):
     [
         ({"height": 40}, "height must be a multiple of 16 for this model, got 40; 32 and 48 are nearest"),
         ({"prompt": "x" * 65}, "prompt is 65 bytes"),
-        ({"ref_image": torch.rand(3, 8, 8)}, "ref_image cannot be used: this model supports"),
+        ({"reference": torch.rand(3, 8, 8)}, "reference cannot be used: this model supports"),
     ],
 )
 def test_wrong_requests_are_refused(pipeline, change, message):
@@ -160,13 +156,13 @@ def test_control_models_refuse_the_other_kind_of_signal():
     camera = GenerationPipeline(make_components(in_channels=4 + 6))
     rays = torch.randn(6, 5, 32, 48)
     assert camera(make(camera=rays)).frames.shape[2] == 5
-    with pytest.raises(ValueError, match="takes camera instead"):
-        camera(make(control_video=VIDEO))
+    with pytest.raises(ValueError, match="takes a camera path instead"):
+        camera(make(control=VIDEO))
     with pytest.raises(ValueError, match="takes no reference image"):
-        camera(make(camera=rays, ref_image=VIDEO[:, 0]))
+        camera(make(camera=rays, reference=VIDEO[:, 0]))
     control = GenerationPipeline(make_components(in_channels=4 + 8))
-    assert control(make(control_video=VIDEO, ref_image=VIDEO[:, 0])).frames.shape[2] == 5
-    with pytest.raises(ValueError, match="takes control_video instead"):
+    assert control(make(control=VIDEO, reference=VIDEO[:, 0])).frames.shape[2] == 5
+    with pytest.raises(ValueError, match="takes a control video instead"):
         control(make(camera=rays))
 
 

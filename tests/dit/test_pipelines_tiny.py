@@ -5,14 +5,15 @@ import shutil
 
 import pytest
 import torch
+from given import request_of
 from safetensors.torch import load_file, save_file
 
 from ea_dit import load_transformer, save_transformer
 from ea_dit.diffusion import DdpmSchedule, FlowMatching
 from ea_dit.diffusion.iddpm import Iddpm
 from ea_dit.families.pixart_motion import PixArtMotion
-from ea_dit.pipelines import GenerationRequest, load_components, load_pipeline
-from ea_dit.pipelines.conditions import encode_video
+from ea_dit.pipelines import Frames, load_components, load_pipeline
+from ea_dit.pipelines.channels import encode_video
 from ea_dit.pipelines.tiny import MOTION_FILE, OPEN_SORA_FILE, TINY, make_tiny
 from ea_dit.text.bert_t5 import BertT5TextEncoder
 from ea_dit.text.clip_image import ClipImageEncoder
@@ -30,11 +31,12 @@ REDO = {"video_to_video": {"video": VIDEO, "strength": 0.5}}
 PICTURES = {
     "image_to_video": {"image": VIDEO[:, 0]},
     "first_frames_and_last": {"image": VIDEO[:, :2], "last_image": VIDEO[:, -1]},
+    "keyframe": {"conditions": [Frames(pixels=VIDEO[:, 2], at=2)]},
 }
 MASKED = {"masked_video": {"video": VIDEO, "mask": HALF}}
-CONTROL = {"control": {"control_video": VIDEO}}
-REFERENCE = {"reference": {"control_video": VIDEO, "ref_image": VIDEO[:, 0]}}
-CAMERA = {"camera": {"camera": RAYS}, "camera_with_reference": {"camera": RAYS, "ref_image": VIDEO[:, 0]}}
+CONTROL = {"control": {"control": VIDEO}}
+REFERENCE = {"reference": {"control": VIDEO, "reference": VIDEO[:, 0]}}
+CAMERA = {"camera": {"camera": RAYS}, "camera_with_reference": {"camera": RAYS, "reference": VIDEO[:, 0]}}
 INPAINT = TEXT | REDO | PICTURES | MASKED
 
 # The contract: every row of releases with every mode that its release has.
@@ -57,7 +59,7 @@ ROWS = {
 
 def make(**changes):
     options = {"prompt": "a red fox", "height": HEIGHT, "width": WIDTH, "num_frames": FRAMES, "num_steps": 2}
-    return GenerationRequest(**options | changes)
+    return request_of(options | changes)
 
 
 @pytest.fixture(scope="module")
@@ -159,6 +161,9 @@ def test_the_picture_is_also_read_by_clip_in_the_last_steps(pipeline, family):
     none, last, all_of_them = (run(make(**given, clip_apply_ratio=share)).frames for share in (0.0, 0.4, 1.0))
     assert not torch.equal(none, last)
     assert not torch.equal(last, all_of_them)
+    same, other = (run(make(**given, clip_image=picture)).frames for picture in (VIDEO[:, 0], VIDEO[:, 1]))
+    assert torch.equal(same, last)
+    assert not torch.equal(other, last)
 
 
 @pytest.mark.parametrize("family", ["open-sora-1.0", "open-sora-1.1"])

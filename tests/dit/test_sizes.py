@@ -2,12 +2,13 @@
 
 import pytest
 import torch
+from given import request_of
 
 from ea_dit.families.hunyuan3d.presets import PRESETS as HUNYUAN3D
 from ea_dit.families.mmdit.presets import PRESETS as MMDIT
 from ea_dit.families.pixart_motion.presets import PRESETS as PIXART
 from ea_dit.families.stdit.presets import PRESETS as STDIT
-from ea_dit.pipelines import GenerationRequest, load_pipeline
+from ea_dit.pipelines import load_pipeline
 from ea_dit.pipelines.inputs import make_inputs
 from ea_dit.pipelines.stages import seeded_noise
 from ea_dit.pipelines.tiny import make_tiny
@@ -21,7 +22,7 @@ LAST_TWO = torch.arange(FRAMES)[:, None, None].expand(FRAMES, HEIGHT, WIDTH) >= 
 
 def make(**changes):
     given = {"prompt": "a fox", "height": HEIGHT, "width": WIDTH, "num_frames": FRAMES, "num_steps": 2}
-    return GenerationRequest(**given | changes)
+    return request_of(given | changes)
 
 
 @pytest.fixture(scope="module")

@@ -105,7 +105,7 @@ def test_a_camera_goes_with_a_reference(generate, replay, media, tmp_path):
     alone, _ = generate("camera", tmp_path / "a.mp4", *path)
     both, _ = generate("camera", tmp_path / "b.mp4", *path, "--reference", media / "square.png")
     assert alone != both
-    assert read_record(tmp_path / "b.mp4")["inputs"].keys() == {"camera", "ref_image"}
+    assert read_record(tmp_path / "b.mp4")["inputs"].keys() == {"camera", "reference"}
     replay(tmp_path / "b.mp4")
 
 
@@ -115,7 +115,7 @@ def test_a_trajectory_is_followed_and_is_made_again(generate, replay, tmp_path):
     file.write_text(json.dumps(POINTS))
     moved, _ = generate("control", tmp_path / "a.mp4", "--trajectory", file)
     assert plain != moved
-    assert read_record(tmp_path / "a.mp4")["inputs"] == {"control_video": {"text": file.read_text()}}
+    assert read_record(tmp_path / "a.mp4")["inputs"] == {"trajectory": {"text": file.read_text()}}
     file.unlink()
     replay(tmp_path / "a.mp4")
 
@@ -153,9 +153,13 @@ def test_a_trajectory_is_the_video_that_is_drawn_of_it(generate, tmp_path):
         (
             "camera",
             ["--trajectory", "points.json"],
-            "trajectory: cannot be used: this model takes camera instead",
+            "trajectory: cannot be used: this model takes a camera path instead",
         ),
-        ("control", ["--camera", "static"], "camera: cannot be used: this model takes --control instead"),
+        (
+            "control",
+            ["--camera", "static"],
+            "camera: cannot be used: this model takes a control video instead",
+        ),
         ("control", ["--trajectory", "none.json"], "trajectory: none.json does not exist"),
         ("control", ["--trajectory", "bad.txt"], "trajectory: bad.txt line 2 column 3: not JSON"),
         ("control", ["--trajectory", "flat.json"], "trajectory: flat.json, point 2: [1]; expected"),

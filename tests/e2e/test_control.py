@@ -36,9 +36,9 @@ def test_what_is_followed_decides_the_frames_and_is_made_again(generate, command
     alone = generate(tmp_path / "a.mp4", "--control", media / "clip.mp4")
     video = read_video(tmp_path / "a.mp4")
     assert (len(video.frames), round(video.fps)) == (9, 12)
-    assert read_record(tmp_path / "a.mp4")["inputs"].keys() == {"control_video"}
+    assert read_record(tmp_path / "a.mp4")["inputs"].keys() == {"control"}
     both = generate(tmp_path / "b.mp4", "--control", media / "clip.mp4", "--reference", media / "square.png")
-    assert read_record(tmp_path / "b.mp4")["inputs"].keys() == {"control_video", "ref_image"}
+    assert read_record(tmp_path / "b.mp4")["inputs"].keys() == {"control", "reference"}
     assert alone != both
     code, out, err = command("replay", tmp_path / "b.mp4")
     assert (code, out.splitlines()[-1]) == (0, "identical frames"), err

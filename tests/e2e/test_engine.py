@@ -9,6 +9,7 @@ import torch
 
 import ea_app
 from ea_app import Cancelled, CancelToken, Engine, GenerationRequest, InputError
+from ea_dit.pipelines import Frames
 
 
 @pytest.fixture(scope="module")
@@ -38,8 +39,11 @@ def test_a_request_gives_what_the_same_job_gives(engine):
 
 def test_tensors_are_recorded_as_coming_from_no_file(engine):
     picture = torch.zeros(3, 32, 32, dtype=torch.uint8)
-    request = GenerationRequest(prompt="x", height=32, width=32, num_frames=5, num_steps=1, image=picture)
-    assert engine.generate(request).record["inputs"] == {"image": None}
+    frames = Frames(pixels=picture, at=2)
+    request = GenerationRequest(
+        prompt="x", height=32, width=32, num_frames=5, num_steps=1, conditions=(frames,)
+    )
+    assert engine.generate(request).record["inputs"] == {"frames": None}
 
 
 def test_progress_is_reported_in_order(engine):
@@ -78,8 +82,8 @@ def test_description(engine, tiny_model):
 
 
 def test_mistakes_name_their_field(engine, tmp_path):
-    with pytest.raises(InputError, match=r"^frames: must be from 1 to 9"):
-        engine.job("x", frames=50)
+    with pytest.raises(InputError, match=r"^window: must be from 2 to 9"):
+        engine.job("x", window=50)
     with pytest.raises(InputError, match=r"^stepz: unknown option"):
         engine.job("x", stepz=1)
     with pytest.raises(InputError, match=r"^height: must be a multiple of 16"):

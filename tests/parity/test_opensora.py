@@ -20,10 +20,8 @@ from ea_dit.text.cleaning import clean_caption
 pytestmark = pytest.mark.parity
 
 MODELS = {"stdit", "stdit2"}
-OTHERS = {"scheduler", "text", "bucket", "data"}  # the last two: test_opensora_data.py
-NOT_YET = {
-    "mask": "mask strategies come with the data pipeline",
-}
+# The last three: test_mask_strategy.py, test_opensora_data.py.
+OTHERS = {"scheduler", "text", "mask", "bucket", "data"}
 TOLERANCE = {"atol": 2e-5, "rtol": 1e-4}
 
 
@@ -72,7 +70,7 @@ def run(model, given):
 def test_every_fixture_is_known():
     found = [folder.name for folder in (goldens() / "opensora").iterdir() if folder.is_dir()]
     assert found, f"no fixtures of Open-Sora below {goldens()}"
-    assert unknown(found, supported=MODELS | OTHERS, not_yet=NOT_YET) == []
+    assert unknown(found, supported=MODELS | OTHERS, not_yet={}) == []
 
 
 @pytest.mark.parametrize(("folder", "info"), cases())

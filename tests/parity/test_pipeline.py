@@ -13,8 +13,19 @@ from safetensors.torch import load_file
 import ea_dit
 import ea_vae
 from ea_dit.diffusion import FlowMatching, Guidance, schedule_from_dict
-from ea_dit.pipelines import Components, GenerationPipeline, GenerationRequest, PromptStates
-from ea_dit.pipelines.conditions import resize_frames
+from ea_dit.pipelines import (
+    Camera,
+    ClipImage,
+    Components,
+    Control,
+    Frames,
+    GenerationPipeline,
+    GenerationRequest,
+    PromptStates,
+    Reference,
+    Video,
+)
+from ea_dit.pipelines.channels import resize_frames
 from ea_dit.text import TextStates
 from ea_dit.text.clip_image import ImageStates
 
@@ -248,36 +259,27 @@ def prompts_of(tensors):
     return PromptStates(states(""), states("negative_"))
 
 
-def pixels_of(call, tensors, size):
-    """The tensor inputs of a request.
+def conditions_of(call, tensors, size):
+    """The conditions of a request.
 
     A mask that generates everything is no mask, and then a video counts only with strength below 1.
     """
-    pixels = {}
+    given = []
     if "in.video" in tensors:
-        video, mask = tensors["in.video"], tensors.get("in.mask_video")
+        video, mask = resize_frames(tensors["in.video"], *size)[0], tensors.get("in.mask_video")
         if mask is not None and not bool((mask == 255).all()):
-            pixels["mask"] = resize_frames(mask, *size)[0, 0]
-        if "mask" in pixels or call.get("strength", 1.0) < 1:
-            pixels["video"] = resize_frames(video, *size)[0]
-    if "clip.image" in tensors:
-        pixels = with_pictures_only(pixels)
-    for name, field in (("control_video", "control_video"), ("control_camera_video", "camera")):
-        if f"in.{name}" in tensors:
-            pixels[field] = tensors[f"in.{name}"][0]
-    if "in.ref_image" in tensors:
-        pixels["ref_image"] = tensors["in.ref_image"][0, :, 0]
-    return pixels
-
-
-def with_pictures_only(pixels):
-    """First and last frame instead of a video with a mask: only those have a picture for CLIP."""
-    video, mask = pixels["video"], pixels["mask"]
-    kept = [number for number, frame in enumerate(mask) if not bool((frame >= 0.5).any())]
-    last = video.shape[1] - 1
-    assert kept in ([0], [0, last])
-    pictures = {"image": video[:, 0]}
-    return pictures | ({"last_image": video[:, last]} if last in kept else {})
+            given.append(Video(pixels=video, mask=resize_frames(mask, *size)[0, 0]))
+        elif call.get("strength", 1.0) < 1:
+            given.append(Video(pixels=video))
+        if "clip.image" in tensors:
+            given.append(ClipImage(pixels=video[:, 0]))
+    if "in.control_video" in tensors:
+        given.append(Control(pixels=tensors["in.control_video"][0]))
+    if "in.control_camera_video" in tensors:
+        given.append(Camera(rays=tensors["in.control_camera_video"][0]))
+    if "in.ref_image" in tensors and call.get("video_length", 1) > 1:  # of one frame the original ignores it
+        given.append(Reference(pixels=tensors["in.ref_image"][0, :, 0]))
+    return tuple(given)
 
 
 def request_of(recording, vae):
@@ -310,7 +312,7 @@ def request_of(recording, vae):
         num_frames=frames,
         num_steps=call["num_inference_steps"],
         **options,
-        **pixels_of(call, tensors, (height, width)),
+        conditions=conditions_of(call, tensors, (height, width)),
     )
 
 
@@ -432,14 +434,14 @@ def test_pictures_give_the_model_inputs_of_the_recorded_video(folder):
     kept = kept_frames(recording.tensors)
     video = recording.tensors["in.video"][0]
     last = video.shape[1] - 1
-    pictures = {"last_image": video[:, last]} if last in kept else {}
+    pictures = [Frames(pixels=video[:, last], at=-1)] if last in kept else []
     first = [number for number in kept if number != last]
     assert first == list(range(len(first)))
     if first:
-        pictures["image"] = video[:, 0] if len(first) == 1 else video[:, : len(first)]
+        pictures.append(Frames(pixels=video[:, 0] if len(first) == 1 else video[:, : len(first)]))
     pipeline = load(folder, recording)
     base = request_of(recording, pipeline.components.vae)
-    request = GenerationRequest.from_dict({**base.to_dict(), "num_steps": 1}, **pictures)
+    request = dataclasses.replace(base, num_steps=1, conditions=tuple(pictures))
     assert request.mode == "image_to_video"
     calls = watch_calls(pipeline)
     pipeline(request, prompts=prompts_of(recording.tensors), noise=RecordedNoise(recording))

@@ -9,7 +9,7 @@ import torch
 
 import ea_vae
 from ea_data.masks import random_mask
-from ea_dit.pipelines.conditions import inpaint_condition
+from ea_dit.pipelines.channels import inpaint_condition
 from ea_train import precompute
 from ea_train.precompute import CONDITION_KINDS, CacheConfig, LatentCache, build_cache, fingerprint
 from ea_train.sources import ProceduralClips

@@ -123,3 +123,20 @@ def test_padding_repeats_the_edge_and_cropping_undoes_it():
 def test_nothing_is_copied_when_nothing_is_missing():
     video = torch.zeros(1, 3, 5, 8, 8)
     assert MAGVIT.pad_size(MAGVIT.pad_frames(video)) is video
+
+
+@pytest.mark.parametrize(
+    ("geometry", "frames", "shared"),
+    [
+        (LatentGeometry(), 17, [1, 5, 9, 13]),
+        (LatentGeometry(time=1), 5, [1, 2, 3, 4]),
+        (LatentGeometry(rule="slices"), 27, [9, 18]),
+        (LatentGeometry(rule="slices"), 23, [5, 14]),
+        (LatentGeometry(rule="pairs"), 24, [8, 16]),
+        (LatentGeometry(rule="pairs"), 17, [8, 16]),
+        (LatentGeometry(rule="groups"), 16, [8, 12]),
+        (LatentGeometry(), 16, []),
+    ],
+)
+def test_tails_that_another_clip_can_begin_with(geometry, frames, shared):
+    assert [tail for tail in range(frames + 2) if geometry.shares_tail(frames, tail)] == shared

@@ -47,6 +47,9 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _add_control(add_parser: Callable[..., argparse.ArgumentParser], defaults: Any) -> None:
+    from ea_data.control.command import add_kinds
+
+    add_kinds(add_parser("control", help="make a control signal of a video or picture: edges, depth, poses"))
     camera = add_parser("camera", help="write a camera path as a text file", formatter_class=defaults)
     camera.add_argument(
         "path", help='moves such as "pan left + zoom in, then clockwise", or a camera text file'
@@ -79,6 +82,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "probe": _probe,
         "judge": _judge,
         "check": _check,
+        "control": _control,
         "camera": _camera,
         "trajectory": _trajectory,
     }
@@ -96,8 +100,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _synth(arguments: argparse.Namespace) -> None:
-    import time
-
     from ea_data.synthetic import SyntheticDataset
     from ea_data.synthetic.export import write_dataset
 
@@ -111,14 +113,7 @@ def _synth(arguments: argparse.Namespace) -> None:
         length=arguments.count,
         two_shapes=arguments.two_shapes,
     )
-    begin = time.monotonic()
-
-    def progress(done: int, total: int) -> None:
-        if sys.stderr.isatty():
-            left = (time.monotonic() - begin) / done * (total - done)
-            print(f"\r{done}/{total}  {left:.0f} s left ", end="" if done < total else "\n", file=sys.stderr)
-
-    print(write_dataset(arguments.out, dataset, fps=arguments.fps, progress=progress))
+    print(write_dataset(arguments.out, dataset, fps=arguments.fps, progress=_progress()))
 
 
 def _probe(arguments: argparse.Namespace) -> None:
@@ -150,6 +145,15 @@ def _check(arguments: argparse.Namespace) -> None:
     print(f"{len(manifest.entries)} rows, all good")
 
 
+def _control(arguments: argparse.Namespace) -> None:
+    from ea_data.control.command import run
+
+    def notify(line: str) -> None:
+        print(f"ea-data control: {line}", file=sys.stderr)
+
+    print(run(arguments, notify=notify, progress=_progress()))
+
+
 def _camera(arguments: argparse.Namespace) -> None:
     from ea_data.control.source import camera_path, camera_text
     from ea_data.media import write_text
@@ -171,6 +175,20 @@ def _trajectory(arguments: argparse.Namespace) -> None:
     paths = read_trajectory(arguments.file, height, width)
     video = draw_trajectory(paths, arguments.frames, height, width)
     print(write_video(arguments.output, video, fps=arguments.fps))
+
+
+def _progress() -> Callable[[int, int], None]:
+    """A line on a terminal that says how far long work is, and nothing elsewhere."""
+    import time
+
+    begin = time.monotonic()
+
+    def progress(done: int, total: int) -> None:
+        if sys.stderr.isatty():
+            left = (time.monotonic() - begin) / done * (total - done)
+            print(f"\r{done}/{total}  {left:.0f} s left ", end="" if done < total else "\n", file=sys.stderr)
+
+    return progress
 
 
 def _check_frames(frames: int) -> None:

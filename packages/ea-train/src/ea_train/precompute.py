@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 import ea_vae
 from ea_data.masks import MaskKind, random_mask
-from ea_dit.pipelines.conditions import inpaint_channels, mask_video
+from ea_dit.pipelines.channels import inpaint_channels, mask_video
 from ea_kernels.runtime.files import read_json, replacing, write_json
 from ea_train.sources import ClipSource
 

@@ -108,6 +108,24 @@ class LatentGeometry:
             length -= 1
         return length
 
+    def shares_tail(self, num_frames: int, tail: int) -> bool:
+        """Whether a clip that begins with the last `tail` frames of another has the same latents there.
+
+        A causal autoencoder with `time` above 1 packs the first frame of a clip alone, so there the first
+        latent differs and the others are the same.
+        """
+        if not (0 < tail < num_frames and self.is_whole(num_frames) and self.is_whole(tail)):
+            return False
+        match self.rule:
+            case "causal":
+                return True
+            case "slices":
+                return (num_frames - tail) % self.slice_frames == 0
+            case "pairs":
+                return tail % (2 * self.time) == 0
+            case "groups":
+                return tail % self.time == 0
+
     def cut(self, *, slice_frames: int, slice_latents: int) -> Self:
         """A copy for other slice sizes; they matter under the rule "slices" only."""
         return replace(self, slice_frames=slice_frames, slice_latents=slice_latents)

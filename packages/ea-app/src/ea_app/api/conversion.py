@@ -4,16 +4,15 @@ Only names, shards and number types change, and the configs say explicitly what 
 assume otherwise; everything else is copied. Diffusers ignores keys that it does not know, so none are lost.
 """
 
-import errno
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 from ea_app.api.conversion_plan import Layout, Step, is_weights, notices_of, plan
+from ea_app.api.disk import Meter, check_places, check_space, naming_full_disk
 from ea_app.api.networks import read_network
 from ea_app.api.pipeline_index import PIPELINE_INDEX, write_index
 from ea_dit.pipelines.layout import TRANSFORMER, VAE
@@ -70,7 +69,7 @@ def convert(
     """
     source, destination = Path(source), Path(destination)
     number = None if dtype == "keep" else resolve_dtype(dtype, torch.device("cpu"))
-    _check_places(source, destination)
+    check_places(source, destination)
     folders = [source / name for name in (TRANSFORMER, VAE) if (source / name / CONFIG_NAME).is_file()]
     if not folders and not (source / CONFIG_NAME).is_file():
         raise ValueError(
@@ -81,10 +80,10 @@ def convert(
     steps = [plan(network, layout, number) for network in networks]
     copies = list(_other_files(source, {step.network.path for step in steps}))
     total = sum(step.size for step in steps) + sum(file.stat().st_size for file in copies)
-    _check_space(destination, total)
+    check_space(destination, total)
     notices = [notice for step in steps for notice in notices_of(step.network, layout)]
-    meter = _Meter(on_bytes, total)
-    with _naming_full_disk(destination), new_directory(destination) as draft:
+    meter = Meter(on_bytes, total)
+    with naming_full_disk(destination), new_directory(destination) as draft:
         for step in steps:
             _write(step, draft / step.network.path.relative_to(source), max_shard, meter)
         for file in copies:
@@ -101,46 +100,6 @@ def convert(
         size=total,
         notices=tuple(notices),
     )
-
-
-class _Meter:
-    """Adds up what was written."""
-
-    def __init__(self, report: Callable[[int, int], None] | None, total: int) -> None:
-        self._report, self._done, self._total = report, 0, total
-
-    def __call__(self, count: int) -> None:
-        self._done += count
-        if self._report is not None:
-            self._report(self._done, self._total)
-
-
-@contextmanager
-def _naming_full_disk(destination: Path) -> Iterator[None]:
-    """Names the destination when its disk is full after all."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno != errno.ENOSPC:
-            raise
-        raise ValueError(f"{destination}: no space left on its disk, nothing was kept") from None
-
-
-def _check_places(source: Path, destination: Path) -> None:
-    if not source.is_dir():
-        what = "is a file; give the directory that it is in" if source.exists() else "no such directory"
-        raise ValueError(f"{source}: {what}")
-    if destination.exists() or destination.is_symlink():
-        raise ValueError(f"{destination} exists already; name a new directory")
-    if source.resolve() in destination.resolve().parents:
-        raise ValueError(f"{destination} is inside {source}; name a place outside")
-
-
-def _check_space(destination: Path, needed: int) -> None:
-    parent = next(folder for folder in destination.resolve().parents if folder.exists())
-    free = shutil.disk_usage(parent).free
-    if needed > free:
-        raise ValueError(f"{destination} needs {needed / 1e9:.2f} GB, its disk has {free / 1e9:.2f} GB left")
 
 
 def _other_files(source: Path, networks: set[Path]) -> Iterator[Path]:

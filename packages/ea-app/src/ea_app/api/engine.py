@@ -2,7 +2,7 @@
 
 import platform
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,10 +13,21 @@ import xxhash
 from torch import Tensor
 
 from ea_app.api.check import check_job, to_request
+from ea_app.api.conditions import input_names
 from ea_app.api.enhance import enhance
 from ea_app.api.fields import concerning_fields
 from ea_app.api.inputs import Source
 from ea_app.api.job import CancelToken, Job, find_model, limits_of, make_job
+from ea_app.api.loras import (
+    LoraLike,
+    LoraSource,
+    concerning_loras,
+    find_loras,
+    lora_entries,
+    loras_in_use,
+    loras_notes,
+    uses_of,
+)
 from ea_app.api.output import check_output, staged
 from ea_app.api.record import embedded, make_record
 from ea_app.api.weights import concerning_weights, find_weights, paths_of
@@ -24,6 +35,8 @@ from ea_app.catalog import Model
 from ea_app.options import OPTIONS, InputError, concerning
 from ea_data.media import MediaError, write_video
 from ea_dit.pipelines import GenerationPipeline, GenerationRequest, load_pipeline
+from ea_dit.pipelines.pipeline import to_uint8
+from ea_dit.pipelines.run import Run
 from ea_kernels.runtime.device import resolve_device, resolve_dtype
 from ea_kernels.runtime.placement import resolve_mode
 
@@ -68,14 +81,20 @@ class Engine:
         model: Its catalogue entry.
         pipeline: Its loaded parts.
         weights: What was loaded beside its directory, by option key, for records.
+        loras: What is over its transformer, for records.
     """
 
     def __init__(
-        self, model: Model, pipeline: GenerationPipeline, weights: Mapping[str, Source] | None = None
+        self,
+        model: Model,
+        pipeline: GenerationPipeline,
+        weights: Mapping[str, Source] | None = None,
+        loras: Sequence[LoraSource] = (),
     ) -> None:
         self.model = model
         self.pipeline = pipeline
         self.weights = dict(weights or {})
+        self.loras = tuple(loras)
 
     @classmethod
     def load(
@@ -88,6 +107,7 @@ class Engine:
         threads: int | None = None,
         motion_module: str | Path | None = None,
         transformer_weights: str | Path | None = None,
+        loras: Sequence[LoraLike] = (),
     ) -> Self:
         """Load a model.
 
@@ -104,11 +124,14 @@ class Engine:
             motion_module: File of V1's motion modules; None looks for one in the directory.
             transformer_weights: File or folder of a personalised checkpoint, whose tensors replace those of
                 the transformer (of V1: of the image model, which the motion modules complete).
+            loras: LoRA files over the transformer, each "FILE:WEIGHT", a path, (path, weight), or what
+                `ea_app.api.loras.find_loras` gave. Their changes add up.
 
         Raises:
-            InputError: An unknown model, device, dtype or memory mode, or a checkpoint that is not exactly as
-                its config says.
+            InputError: An unknown model, device, dtype or memory mode, a checkpoint that is not exactly as
+                its config says, or a LoRA that does not fit.
         """
+        over = find_loras(loras)
         weights = find_weights({"motion_module": motion_module, "transformer_weights": transformer_weights})
         paths = paths_of(weights)
         if isinstance(model, str):
@@ -121,19 +144,20 @@ class Engine:
             mode = memory if memory == "auto" else resolve_mode(memory)
         if threads is not None:
             torch.set_num_threads(threads)
-        with concerning_weights(paths):
+        with concerning_weights(paths), concerning_loras(over):
             try:
                 pipeline = load_pipeline(
                     model.directory,
                     dtype=number,
                     device=place,
                     memory=mode,
+                    loras=uses_of(over),
                     allow_pickle=model.allow_pickle,
                     **paths,
                 )
             except OSError as error:
                 raise ValueError(f"{model.directory} cannot be read: {error}") from error
-        return cls(model, pipeline, weights)
+        return cls(model, pipeline, weights, over)
 
     @staticmethod
     def check(
@@ -141,6 +165,7 @@ class Engine:
         model: str | Model = "default",
         *,
         motion_module: str | Path | None = None,
+        loras: Sequence[LoraLike] = (),
     ) -> None:
         """Refuse a job that a model cannot do, before loading the model.
 
@@ -148,17 +173,28 @@ class Engine:
             job: From `ea_app.api.make_job`, or a request with tensors.
             model: As for `load`.
             motion_module: As for `load`.
+            loras: As for `load`.
 
         Raises:
             InputError: What is wrong and what is allowed; what `generate` would say.
         """
-        check_job(job, model, motion_module=motion_module)
+        check_job(job, model, motion_module=motion_module, loras=find_loras(loras))
 
     @property
     def memory_note(self) -> str | None:
         """The memory mode and why it was chosen, where there was a choice and the user left it."""
         placement = self.pipeline.components.placement
         return f"memory: {placement.mode}; {placement.reason}" if placement and placement.reason else None
+
+    @property
+    def lora_notes(self) -> tuple[str, ...]:
+        """A line for every LoRA: its weight, and how much of it fits."""
+        return loras_notes(self.loras, self.pipeline.components.loras)
+
+    @property
+    def used_loras(self) -> tuple[LoraSource, ...]:
+        """The LoRAs that were loaded and not taken off, with the weights that they have now."""
+        return loras_in_use(self.loras, self.pipeline.components.loras)
 
     def describe(self) -> dict[str, Any]:
         """What this model is and which options it takes, as plain values."""
@@ -169,6 +205,7 @@ class Engine:
             "fingerprint": self.model.fingerprint(),
             "info": self.model.info.to_dict(),
             "modes": sorted(self.pipeline.supports),
+            "loras": lora_entries(self.used_loras),
             "machine": self._machine(),
             "options": {option.key: option.describe() for option in OPTIONS},
             "defaults": {
@@ -185,8 +222,9 @@ class Engine:
 
         Args:
             prompt: What to show.
-            **options: By key: negative, seed, size, frames, steps, guidance, sampler, fps, image, last_image,
-                video, mask, strength, control, reference, camera, trajectory, enhance_prompt, enhance_model.
+            **options: By key: negative, seed, size, frames, window, overlap, join, steps, guidance, sampler,
+                fps, image, last_image, keyframe, clip_image, video, mask, strength, control, control_from,
+                control_options, reference, camera, trajectory, enhance_prompt, enhance_model.
                 What is not given is the model's default; a seed is drawn.
 
         Raises:
@@ -215,31 +253,35 @@ class Engine:
             InputError: A mistake in the job or the output.
             Cancelled: `cancel` was used; nothing was written.
         """
-        job = enhance(job, self.model) if isinstance(job, Job) else job
+        job = enhance(job, self.model).extracted() if isinstance(job, Job) else job
         request = to_request(job) if isinstance(job, Job) else job
         sources = job.sources if isinstance(job, Job) else {}
-        texts = job.texts if isinstance(job, Job) else ()
-        naming = partial(concerning_fields, as_options=isinstance(job, Job), texts=texts)
+        naming = partial(concerning_fields, as_options=isinstance(job, Job))
         with naming():
             request.validate()
         path = None if output is None else check_output(output, request.num_frames)
         should_stop = None if cancel is None else lambda: cancel.cancelled
         with naming(), torch.backends.cudnn.flags(enabled=True, deterministic=True):
-            made = self.pipeline(request, on_progress=on_progress, should_stop=should_stop)
-        frames = made.frames_uint8()[0]
+            run = Run(on_progress=on_progress, should_stop=should_stop)
+            # As bytes, window by window: a long video is never in memory as floating point numbers.
+            frames = torch.cat(
+                [to_uint8(chunk.frames)[0] for chunk in self.pipeline.stream(request, run=run)]
+            )
         record = make_record(
             request=request.to_dict(),
-            inputs={name: sources.get(name) for name in request.tensor_names()},
+            inputs=dict.fromkeys(input_names(request.conditions)) | dict(sources),
             model=self.model,
             weights=self.weights,
             machine=self._machine(),
-            timings=made.timings,
-            frames={"xxh3": hash_frames(frames), "shape": list(frames.shape)},
+            timings=run.timings,
+            frames={"xxh3": hash_frames(frames), "shape": list(frames.shape), **_joints(run)},
             enhancement=job.enhancement if isinstance(job, Job) else None,
         )
+        if used := self.used_loras:
+            record["loras"] = lora_entries(used)
         if path is not None:
             _write(path, frames, record)
-        return Result(frames=frames, path=path, request=request, timings=made.timings, record=record)
+        return Result(frames=frames, path=path, request=request, timings=run.timings, record=record)
 
     def _machine(self) -> dict[str, Any]:
         parts = self.pipeline.components
@@ -251,6 +293,12 @@ class Engine:
             "memory": "model_full_load" if parts.placement is None else parts.placement.mode,
             "threads": torch.get_num_threads(),
         }
+
+
+def _joints(run: Run) -> dict[str, Any]:
+    """Where windows meet and how visible that is, for the record of a video that has such places."""
+    joints = [{"frame": seam.frame, "score": round(seam.score, 3)} for seam in run.meter.seams()]
+    return {"joints": joints} if joints else {}
 
 
 def hash_frames(frames: Tensor) -> str:

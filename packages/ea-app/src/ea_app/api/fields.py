@@ -1,26 +1,22 @@
-"""How the fields of a request are called among the options. Imports nothing heavy."""
+"""How inputs and the fields of a request are called among the options. Imports nothing heavy.
+
+An input of a job has the name of the option that gave it; a keyframe also has its place: "keyframe 24".
+"""
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from types import MappingProxyType
 
-from ea_app.options import InputError, concerning
+from ea_app.options import KEYFRAME, InputError, concerning
 
-INPUT_FIELDS: Mapping[str, str] = MappingProxyType(
-    {
-        "image": "image",
-        "last_image": "last_image",
-        "video": "video",
-        "mask": "mask",
-        "control": "control_video",
-        "reference": "ref_image",
-    }
-)
-"""Options that name a file, by key, and the field of `GenerationRequest` that its pixels go to."""
+FILE_INPUTS = ("image", "last-image", "clip-image", "video", "mask", "control", "reference")
+"""Inputs that are files of pixels; keyframes and the references of a mask strategy are too."""
 
-TEXT_FIELDS: Mapping[str, str] = MappingProxyType({"camera": "camera", "trajectory": "control_video"})
-"""Options that are kept as text, words or what a file holds, by key, and the field that is drawn from it."""
+REFERENCES, STRATEGY = "references", "mask-strategy"
+
+TEXT_INPUTS = ("camera", "trajectory", STRATEGY)
+"""Inputs that are kept as text, words or what a file holds."""
 
 OPTION_NAMES: Mapping[str, str] = MappingProxyType(
     {
@@ -29,8 +25,9 @@ OPTION_NAMES: Mapping[str, str] = MappingProxyType(
         "height": "size",
         "num_frames": "frames",
         "num_steps": "steps",
+        "window_frames": "window",
+        "overlap_frames": "overlap",
         "guidance_scale": "guidance",
-        **{field: key.replace("_", "-") for key, field in INPUT_FIELDS.items()},
     }
 )
 """Names of options by field; fields that are missing here have the names of their options or no option."""
@@ -38,24 +35,39 @@ OPTION_NAMES: Mapping[str, str] = MappingProxyType(
 _UNMISTAKABLE = re.compile(rf"\b({'|'.join(field for field in OPTION_NAMES if '_' in field)})\b")
 
 
-def option_name(field: str, texts: Collection[str] = ()) -> str:
-    """The option that gives a field.
+def keyframe_input(at: int) -> str:
+    """Name of the input that is a keyframe."""
+    return f"{KEYFRAME} {at}"
 
-    Args:
-        field: Of a request.
-        texts: Keys of the options in `TEXT_FIELDS` that were given.
-    """
-    drawn = [key for key in texts if TEXT_FIELDS[key] == field]
-    return drawn[0] if drawn else OPTION_NAMES.get(field, field.replace("_", "-"))
+
+def numbered(name: str, option: str) -> int | None:
+    """The number in the name of an input of which there may be several, None for other inputs."""
+    found = re.fullmatch(rf"{option} (-?\d+)", name)
+    return None if found is None else int(found[1])
+
+
+def keyframe_place(name: str) -> int | None:
+    """The place of a keyframe, None for other inputs."""
+    return numbered(name, KEYFRAME)
+
+
+def option_of(name: str) -> str:
+    """The option that gives an input or a field of a request."""
+    several = [option for option in (KEYFRAME, REFERENCES) if numbered(name, option) is not None]
+    return several[0] if several else OPTION_NAMES.get(name, name.replace("_", "-"))
+
+
+def is_file_input(name: str) -> bool:
+    """Whether an input is a file of pixels."""
+    return name in FILE_INPUTS or any(numbered(name, option) is not None for option in (KEYFRAME, REFERENCES))
 
 
 @contextmanager
-def concerning_fields(*, as_options: bool, texts: Collection[str] = ()) -> Iterator[None]:
-    """Turn a ValueError that begins with the name of a request's field into an `InputError`.
+def concerning_fields(*, as_options: bool) -> Iterator[None]:
+    """Turn a ValueError that begins with the name of an input or a request's field into an `InputError`.
 
     Args:
-        as_options: Name the options instead, for requests that were made from options.
-        texts: Keys of the options in `TEXT_FIELDS` among those.
+        as_options: Name the options instead of the fields, for requests that were made from options.
     """
     try:
         with concerning(None):
@@ -63,11 +75,11 @@ def concerning_fields(*, as_options: bool, texts: Collection[str] = ()) -> Itera
     except InputError as error:
         if not as_options:
             raise
-        raise _in_options(error, texts) from error.__cause__
+        raise _in_options(error) from error.__cause__
 
 
-def _in_options(error: InputError, texts: Collection[str]) -> InputError:
+def _in_options(error: InputError) -> InputError:
     # One option gives both sides, so the message has to say which.
     side = f"{error.field} " if error.field in ("width", "height") else ""
-    reason = _UNMISTAKABLE.sub(lambda found: f"--{option_name(found[1])}", error.reason)
-    return InputError(option_name(error.field, texts), f"{side}{reason}")
+    reason = _UNMISTAKABLE.sub(lambda found: f"--{OPTION_NAMES[found[1]]}", error.reason)
+    return InputError(option_of(error.field), f"{side}{reason}")

@@ -12,7 +12,8 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
-from ea_app.api.fields import INPUT_FIELDS
+from ea_app.api.extraction import Extraction
+from ea_app.api.fields import FILE_INPUTS, REFERENCES, is_file_input, numbered, option_of
 from ea_app.options import InputError, concerning
 from ea_data.media import probe, read_image, read_mask, read_video
 from ea_data.transforms import cover_crop, cover_crop_mask
@@ -28,10 +29,12 @@ class Source:
     Attributes:
         path: Absolute path.
         xxh3: Hash of its content, 32 hex digits.
+        extraction: How the control signal is made of it; None where the file is used as it is.
     """
 
     path: Path
     xxh3: str
+    extraction: Extraction | None = None
 
     @classmethod
     def of(cls, path: str | Path) -> Self:
@@ -69,9 +72,9 @@ class Inputs:
     """What the files of a job hold, at the job's size.
 
     Attributes:
-        arrays: By request field. image, last_image and ref_image (H, W, 3), video and control_video
-            (T, H, W, 3) are uint8; mask, (H, W) or (T, H, W), is boolean, True = make anew.
-        sources: Where they came from, by request field.
+        arrays: By name, see `ea_app.api.fields`. Pictures (H, W, 3) and videos (T, H, W, 3) are uint8; mask,
+            (H, W) or (T, H, W), is boolean, True = make anew.
+        sources: Where they came from, by name.
         notices: What was done to them that the user should know.
         frames: How many frames the job has; None where nothing said.
         fps: Rate of the video, None without one.
@@ -88,7 +91,7 @@ def read_inputs(files: Mapping[str, str], size: Size, frames: int | None, prefer
     """Open the files of a job.
 
     Args:
-        files: Paths by option key, see `INPUT_FIELDS`.
+        files: Paths by name of the input.
         size: What they are cut to.
         frames: How many frames the job has; None lets a video decide.
         preferred_frames: At most so many frames are taken of a video that decides; a picture to follow is
@@ -101,31 +104,37 @@ def read_inputs(files: Mapping[str, str], size: Size, frames: int | None, prefer
     sources: dict[str, Source] = {}
     notices: list[str] = []
     fps = None
-    for key, field in INPUT_FIELDS.items():
-        if key not in files:
-            continue
-        name = key.replace("_", "-")
-        with concerning(name):
-            sources[field] = Source.of(files[key])
-            path = Path(files[key]).expanduser()
-            if key == "mask":
+    for name in sorted(files, key=_reading_order):
+        with concerning(option_of(name)):
+            sources[name] = Source.of(files[name])
+            path = Path(files[name]).expanduser()
+            if name == "mask":
                 mask = _read_mask(path, frames or 1)
                 fitted = cover_crop_mask(mask, size[1], size[0])
-                arrays[field] = fitted if len(fitted) > 1 else fitted[0]
+                arrays[name] = fitted if len(fitted) > 1 else fitted[0]
                 notices += _aspect_notice(name, mask, size)
                 continue
-            if key == "video" or (key == "control" and not _is_picture(path)):
+            if name == "video" or (name == "control" and not _is_picture(path)):
                 raw, fps = _read_video(path, frames, preferred_frames)
                 frames = len(raw)
+            elif numbered(name, REFERENCES) is not None and not _is_picture(path):
+                raw = read_video(path).frames
             else:
                 raw = read_image(path)[None]
             notices += _aspect_notice(name, raw, size)
             fitted = cover_crop(raw, size[1], size[0])
-            if key == "control" and len(fitted) == 1:
+            if name == "control" and len(fitted) == 1:
                 frames = frames or preferred_frames
                 fitted = np.broadcast_to(fitted, (frames, *fitted.shape[1:]))
-            arrays[field] = fitted if key in ("video", "control") else fitted[0]
+            several = name in ("video", "control") or numbered(name, REFERENCES) is not None
+            arrays[name] = fitted if several else fitted[0]
     return Inputs(arrays=arrays, sources=sources, notices=tuple(notices), frames=frames, fps=fps)
+
+
+def _reading_order(name: str) -> tuple[int, str]:
+    """The video before its mask, which is as long; keyframes last."""
+    assert is_file_input(name), name
+    return (FILE_INPUTS.index(name) if name in FILE_INPUTS else len(FILE_INPUTS), name)
 
 
 def kept_area(width: int, height: int, size: Size) -> Size:

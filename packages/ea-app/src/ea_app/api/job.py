@@ -2,20 +2,22 @@
 
 import secrets
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
 from numpy.typing import NDArray
 
-from ea_app.api.fields import INPUT_FIELDS, TEXT_FIELDS
+from ea_app.api.extraction import Extraction, concerning_source
+from ea_app.api.fields import FILE_INPUTS, REFERENCES, STRATEGY, keyframe_input
 from ea_app.api.inputs import Source, Text, read_inputs
+from ea_app.api.loops import Placed, loop_fields, place_references
 from ea_app.api.steering import draw_texts, read_texts
 from ea_app.api.weights import WEIGHT_KEYS, concerning_weights
 from ea_app.catalog import Model, find
 from ea_app.model_info import ModelInfo
-from ea_app.options import InputError, Limits, complete, parse
+from ea_app.options import InputError, Limits, complete, concerning, parse
 
 DRAWN_SEED_BITS = 31
 """Drawn seeds are short enough to be typed again."""
@@ -58,19 +60,23 @@ class Job:
 
     Attributes:
         fields: Scalar fields of `GenerationRequest`.
-        arrays: Its pixels by field name, see `Inputs.arrays`.
-        sources: The files or texts they came from; a field without one cannot be replayed.
+        arrays: Its pixels by name, see `ea_app.api.inputs.Inputs`.
+        placed: What a mask strategy puts where.
+        sources: The files or texts they came from; an input without one cannot be replayed.
         notices: What the user should know before it runs.
         prompt_server: What is still to rewrite the prompt, see `ea_app.api.enhance`; None when nothing is.
         enhancement: What became of that, for the record: original and enhanced text, server, model.
+        extraction: How a control signal is still to be made of the control video; None when it is not.
     """
 
     fields: Mapping[str, Any]
     arrays: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    placed: tuple[Placed, ...] = ()
     sources: Mapping[str, Source | Text] = field(default_factory=dict)
     notices: tuple[str, ...] = ()
     prompt_server: PromptServer | None = None
     enhancement: Mapping[str, Any] | None = None
+    extraction: Extraction | None = None
 
     @property
     def frames(self) -> int:
@@ -79,18 +85,42 @@ class Job:
 
     @property
     def texts(self) -> Mapping[str, str]:
-        """What is kept of the options in `TEXT_FIELDS`, by key."""
-        kept = {key: self.sources.get(name) for key, name in TEXT_FIELDS.items()}
-        return {key: source.text for key, source in kept.items() if isinstance(source, Text)}
+        """What is kept of the inputs in `TEXT_INPUTS`, by name."""
+        return {name: source.text for name, source in self.sources.items() if isinstance(source, Text)}
 
     def drawn(self) -> Self:
-        """The same job with what is to be drawn from texts among the arrays.
+        """The same job with what is to be drawn from texts among the arrays, and what is put where.
 
         Raises:
             InputError: A text that is no path.
         """
         arrays, notices = draw_texts(self.texts, self.fields)
-        return replace(self, arrays={**self.arrays, **arrays}, notices=(*self.notices, *notices))
+        placed = place_references(self.texts.get(STRATEGY), self.arrays, self.fields)
+        return replace(
+            self, arrays={**self.arrays, **arrays}, placed=placed, notices=(*self.notices, *notices)
+        )
+
+    def extracted(self, notify: Callable[[str], None] | None = None) -> Self:
+        """The same job with the control signal that it asks for in the place of the video.
+
+        Args:
+            notify: Is told what is about to be downloaded for that.
+
+        Raises:
+            InputError: Something is not installed, or weights are not there or wrong.
+        """
+        if self.extraction is None:
+            return self
+        source = self.sources["control"]
+        assert isinstance(source, Source)
+        with concerning("control"):
+            made, used = self.extraction.apply(self.arrays["control"], notify)
+        return replace(
+            self,
+            arrays={**self.arrays, "control": made},
+            sources={**self.sources, "control": replace(source, extraction=used)},
+            extraction=None,
+        )
 
 
 def find_model(
@@ -140,15 +170,23 @@ def make_job(model: Model, /, **options: Any) -> Job:
     values = complete(
         {key: value for key, value in given.items() if key not in _MACHINE}, limits_of(model.info)
     )
-    files = {key: values[key] for key in INPUT_FIELDS if key in values}
-    texts = {TEXT_FIELDS[key]: Text(text=text) for key, text in read_texts(values).items()}
-    size = values["size"]
-    inputs = read_inputs(files, size, values.get("frames"), model.info.native_frames)
+    extraction = Extraction.from_options(values)
+    files = {name: values[key] for name in FILE_INPUTS if (key := name.replace("-", "_")) in values}
+    files |= {f"{REFERENCES} {number}": path for number, path in enumerate(values.get("references", ()))}
+    files |= {keyframe_input(at): path for at, path in values.get("keyframe", {}).items()}
+    if extraction is not None:
+        files["control"] = values["control_from"]
+    texts = {name: Text(text=text) for name, text in read_texts(values).items()}
+    size, length = values["size"], values.get("frames")
+    with concerning_source(extraction):
+        inputs = read_inputs(files, size, length, model.info.native_frames)
     notices = inputs.notices
     if "seed" not in values:
         values["seed"] = secrets.randbits(DRAWN_SEED_BITS)
         notices = (*notices, f"seed: {values['seed']} (drawn; --seed {values['seed']} makes this again)")
     frames = values.get("frames") or inputs.frames or model.info.native_frames
+    if "window" in values and "window" not in given and frames > values["window"]:
+        notices = (*notices, f"frames: {frames} are made in windows of {values['window']}")
     if "reference" in files and frames == 1:
         raise InputError("reference", "needs at least 2 frames; it changes nothing in an image")
     plain_video = "video" in files and "mask" not in files
@@ -163,8 +201,12 @@ def make_job(model: Model, /, **options: Any) -> Job:
         "seed": values["seed"],
         "strength": values.get("strength", model.info.strength if plain_video else 1.0),
         "sampler": values.get("sampler"),
+        "window_frames": values.get("window"),
+        "overlap_frames": values.get("overlap"),
+        "join": values.get("join", "latents"),
         "fps": values.get("fps") or min(120, max(1, round(inputs.fps or model.info.fps))),
     }
+    fields |= loop_fields(values, frames)
     server = None
     if "enhance_prompt" in values:
         server = PromptServer(url=values["enhance_prompt"], model=values["enhance_model"])
@@ -174,6 +216,7 @@ def make_job(model: Model, /, **options: Any) -> Job:
         sources={**inputs.sources, **texts},
         notices=notices,
         prompt_server=server,
+        extraction=extraction,
     ).drawn()
 
 
@@ -183,21 +226,22 @@ def job_from_record(model: Model, record: Mapping[str, Any], sources: Mapping[st
     Args:
         model: The model it ran on.
         record: As `ea_app.api.record` reads it.
-        sources: Its input files, already found and compared, and texts, by field.
+        sources: Its input files, already found and compared, and texts, by name.
 
     Raises:
         InputError: A file cannot be read.
     """
     fields = dict(record["request"])
     size = (fields["width"], fields["height"])
-    given = ((key, sources.get(name)) for key, name in INPUT_FIELDS.items())
-    files = {key: str(source.path) for key, source in given if isinstance(source, Source)}
+    files = {name: str(source.path) for name, source in sources.items() if isinstance(source, Source)}
     texts = {name: source for name, source in sources.items() if isinstance(source, Text)}
     inputs = read_inputs(files, size, fields["num_frames"], model.info.native_frames)
+    control = sources.get("control")
     return Job(
         fields=fields,
         arrays=inputs.arrays,
         sources={**inputs.sources, **texts},
         notices=inputs.notices,
         enhancement=record.get("enhancement"),
+        extraction=control.extraction if isinstance(control, Source) else None,
     ).drawn()

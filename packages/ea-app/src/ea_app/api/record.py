@@ -11,8 +11,10 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from ea_app.api.fields import INPUT_FIELDS, TEXT_FIELDS, option_name
+from ea_app.api.extraction import Extraction, is_extraction_entry
+from ea_app.api.fields import TEXT_INPUTS, is_file_input, option_of
 from ea_app.api.inputs import Source, Text, check_unchanged
+from ea_app.api.loras import are_lora_entries
 from ea_app.api.output import record_path
 from ea_app.api.weights import are_weight_entries, weight_entries
 from ea_app.catalog import Model
@@ -94,6 +96,10 @@ def embedded(record: Mapping[str, Any], output: Path) -> str:
             key: {**entry, "path": _relative(Path(entry["path"]), output)}
             for key, entry in record["weights"].items()
         }
+    if "loras" in record:
+        moved["loras"] = [
+            {**entry, "path": _relative(Path(entry["path"]), output)} for entry in record["loras"]
+        ]
     return json.dumps(moved, ensure_ascii=False, separators=(",", ":"))
 
 
@@ -123,19 +129,23 @@ def read_record(path: Path) -> dict[str, Any]:
     )
 
 
-def find_sources(record: Mapping[str, Any], folder: Path) -> dict[str, Source | Text]:
+def find_sources(
+    record: Mapping[str, Any], folder: Path, *, allow_pickle: bool = False
+) -> dict[str, Source | Text]:
     """Find the inputs of a record, and make sure that files are what they were.
 
     Args:
         record: Result of `read_record`.
         folder: Where relative paths start.
+        allow_pickle: Read weights in pickles for a control signal that is to be made.
 
     Raises:
-        InputError: One is missing or has changed, or there never was a file.
+        InputError: One is missing or has changed, or there never was a file; a control signal that is made
+            in another way now.
     """
     sources: dict[str, Source | Text] = {}
     for name, entry in record["inputs"].items():
-        field = option_name(name)
+        field = option_of(name)
         if entry is None:
             raise InputError(field, "cannot be found again: it was given from Python and came from no file")
         if "text" in entry:
@@ -143,7 +153,10 @@ def find_sources(record: Mapping[str, Any], folder: Path) -> dict[str, Source | 
             continue
         path = Path(os.path.normpath(folder.absolute() / entry["path"]))
         check_unchanged(field, path, entry["xxh3"])
-        sources[name] = Source(path=path, xxh3=entry["xxh3"])
+        extraction = None
+        if "extraction" in entry:
+            extraction = Extraction.from_entry(entry["extraction"], allow_pickle=allow_pickle)
+        sources[name] = Source(path=path, xxh3=entry["xxh3"], extraction=extraction)
     return sources
 
 
@@ -174,25 +187,34 @@ def _checked(path: Path, text: str) -> dict[str, Any]:
             raise InputError("file", f"the record in {path} has a broken input {name!r}")
     if not are_weight_entries(record.get("weights", {})):
         raise InputError("file", f"the record in {path} has broken weights")
+    if not are_lora_entries(record.get("loras", [])):
+        raise InputError("file", f"the record in {path} has broken loras")
     return record
 
 
-def _entry(source: Source | Text | None) -> dict[str, str] | None:
+def _entry(source: Source | Text | None) -> dict[str, Any] | None:
     if isinstance(source, Text):
         return {"text": source.text}
-    return None if source is None else {"path": str(source.path), "xxh3": source.xxh3}
+    if source is None:
+        return None
+    made = {} if source.extraction is None else {"extraction": source.extraction.to_entry()}
+    return {"path": str(source.path), "xxh3": source.xxh3, **made}
 
 
 def _is_source(name: str, entry: object) -> bool:
     """Whether an entry names a file and its hash, holds a text, or says that there was neither."""
-    drawn, read = name in TEXT_FIELDS.values(), name in INPUT_FIELDS.values()
     if entry is None:
-        return drawn or read
+        return True
     if not isinstance(entry, dict):
         return False
-    if drawn and entry.keys() == {"text"}:
+    if name in TEXT_INPUTS and entry.keys() == {"text"}:
         return isinstance(entry["text"], str)
-    return read and isinstance(entry.get("path"), str) and bool(_HASH.fullmatch(str(entry.get("xxh3"))))
+    return (
+        is_file_input(name)
+        and isinstance(entry.get("path"), str)
+        and bool(_HASH.fullmatch(str(entry.get("xxh3"))))
+        and ("extraction" not in entry or (name == "control" and is_extraction_entry(entry["extraction"])))
+    )
 
 
 def _usable(name: str, value: object, kind: type) -> bool:

@@ -15,19 +15,25 @@ from ea_data.control.camera import CameraPath, camera_from_text, plucker_rays
 from ea_data.control.files import read_text
 from ea_data.control.source import camera_path, camera_text
 from ea_data.control.trajectory import draw_trajectory, trajectory_from_text
+from ea_data.mask_strategy.language import parse_strategy
 
 
 def read_texts(options: Mapping[str, Any]) -> dict[str, str]:
-    """What the options in `TEXT_FIELDS` say, or what the files that they name hold, by option key.
+    """What the options in `TEXT_INPUTS` say, or what the files that they name hold, by name.
 
     Raises:
         InputError: A file that cannot be read, or whose content is wrong.
     """
     texts = {}
-    for key, read in (("camera", camera_text), ("trajectory", _trajectory_text)):
+    for key, read in (
+        ("camera", camera_text),
+        ("trajectory", _trajectory_text),
+        ("mask_strategy", _strategy),
+    ):
         if key in options:
-            with concerning(key):
-                texts[key] = read(options[key])
+            name = key.replace("_", "-")
+            with concerning(name):
+                texts[name] = read(options[key])
     return texts
 
 
@@ -41,8 +47,7 @@ def draw_texts(
         fields: Scalar fields of the request: width, height, num_frames and fps.
 
     Returns:
-        By request field: camera (T, H, W, 6) ray maps, control_video (T, H, W, 3) uint8; and what the user
-        should know.
+        By name: camera (T, H, W, 6) ray maps, trajectory (T, H, W, 3) uint8; and what the user should know.
 
     Raises:
         InputError: A text that is no path.
@@ -58,8 +63,12 @@ def draw_texts(
     if "trajectory" in texts:
         with concerning("trajectory"):
             paths = trajectory_from_text(texts["trajectory"], "the recorded text", height, width)
-            arrays["control_video"] = draw_trajectory(paths, frames, height, width)
+            arrays["trajectory"] = draw_trajectory(paths, frames, height, width)
     return arrays, notices
+
+
+def _strategy(given: str) -> str:
+    return parse_strategy(given).to_text()
 
 
 def _trajectory_text(given: str) -> str:

@@ -1,7 +1,7 @@
 """Weights beside those of a model's directory: V1's motion modules and personalised checkpoints."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -10,8 +10,10 @@ from ea_app.api.inputs import Source
 from ea_app.fingerprint import fingerprint_of
 from ea_app.options import InputError, concerning
 
-WEIGHT_KEYS = ("motion_module", "transformer_weights")
-"""Options that name such weights, by key; `load_pipeline` calls them the same."""
+_FILE_KEYS = ("motion_module", "transformer_weights")
+# Options that name such weights, by key; `load_pipeline` calls them the same.
+WEIGHT_KEYS = (*_FILE_KEYS, "lora", "lora_unmatched")
+"""Options about weights, by key; for the LoRAs among them see `ea_app.api.loras`."""
 
 
 def find_weights(given: Mapping[str, Any]) -> dict[str, Source]:
@@ -23,7 +25,7 @@ def find_weights(given: Mapping[str, Any]) -> dict[str, Source]:
     Raises:
         InputError: One does not exist or cannot be read.
     """
-    return {key: _source(key, given[key]) for key in WEIGHT_KEYS if given.get(key) is not None}
+    return {key: source_of(_name(key), given[key]) for key in _FILE_KEYS if given.get(key) is not None}
 
 
 def recorded_weights(record: Mapping[str, Any], folder: Path) -> dict[str, Source]:
@@ -39,7 +41,7 @@ def recorded_weights(record: Mapping[str, Any], folder: Path) -> dict[str, Sourc
     sources = {}
     for key, entry in record.get("weights", {}).items():
         path = Path(os.path.normpath(folder.absolute() / entry["path"]))
-        sources[key] = _source(key, path)
+        sources[key] = source_of(_name(key), path)
         if sources[key].xxh3 != entry["xxh3"]:
             raise InputError(
                 _name(key), f"{path} has changed since; these are not the weights it was made with"
@@ -59,7 +61,7 @@ def weight_entries(weights: Mapping[str, Source]) -> dict[str, dict[str, str]]:
 
 def are_weight_entries(entries: object) -> bool:
     """Whether a part of a record is what `weight_entries` makes."""
-    if not isinstance(entries, dict) or not set(entries) <= set(WEIGHT_KEYS):
+    if not isinstance(entries, dict) or not set(entries) <= set(_FILE_KEYS):
         return False
     kinds = {"path": str, "xxh3": str}
     return all(
@@ -78,7 +80,7 @@ def concerning_weights(given: Mapping[str, Any]) -> Iterator[None]:
     try:
         yield
     except ValueError as error:
-        named = (key for key in WEIGHT_KEYS if given.get(key) is not None and str(given[key]) in str(error))
+        named = (key for key in _FILE_KEYS if given.get(key) is not None and str(given[key]) in str(error))
         with concerning(_name(next(named, "model"))):
             raise
 
@@ -87,13 +89,25 @@ def _name(key: str) -> str:
     return key.replace("_", "-")
 
 
-def _source(key: str, given: str | Path) -> Source:
+def source_of(option: str, given: str | Path, beside: Sequence[str] = ()) -> Source:
+    """A file or folder of weights, hashed as a model's fingerprint is.
+
+    Args:
+        option: What named it, for messages.
+        given: Its path.
+        beside: Names of files next to it that belong to it where they are there.
+
+    Raises:
+        InputError: It does not exist or cannot be read.
+    """
     path = Path(given).expanduser().absolute()
-    if not path.exists():
-        raise InputError(_name(key), f"{given} does not exist")
-    files = sorted(path.rglob("*")) if path.is_dir() else [path]
-    files = [file for file in files if file.is_file() and not file.name.startswith(".")]
     try:
+        if not path.exists():
+            raise InputError(option, f"{given} does not exist")
+        inside = sorted(path.rglob("*")) if path.is_dir() else []
+        files = [file for file in inside if not file.name.startswith(".")]
+        files = files or [path, *(path.with_name(name) for name in beside)]
+        files = [file for file in files if file.is_file()]
         return Source(path=path, xxh3=fingerprint_of(path if path.is_dir() else path.parent, files))
     except OSError as error:
-        raise InputError(_name(key), f"{given} cannot be read: {error.strerror or error}") from None
+        raise InputError(option, f"{given} cannot be read: {error.strerror or error}") from None

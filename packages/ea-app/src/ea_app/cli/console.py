@@ -55,6 +55,11 @@ class Console:
         made = f"{width}x{height}, {length}, {size:.0f} kB in {seconds:.1f} s"
         where = f"{machine['device']}, {machine['dtype']}"
         self.say(f"wrote {result.path}: {made} ({where}), seed {result.seed}")
+        if joints := result.record["frames"].get("joints"):
+            worst = max(joints, key=lambda joint: joint["score"])
+            count = "1 joint" if len(joints) == 1 else f"{len(joints)} joints"
+            score = f"{worst['score']:.1f} times the usual change at frame {worst['frame']}"
+            self.note(f"{count} between windows, most visible: {score}")
 
     @contextmanager
     def progress(self) -> Iterator[Callable[[str, int, int], None]]:
@@ -72,17 +77,18 @@ class _Lines:
     """Progress for logs: at most one line every few seconds, none for short stages."""
 
     def __init__(self) -> None:
-        self._started = self._printed = time.perf_counter()
+        self._printed = time.perf_counter()
+        self._started: dict[str, float] = {}
 
     def __call__(self, stage: str, step: int, total: int) -> None:
         now = time.perf_counter()
         if step == 0:
-            self._started = now
+            self._started[stage] = now
             return
         if now - self._printed < _SECONDS_BETWEEN_LINES and not (stage == "denoise" and step == total):
             return
         self._printed = now
-        left = (now - self._started) / step * (total - step)
+        left = (now - self._started.get(stage, now)) / step * (total - step)
         eta = f", {left:.0f} s left" if step < total else ""
         count = f" {step}/{total}" if total > 1 else ""
         print(f"{_LABELS.get(stage, stage)}{count}{eta}", file=sys.stderr)

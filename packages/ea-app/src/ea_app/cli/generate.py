@@ -4,6 +4,8 @@ import argparse
 
 from ea_app.api import make_job
 from ea_app.api.job import find_model
+from ea_app.api.loops import read_prompt_options
+from ea_app.api.loras import find_loras
 from ea_app.api.output import check_output, default_output
 from ea_app.api.weights import find_weights, paths_of
 from ea_app.cli.console import Console
@@ -18,8 +20,9 @@ def run(arguments: argparse.Namespace) -> int:
     """
     console = Console(quiet=arguments.quiet)
     values = {entry.key: getattr(arguments, entry.key) for entry in OPTIONS}
-    given = parse({"prompt": arguments.prompt, **values})
+    given = read_prompt_options(parse({"prompt": arguments.prompt, **values}))
     weights = paths_of(find_weights(given))
+    loras = find_loras(given.get("lora", ()), unmatched=given.get("lora_unmatched", "refuse"))
     model = find_model(
         given.get("model", "default"),
         motion_module=weights.get("motion_module"),
@@ -30,7 +33,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     from ea_app.api import Engine
 
-    Engine.check(job, model, motion_module=weights.get("motion_module"))
+    Engine.check(job, model, motion_module=weights.get("motion_module"), loras=loras)
     if job.prompt_server is not None:
         from ea_app.api.enhance import enhance
 
@@ -38,14 +41,17 @@ def run(arguments: argparse.Namespace) -> int:
         job = enhance(job, model)
     for notice in job.notices:
         console.note(notice)
+    job = job.extracted(console.note)
 
     with console.progress() as on_progress:
         on_progress("load", 0, 1)
         machine = {key: given.get(key, "auto") for key in ("device", "dtype", "memory")}
-        engine = Engine.load(model, **machine, **weights)
+        engine = Engine.load(model, **machine, **weights, loras=loras)
         on_progress("load", 1, 1)
         if engine.memory_note:
             console.note(engine.memory_note)
+        for note in engine.lora_notes:
+            console.note(note)
         result = engine.generate(job, output=output, on_progress=on_progress)
     console.wrote(result)
     return 0

@@ -56,6 +56,7 @@ def build_parser() -> Parser:
     _add_replay(commands.add_parser)
     _add_models(commands.add_parser)
     _add_convert(commands.add_parser)
+    _add_lora(commands.add_parser)
     doctor = commands.add_parser("doctor", help="check this installation", allow_abbrev=False)
     _add_option(doctor.add_argument, "model")
     _add_common(doctor)
@@ -110,15 +111,7 @@ def _add_models(add_parser: Callable[..., Parser]) -> None:
         allow_abbrev=False,
     )
     _add_common(parser)
-    actions = parser.add_subparsers(dest="action", metavar="ACTION")
-
-    def add_action(name: str, text: str) -> Parser:
-        action = actions.add_parser(
-            name, help=text, description=f"{text[0].upper()}{text[1:]}.", allow_abbrev=False
-        )
-        _add_common(action, default=argparse.SUPPRESS)
-        return action
-
+    add_action = _actions(parser)
     add_action("list", "list the models in the box; the action without a name")
     inspect = add_action("inspect", "say what a model directory is: family, parts, sizes, layout, modes")
     inspect.add_argument("directory", metavar="DIR", help="model directory, or folder of one network")
@@ -167,10 +160,67 @@ def _add_convert(add_parser: Callable[..., Parser]) -> None:
     _add_common(parser)
 
 
+def _add_lora(add_parser: Callable[..., Parser]) -> None:
+    parser = add_parser(
+        "lora",
+        help="look into LoRA files, convert them, merge them into a model",
+        description="Look into LoRA files, write them in another format, merge them into a model.",
+        allow_abbrev=False,
+    )
+    _add_common(parser)
+    add_action = _actions(parser, required=True)
+    inspect = add_action("inspect", "say what a LoRA is: rank, alpha, format, size of the change by block")
+    inspect.add_argument("file", metavar="FILE", help="LoRA file, or folder of PEFT")
+    inspect.add_argument("--model", metavar="NAME", help="also tell how it fits this model (0: all fits)")
+    inspect.add_argument("--all", action="store_true", help="show every block and name")
+    _add_allow_pickle(inspect)
+    merge = add_action("merge", "write a model with LoRAs in its weights")
+    merge.add_argument(
+        "model", metavar="MODEL", help="bundled model, model directory, or owner/name of the hub"
+    )
+    merge.add_argument("files", metavar="FILE[:WEIGHT]", nargs="+", help="LoRA files, at a weight or 1")
+    merge.add_argument("output", metavar="OUT", help="new directory")
+    merge.add_argument(
+        "--unmatched",
+        choices=("refuse", "skip"),
+        default="refuse",
+        help="what becomes of layers that the model has no place for [default: refuse]",
+    )
+    convert = add_action("convert", "write a LoRA with the names of another program; no number changes")
+    convert.add_argument("file", metavar="FILE", help="LoRA file, or folder of PEFT")
+    convert.add_argument("output", metavar="OUT", help="new .safetensors file; for peft also a new folder")
+    convert.add_argument(
+        "--format", choices=("peft", "easyanimate", "kohya"), required=True, help="whose names"
+    )
+    convert.add_argument(
+        "--layout",
+        choices=("keep", "easyanimate", "diffusers"),
+        default="keep",
+        help="whose names layers of V5 and V5.1 get [default: keep]",
+    )
+    convert.add_argument("--model", metavar="NAME", help="what it is for [default: the release that it fits]")
+    _add_allow_pickle(convert)
+
+
+def _actions(parser: Parser, *, required: bool = False) -> Callable[[str, str], Parser]:
+    """Makes actions of a command, by name and one line of help."""
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=required)
+
+    def add_action(name: str, text: str) -> Parser:
+        action = actions.add_parser(
+            name, help=text, description=f"{text[0].upper()}{text[1:]}.", allow_abbrev=False
+        )
+        _add_common(action, default=argparse.SUPPRESS)
+        return action
+
+    return add_action
+
+
 def _add_option(add_argument: Callable[..., object], key: str) -> None:
     entry = option(key)
     text = entry.describe().replace("%", "%%")
-    add_argument(f"--{entry.name}", dest=key, metavar=entry.metavar, help=text)
+    action = "append" if entry.many else "store"
+    add_argument(f"--{entry.name}", dest=key, action=action, metavar=entry.metavar, help=text)
 
 
 def _add_allow_pickle(parser: Parser, text: str = _ALLOW_PICKLE) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ea_app.api.job import find_model, job_from_record
+from ea_app.api.loras import recorded_loras
 from ea_app.api.output import check_output
 from ea_app.api.record import find_sources, read_record
 from ea_app.api.weights import paths_of, recorded_weights
@@ -20,6 +21,7 @@ def run(arguments: argparse.Namespace) -> int:
     path = Path(arguments.file).expanduser()
     record = read_record(path)
     weights = paths_of(recorded_weights(record, path.parent))
+    loras = recorded_loras(record, path.parent)
     model = find_model(
         arguments.model or record["model"]["name"],
         download=arguments.model is not None,
@@ -27,12 +29,15 @@ def run(arguments: argparse.Namespace) -> int:
         allow_pickle=arguments.allow_pickle,
     )
     _check_model(model, record, console, chosen=arguments.model is not None)
-    job = job_from_record(model, record, find_sources(record, path.parent))
+    job = job_from_record(
+        model, record, find_sources(record, path.parent, allow_pickle=arguments.allow_pickle)
+    )
     output = check_output(arguments.output or _default_output(path), job.frames)
 
     from ea_app.api import Engine
 
-    Engine.check(job, model, motion_module=weights.get("motion_module"))
+    Engine.check(job, model, motion_module=weights.get("motion_module"), loras=loras)
+    job = job.extracted(console.note)
     machine = record["machine"]
     with console.progress() as on_progress:
         on_progress("load", 0, 1)
@@ -42,6 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
             dtype=machine["dtype"],
             memory=_memory(machine.get("memory")),
             threads=machine["threads"],
+            loras=loras,
             **weights,
         )
         on_progress("load", 1, 1)

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ea_data.control.camera import CameraPath
+from ea_data.parsing import error_at, expected_at
 
 __all__ = [
     "INTRINSICS",
@@ -52,7 +53,6 @@ _TOKEN: Final = re.compile(
     r"(?P<word>[a-z]+(?:-[a-z]+)*)|(?P<number>\d+(?:\.\d+)?|\.\d+)|(?P<sign>[+,])|(?P<other>\S)",
     re.IGNORECASE,
 )
-_SHOWN: Final = 30
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,9 @@ def _shares(text: str, parts: list[_Part], frames: int) -> list[int]:
     left = frames - sum(part.frames or 0 for part in parts)
     if left < len(open_parts) or (left and not open_parts):
         more = " and at least 1 for each other part" if open_parts else ""
-        _fail(text, parts[-1].start, f"the parts ask for {frames - left} frames{more}, there are {frames}")
+        raise error_at(
+            text, parts[-1].start, f"the parts ask for {frames - left} frames{more}, there are {frames}"
+        )
     ends = [left * i // max(1, len(open_parts)) for i in range(1, len(open_parts) + 1)]
     shares = iter([end - start for start, end in zip([0, *ends], ends)])
     return [next(shares) if part.frames is None else part.frames for part in parts]
@@ -190,19 +192,9 @@ class _Parser:
 
     def _expected(self, what: str) -> NoReturn:
         token = self._peek()
-        found = f'"{token.text[:_SHOWN]}"' if token.text else "the end"
-        _fail(self.text, token.start, f"expected {what}, found {found}")
+        raise expected_at(self.text, token.start, what, token.text)
 
 
 def _tokens(text: str) -> list[_Token]:
     found = [_Token(match.lastgroup or "", match[0], match.start()) for match in _TOKEN.finditer(text)]
     return [*found, _Token("end", "", len(text.rstrip()))]
-
-
-def _fail(text: str, place: int, reason: str) -> NoReturn:
-    """One line that shows the place with a mark before it."""
-    begin, end = max(0, place - _SHOWN), place + _SHOWN
-    before = ("..." if begin else "") + text[begin:place]
-    after = text[place:end] + ("..." if end < len(text) else "")
-    shown = " ".join(f"{before}▸{after}".split())
-    raise ValueError(f"character {place + 1} ({shown}): {reason}")

@@ -30,9 +30,12 @@ class PatchEmbed(nn.Module):
 
     def forward(self, x_BCTHW: Tensor) -> Tensor:
         """Returns tokens (B, T * H / P * W / P, D)."""
+        return F.linear(self.patches(x_BCTHW), self.weight.flatten(1), self.bias)
+
+    def patches(self, x_BCTHW: Tensor) -> Tensor:
+        """Returns the numbers of every patch (B, T * H / P * W / P, C P P)."""
         p = self.patch_size
-        patches = rearrange(x_BCTHW, "b c t (h p) (w q) -> b (t h w) (c p q)", p=p, q=p)
-        return F.linear(patches, self.weight.flatten(1), self.bias)
+        return rearrange(x_BCTHW, "b c t (h p) (w q) -> b (t h w) (c p q)", p=p, q=p)
 
 
 def token_grid(x_BCTHW: Tensor, patch_size: int, *, square: int = 1) -> tuple[int, int, int]:

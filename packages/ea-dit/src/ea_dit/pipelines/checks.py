@@ -6,7 +6,17 @@ Shapes: T frames, H and W pixels.
 from ea_dit.diffusion import Sampler, Schedule, default_sampler, sampler_for
 from ea_dit.diffusion.iddpm import Iddpm
 from ea_dit.diffusion.iddpm_sampling import IddpmSampler
-from ea_dit.pipelines.conditions import to_boolean
+from ea_dit.pipelines.conditions import (
+    STEERING,
+    Camera,
+    ClipImage,
+    Control,
+    Reference,
+    Video,
+    only,
+    placed,
+)
+from ea_dit.pipelines.pixels import to_boolean
 from ea_dit.pipelines.request import GenerationRequest
 from ea_dit.pipelines.variants import Traits
 
@@ -25,11 +35,13 @@ def check_request(request: GenerationRequest, traits: Traits, process: Schedule)
     if request.mode not in traits.modes:
         allowed = ", ".join(sorted(traits.modes))
         raise ValueError(f"{_culprit(request)} cannot be used: this model supports {allowed}")
-    _check_control(request, traits)
+    _check_conditions(request, traits)
     traits.check_size(request.height, request.width)
     sampler = requested_sampler(request, process)
     if traits.variant == "frames":
         _check_kept_frames(request, sampler)
+    elif edited := [frames for frames in placed(request.conditions) if frames.edit_ratio]:
+        raise ValueError(f"{edited[0].name} must have the edit ratio 0 for this model")
 
 
 def check_process(process: Schedule, traits: Traits) -> None:
@@ -54,33 +66,40 @@ def requested_sampler(request: GenerationRequest, process: Schedule) -> Sampler:
 
 
 def _culprit(request: GenerationRequest) -> str:
-    """The one input that makes the mode what it is."""
+    """What makes the mode what it is."""
     if request.mode == "masked_video":
         return "mask"
-    names = request.tensor_names()
-    return names[0] if names else f"num_frames {request.num_frames}"
+    steering = [given for given in request.conditions if isinstance(given, STEERING)]
+    given = [*steering, *placed(request.conditions)] or list(request.conditions)
+    return given[0].name if given else f"num_frames {request.num_frames}"
 
 
-def _check_control(request: GenerationRequest, traits: Traits) -> None:
-    if request.control_video is not None and traits.variant == "camera":
-        raise ValueError("control_video cannot be used: this model takes camera instead")
-    if request.camera is not None and traits.variant == "control":
-        raise ValueError("camera cannot be used: this model takes control_video instead")
-    if request.ref_image is None:
+def _check_conditions(request: GenerationRequest, traits: Traits) -> None:
+    control, camera, reference, seen = (
+        only(request.conditions, kind) for kind in (Control, Camera, Reference, ClipImage)
+    )
+    if control is not None and traits.variant == "camera":
+        raise ValueError(f"{control.name} cannot be used: this model takes a camera path instead")
+    if camera is not None and traits.variant == "control":
+        raise ValueError(f"{camera.name} cannot be used: this model takes a control video instead")
+    if seen is not None and traits.image_states is None:
+        raise ValueError(f"{seen.name} cannot be used: this model does not read pictures with CLIP")
+    if reference is None:
         return
     if not traits.reference:
-        raise ValueError("ref_image cannot be used: this model takes no reference image")
+        raise ValueError(f"{reference.name} cannot be used: this model takes no reference image")
     if request.num_frames == 1:
         # The first latent frame of the reference channels is always empty, so it would change nothing.
-        raise ValueError("ref_image cannot be used with one frame: num_frames must be at least 2")
+        raise ValueError(f"{reference.name} cannot be used with one frame: num_frames must be at least 2")
 
 
 def _check_kept_frames(request: GenerationRequest, sampler: Sampler) -> None:
     """Networks that hold whole frames do so step by step, in their own process."""
     if request.mode not in ("image_to_video", "masked_video"):
         return
-    if request.mask is not None:
-        generate_TX = to_boolean(request.mask).flatten(-2)
+    video = only(request.conditions, Video)
+    if video is not None and video.mask is not None:
+        generate_TX = to_boolean(video.mask).flatten(-2)
         if bool((generate_TX.all(dim=-1) != generate_TX.any(dim=-1)).any()):
             raise ValueError("mask must keep or redo whole frames for this model")
         if bool(generate_TX.all()):

@@ -1,5 +1,6 @@
 """The parts of a pipeline and loading them from a directory."""
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ea_dit.diffusion import Schedule
+from ea_dit.lora import LoraUse, Overlay, attach_loras
 from ea_dit.pipelines.checks import check_process
 from ea_dit.pipelines.encoders import load_text_encoder
 from ea_dit.pipelines.networks import networks_of
@@ -43,6 +45,7 @@ class Components:
             them as without a picture.
         schedule: The process; None for the one that such networks were released with.
         placement: Where the networks are; None leaves them where they were loaded.
+        loras: What is over the transformer, see `ea_dit.lora`.
     """
 
     transformer: Transformer
@@ -51,6 +54,7 @@ class Components:
     image_encoder: ImageEncoder | None = None
     schedule: Schedule | None = None
     placement: Placement | None = None
+    loras: tuple[Overlay, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuses parts that do not fit."""
@@ -111,6 +115,7 @@ def load_components(
     memory: str = "auto",
     motion_module: str | Path | None = None,
     transformer_weights: str | Path | None = None,
+    loras: Sequence[LoraUse] = (),
     allow_pickle: bool = False,
 ) -> Components:
     """Loads a released model directory of any generation, told by its configs and tensors.
@@ -126,13 +131,15 @@ def load_components(
         motion_module: File of V1's motion modules; None looks for one in the directory.
         transformer_weights: A personalised checkpoint whose tensors replace those of the transformer (of V1:
             of the image model, which the motion modules complete).
+        loras: LoRA files over the transformer; their changes add up.
         allow_pickle: Accept weights in pickles (`.bin`, `.pt`, `.pth`, `.ckpt`), read without running code.
 
     Raises:
-        ValueError: If a part is missing or not understood, or parts do not fit.
+        ValueError: If a part is missing or not understood, or parts or LoRAs do not fit.
     """
     outline = read_outline(directory, motion_module=motion_module, allow_pickle=allow_pickle)
     layout, traits = outline.layout, outline.traits
+    outline.check_loras(loras, allow_pickle=allow_pickle)
     target = resolve_device(device)
     number = resolve_dtype(dtype, target)
     stays = memory != "auto" and POLICIES[resolve_mode(memory)].resident
@@ -151,6 +158,7 @@ def load_components(
         weights=transformer_weights,
         allow_pickle=allow_pickle,
     )
+    overlays = attach_loras(transformer, loras, allow_pickle=allow_pickle)
     try:
         text_encoder = load_text_encoder(
             layout, traits.text, dtype=number, device=place, allow_pickle=allow_pickle
@@ -161,6 +169,7 @@ def load_components(
             text_encoder=text_encoder,
             image_encoder=image_encoder,
             schedule=outline.schedule,
+            loras=overlays,
         ).placed(memory, target)
     except ValueError as error:
         # Messages about files begin with the file; those about parts do not know the directory.

@@ -1,183 +1,281 @@
-"""Given pixels to the network's condition channels, for training and inference alike.
+"""What steers a video beside its prompt: one typed list, `GenerationRequest.conditions`.
 
-Source of the rules: the released pipelines. Shapes: B batch, C latent channels, T frames, H and W
-pixels; t, h, w the latent sizes.
+Pixels are float in 0 ... 1 or uint8. Messages call a condition by its `name`; front ends give the name of the
+option that it came from. Shapes: T frames, H and W pixels of the result; N, h and w any.
 """
 
-from typing import Protocol
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from ea_vae.latents import scale_latents
+from ea_dit.pipelines.pixels import check_pixels, check_shape
 
-CAMERA_SCALE = 6.0
-"""Released camera models see ray maps times this."""
-
-
-class _Posterior(Protocol):
-    def mode(self) -> Tensor: ...
+ConditionT = TypeVar("ConditionT")
 
 
-class _VaeConfig(Protocol):
-    @property
-    def scaling_factor(self) -> float: ...
-
-
-class Vae(Protocol):
-    """What conditions need of a video autoencoder."""
+class Clip(Protocol):
+    """What conditions need to know of the clip they are for."""
 
     @property
-    def config(self) -> _VaeConfig:
-        """Holds the scaling factor."""
+    def num_frames(self) -> int:
+        """T."""
         ...
 
-    def encode(self, video_BCTHW: Tensor, /) -> _Posterior:
-        """Pixels -1 ... 1 to the posterior."""
+    @property
+    def height(self) -> int:
+        """H."""
+        ...
+
+    @property
+    def width(self) -> int:
+        """W."""
         ...
 
 
-def encode_video(vae: Vae, video_BCTHW: Tensor) -> Tensor:
-    """Encodes pixels -1 ... 1 to scaled latents: the posterior's mode times the scaling factor."""
-    return scale_latents(vae.encode(video_BCTHW).mode(), vae.config.scaling_factor)
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Frames:
+    """Frames that are given at their place: the first, the last, or any between.
+
+    Attributes:
+        pixels: One frame (3, H, W), or several in a row (3, N, H, W).
+        at: Place of the first of them, 0 ... T - 1; negative numbers count from the end, -1 is the last.
+        edit_ratio: 0 gives them as they are; above, up to but without 1, they join the sampling the earlier
+            and are changed the more. Only Open-Sora's models take that.
+        name: In messages.
+    """
+
+    pixels: Tensor
+    at: int = 0
+    edit_ratio: float = 0.0
+    name: str = "frames"
+
+    @property
+    def video(self) -> Tensor:
+        """The pixels as (3, N, H, W)."""
+        return self.pixels if self.pixels.ndim == 4 else self.pixels[:, None]
+
+    def places(self, num_frames: int) -> range:
+        """Where they are in a clip of so many frames."""
+        start = self.at if self.at >= 0 else num_frames + self.at
+        return range(start, start + self.video.shape[1])
+
+    def check(self, clip: Clip) -> None:
+        """Refuses pixels of a wrong shape or range, and places outside of the clip."""
+        size = (clip.height, clip.width)
+        check_pixels(self.name, self.pixels, (3, *size) if self.pixels.ndim == 3 else (3, None, *size))
+        if isinstance(self.at, bool) or not isinstance(self.at, int):
+            raise ValueError(f"{self.name} must be at a whole number, got {self.at!r}")  # noqa: TRY004
+        places, last = self.places(clip.num_frames), clip.num_frames - 1
+        if places.start < 0 or places.stop - 1 > last:
+            got = f"{places.start}" if len(places) == 1 else f"{places.start} ... {places.stop - 1}"
+            raise ValueError(f"{self.name} must lie in frames 0 ... {last} of the clip, got {got}")
+        _check_edit_ratio(self.name, self.edit_ratio)
 
 
-def mask_video(
-    video_BCTHW: Tensor,
-    generate_B1THW: Tensor,
-    *,
-    noise_BCTHW: Tensor | None = None,
-    noise_strength: Tensor | float = 0.0,
-) -> Tensor:
-    """Blanks what is to be generated and adds a little noise to the rest.
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Echo:
+    """Frames of the video itself, from a window before, that come again; for videos that are made in windows.
+
+    Attributes:
+        source: The first of them.
+        at: Place of the first of them when they come again.
+        length: How many.
+        edit_ratio: See `Frames`.
+        name: In messages.
+    """
+
+    source: int
+    at: int
+    length: int = 1
+    edit_ratio: float = 0.0
+    name: str = "echo"
+
+    def places(self, num_frames: int) -> range:
+        """Where they come again."""
+        del num_frames
+        return range(self.at, self.at + self.length)
+
+    def check(self, clip: Clip) -> None:
+        """Refuses places outside of the clip, and what is not there yet."""
+        end = min(self.at, clip.num_frames - self.length + 1)
+        if self.length < 1 or self.source < 0 or self.source + self.length > end:
+            raise ValueError(
+                f"{self.name} must repeat frames of the clip that are made before, got {self.length} from "
+                f"{self.source} at {self.at}"
+            )
+        _check_edit_ratio(self.name, self.edit_ratio)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Video:
+    """A video to change: all of it with a `strength` below 1, or where a mask says so.
+
+    Attributes:
+        pixels: (3, T, H, W).
+        mask: (H, W) or (T, H, W): at least half (uint8: at least 128, bool: True) = make anew. None for all.
+        name: In messages.
+    """
+
+    pixels: Tensor
+    mask: Tensor | None = None
+    name: str = "video"
+
+    def check(self, clip: Clip) -> None:
+        """Refuses pixels or a mask of a wrong shape or range."""
+        size = (clip.height, clip.width)
+        check_pixels(self.name, self.pixels, (3, clip.num_frames, *size))
+        if self.mask is None:
+            return
+        check_shape("mask", self.mask, size if self.mask.ndim == 2 else (clip.num_frames, *size))
+        if self.mask.dtype not in (torch.bool, torch.uint8) and not self.mask.is_floating_point():
+            raise ValueError(f"mask must be bool, uint8 or floating point, got {self.mask.dtype}")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Control:
+    """A signal to follow, drawn as a video: edges, depth, poses, or the heat map of a trajectory.
+
+    Attributes:
+        pixels: (3, T, h, w).
+        name: In messages.
+    """
+
+    pixels: Tensor
+    name: str = "control"
+
+    def check(self, clip: Clip) -> None:
+        """Refuses pixels of a wrong shape or range."""
+        check_pixels(self.name, self.pixels, (3, clip.num_frames, None, None))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Reference:
+    """A picture of what is to be seen, for control and camera models that read one.
+
+    Attributes:
+        pixels: (3, h, w).
+        name: In messages.
+    """
+
+    pixels: Tensor
+    name: str = "reference"
+
+    def check(self, clip: Clip) -> None:
+        """Refuses pixels of a wrong shape or range."""
+        del clip
+        check_pixels(self.name, self.pixels, (3, None, None))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Camera:
+    """A camera path, as the ray of every pixel.
+
+    Attributes:
+        rays: (6, T, h, w) ray map.
+        name: In messages.
+    """
+
+    rays: Tensor
+    name: str = "camera"
+
+    def check(self, clip: Clip) -> None:
+        """Refuses rays of a wrong shape."""
+        check_shape(self.name, self.rays, (6, clip.num_frames, None, None))
+        if not self.rays.is_floating_point() or not bool(self.rays.isfinite().all()):
+            raise ValueError(f"{self.name} must be finite floating point numbers")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ClipImage:
+    """What models that read a picture with CLIP (V3, V4) see in the place of the first frame.
+
+    Attributes:
+        pixels: (3, h, w).
+        name: In messages.
+    """
+
+    pixels: Tensor
+    name: str = "clip_image"
+
+    def check(self, clip: Clip) -> None:
+        """Refuses pixels of a wrong shape or range."""
+        del clip
+        check_pixels(self.name, self.pixels, (3, None, None))
+
+
+Condition = Frames | Echo | Video | Control | Reference | Camera | ClipImage
+STEERING = (Control, Reference, Camera)
+"""What control and camera models take."""
+
+
+def only(conditions: Sequence[Condition], kind: type[ConditionT]) -> ConditionT | None:
+    """The condition of a kind, None without one; of all but `Frames` a checked request has at most one."""
+    return next((condition for condition in conditions if isinstance(condition, kind)), None)
+
+
+def placed(conditions: Sequence[Condition]) -> tuple[Frames | Echo, ...]:
+    """What has places in the clip: given frames, and frames that come again."""
+    return tuple(condition for condition in conditions if isinstance(condition, Frames | Echo))
+
+
+def frames_of(conditions: Sequence[Condition]) -> tuple[Frames, ...]:
+    """All given frames."""
+    return tuple(condition for condition in conditions if isinstance(condition, Frames))
+
+
+def check_conditions(conditions: Sequence[Condition], clip: Clip) -> None:
+    """Refuses conditions that are wrong in themselves or that do not go together.
 
     Args:
-        video_BCTHW: Pixels 0 ... 1.
-        generate_B1THW: Boolean, True where new content is wanted.
-        noise_BCTHW: Unit normal; None adds none.
-        noise_strength: Its standard deviation, one or one per sample (B,).
+        conditions: Those.
+        clip: What they are for.
 
-    Returns:
-        Pixels -1 ... 1 (noise may leave the range, as in released training) with -1 where generated. A kept
-        value of exactly -1 gets no noise either.
+    Raises:
+        ValueError: One line that begins with a name and says what is allowed.
     """
-    masked = (video_BCTHW * 2 - 1).masked_fill(generate_B1THW, -1.0)
-    if noise_BCTHW is None:
-        return masked
-    if isinstance(noise_strength, Tensor):
-        noise_strength = noise_strength.to(masked).view(-1, 1, 1, 1, 1)
-    noise = (noise_BCTHW.to(masked) * noise_strength).masked_fill(masked == -1, 0.0)
-    return masked + noise
+    for condition in conditions:
+        if not isinstance(condition, Condition):
+            raise ValueError(f"conditions must be conditions, got {type(condition).__name__}")  # noqa: TRY004
+    _check_together(conditions)
+    for condition in conditions:
+        condition.check(clip)
+    _check_places(placed(conditions), clip.num_frames)
 
 
-def resize_to_latents(signal_BCTHW: Tensor, size: tuple[int, int, int]) -> Tensor:
-    """Resizes a mask or ray map to latent sizes: the first frame alone, the others together.
-
-    Trilinear without low-pass, as released models were trained with: a latent value averages the central two
-    samples of each axis only, so a kept last frame does not show in the mask.
-
-    Args:
-        signal_BCTHW: Any channels.
-        size: t, h, w.
-    """
-    frames, height, width = size
-    signal_BCTHW = signal_BCTHW.float()
-    parts = [F.interpolate(signal_BCTHW[:, :, :1], size=(1, height, width), mode="trilinear")]
-    if frames > 1:
-        rest = signal_BCTHW[:, :, 1:]
-        parts.append(F.interpolate(rest, size=(frames - 1, height, width), mode="trilinear"))
-    return torch.cat(parts, dim=2)
-
-
-def inpaint_channels(generate_B1THW: Tensor, masked_latents_BCthw: Tensor, scaling_factor: float) -> Tensor:
-    """Joins the mask channel and the masked video's latents.
-
-    A sample in which everything is generated gets zeros everywhere: that is how inpaint models do text to
-    video.
-
-    Args:
-        generate_B1THW: Boolean, on the pixel grid.
-        masked_latents_BCthw: Scaled latents of `mask_video`'s result.
-        scaling_factor: Of the autoencoder; the mask channel holds it where pixels are kept, 0 elsewhere.
-
-    Returns:
-        (B, 1 + C, t, h, w) in the dtype of the latents.
-    """
-    latents = masked_latents_BCthw
-    size = (latents.shape[2], latents.shape[3], latents.shape[4])
-    kept_B1thw = resize_to_latents(~generate_B1THW, size) * scaling_factor
-    channels = torch.cat((kept_B1thw.to(latents), latents), dim=1)
-    nothing_kept_B = generate_B1THW.flatten(1).all(dim=1)
-    return channels.masked_fill(nothing_kept_B.view(-1, 1, 1, 1, 1), 0.0)
+def _check_together(conditions: Sequence[Condition]) -> None:
+    for kind in (Video, *STEERING, ClipImage):
+        several = [condition for condition in conditions if isinstance(condition, kind)]
+        if len(several) > 1:
+            raise ValueError(f"{several[1].name} cannot be combined with {several[0].name}")
+    video, camera, control = (only(conditions, kind) for kind in (Video, Camera, Control))
+    frames = placed(conditions)
+    if video is not None and frames:
+        raise ValueError(
+            f"{video.name} cannot be combined with {frames[0].name}; keep frames with a mask instead"
+        )
+    steering = next((condition for condition in conditions if isinstance(condition, STEERING)), None)
+    pixels = next((condition for condition in (*frames, video) if condition is not None), None)
+    if steering is not None and pixels is not None:
+        raise ValueError(f"{steering.name} cannot be combined with {pixels.name}")
+    if camera is not None and control is not None:
+        raise ValueError(f"{camera.name} cannot be combined with {control.name}")
 
 
-def encoded_mask(vae: Vae, generate_B1THW: Tensor) -> Tensor:
-    """The mask as V3 and V4 read it: encoded like a picture.
-
-    The autoencoder is used to -1 ... 1, but models were trained with 0 and 1.
-
-    Args:
-        vae: The autoencoder.
-        generate_B1THW: 1 where new content is wanted, else 0, in the number type of the autoencoder.
-
-    Returns:
-        Scaled latents (B, C, t, h, w).
-    """
-    return encode_video(vae, generate_B1THW.expand(-1, 3, -1, -1, -1))
+def _check_places(frames: Sequence[Frames | Echo], num_frames: int) -> None:
+    taken: dict[int, str] = {}
+    for given in frames:
+        for place in given.places(num_frames):
+            if place in taken:
+                raise ValueError(f"{given.name} gives frame {place}, which {taken[place]} gives already")
+            taken[place] = given.name
+    kept = sum(len(given.places(num_frames)) for given in frames if given.edit_ratio == 0)
+    if kept and kept >= num_frames:
+        raise ValueError(f"num_frames must be above the number of given frames ({kept}), got {num_frames}")
 
 
-def inpaint_condition(
-    vae: Vae,
-    video_BCTHW: Tensor,
-    generate_B1THW: Tensor,
-    *,
-    noise_BCTHW: Tensor | None = None,
-    noise_strength: Tensor | float = 0.0563,
-) -> Tensor:
-    """`mask_video`, `encode_video` and `inpaint_channels` in one call.
-
-    Args:
-        vae: The autoencoder.
-        video_BCTHW: Pixels 0 ... 1; T = 4n + 1.
-        generate_B1THW: Boolean.
-        noise_BCTHW: Unit normal; None adds none.
-        noise_strength: Its standard deviation, one or one per sample (B,).
-
-    Returns:
-        (B, 1 + C, t, h, w).
-    """
-    masked = mask_video(video_BCTHW, generate_B1THW, noise_BCTHW=noise_BCTHW, noise_strength=noise_strength)
-    return inpaint_channels(generate_B1THW, encode_video(vae, masked), vae.config.scaling_factor)
-
-
-def resize_frames(video_BCTHW: Tensor, height: int, width: int) -> Tensor:
-    """Resizes every frame by picking the nearest pixel, as released pipelines do with control inputs."""
-    if video_BCTHW.shape[-2:] == (height, width):
-        return video_BCTHW
-    return F.interpolate(video_BCTHW, size=(video_BCTHW.shape[2], height, width), mode="nearest")
-
-
-def reference_channels(ref_latents_BC1hw: Tensor, num_latent_frames: int) -> Tensor:
-    """Reference channels of a control model: the image in latent frame 0, zeros after it.
-
-    A result of one latent frame ignores the reference, as released.
-    """
-    shape = list(ref_latents_BC1hw.shape)
-    shape[2] = num_latent_frames
-    channels = ref_latents_BC1hw.new_zeros(shape)
-    if num_latent_frames > 1:
-        channels[:, :, :1] = ref_latents_BC1hw
-    return channels
-
-
-def camera_channels(rays_BCTHW: Tensor, size: tuple[int, int, int]) -> Tensor:
-    """Camera channels of a control model: the ray map at latent size, scaled."""
-    return resize_to_latents(rays_BCTHW, size) * CAMERA_SCALE
-
-
-def to_boolean(mask: Tensor) -> Tensor:
-    """A mask as booleans on the CPU, True = generate."""
-    if mask.dtype == torch.bool:
-        return mask.cpu()
-    return mask.cpu() >= (128 if mask.dtype == torch.uint8 else 0.5)
+def _check_edit_ratio(name: str, ratio: float) -> None:
+    if not 0 <= ratio < 1:
+        raise ValueError(f"{name} must have an edit ratio of at least 0 and below 1, got {ratio}")

@@ -10,8 +10,7 @@ from torch import Tensor
 
 from ea_dit.diffusion import Sampler
 from ea_dit.diffusion.iddpm_sampling import HeldFrames, IddpmSampler
-from ea_dit.pipelines.components import Components
-from ea_dit.pipelines.conditions import (
+from ea_dit.pipelines.channels import (
     camera_channels,
     encoded_mask,
     inpaint_channels,
@@ -19,8 +18,11 @@ from ea_dit.pipelines.conditions import (
     reference_channels,
     resize_frames,
 )
+from ea_dit.pipelines.components import Components
+from ea_dit.pipelines.conditions import Camera, ClipImage, Control, Reference, frames_of, only
+from ea_dit.pipelines.pixels import to_float
 from ea_dit.pipelines.request import GenerationRequest
-from ea_dit.pipelines.stages import GivenPixels, Noise, encode, given_pixels, gives_pixels, to_float
+from ea_dit.pipelines.stages import GivenPixels, Noise, encode, given_pixels, gives_pixels
 from ea_dit.pipelines.variants import OPEN_SORA_FRAME_INTERVAL
 from ea_dit.types import Conditioning
 
@@ -55,7 +57,7 @@ class Inputs:
     Attributes:
         conditioning: What both halves get in every step.
         picture: Only for the positive half, and not in every step.
-        kept: Frames that are given as they are: scaled latents, and (B, T) True where they count.
+        kept: Frames that are given: scaled latents, and edit ratios (B, T), 1 where there are none.
     """
 
     conditioning: Conditioning
@@ -66,15 +68,15 @@ class Inputs:
         """The initial latents with the kept frames put in."""
         if self.kept is None:
             return latents_BCthw
-        kept_BCthw, where_BT = self.kept
-        return torch.where(where_BT[:, None, :, None, None], kept_BCthw, latents_BCthw)
+        kept_BCthw, ratios_BT = self.kept
+        return torch.where((ratios_BT < 1)[:, None, :, None, None], kept_BCthw, latents_BCthw)
 
     def hold(self, sampler: Sampler) -> HeldFrames | None:
         """What keeps the kept frames during a run."""
         if self.kept is None:
             return None
         assert isinstance(sampler, IddpmSampler)  # check_request refuses others
-        return HeldFrames(sampler, (~self.kept[1]).float().cpu())
+        return HeldFrames(sampler, self.kept[1].cpu())
 
 
 def make_inputs(request: GenerationRequest, parts: Components, shape: LatentShape, noise: Noise) -> Inputs:
@@ -145,14 +147,15 @@ def _control(request: GenerationRequest, parts: Components, shape: LatentShape) 
     like = {"device": parts.device, "dtype": parts.dtype}
     pad = parts.vae.geometry.pad_frames
     if parts.traits.variant == "camera":
+        camera = only(request.conditions, Camera)
         rays = torch.zeros(batch, 6, *size)
-        if request.camera is not None:
-            rays = camera_channels(pad(request.camera.float()[None]), (size[0], size[1], size[2]))
+        if camera is not None:
+            rays = camera_channels(pad(camera.rays.float()[None]), (size[0], size[1], size[2]))
         signal = rays.to(**like)
-    elif request.control_video is None:
+    elif (control := only(request.conditions, Control)) is None:
         signal = torch.zeros(batch, channels, *size, **like)
     else:
-        pixels = _fit(pad(to_float(request.control_video)[None]), request)
+        pixels = _fit(pad(to_float(control.pixels)[None]), request)
         signal = encode(parts, pixels * 2 - 1)
     blocks = [signal.expand(batch, -1, -1, -1, -1)]
     if parts.traits.reference:
@@ -161,9 +164,10 @@ def _control(request: GenerationRequest, parts: Components, shape: LatentShape) 
 
 
 def _reference(request: GenerationRequest, parts: Components, shape: LatentShape) -> Tensor:
-    if request.ref_image is None or shape[2] == 1:
+    reference = only(request.conditions, Reference)
+    if reference is None or shape[2] == 1:
         return torch.zeros(shape, device=parts.device, dtype=parts.dtype)
-    pixels = _fit(to_float(request.ref_image)[None, :, None], request)
+    pixels = _fit(to_float(reference.pixels)[None, :, None], request)
     latents = reference_channels(encode(parts, pixels * 2 - 1), shape[2])
     return latents.expand(shape[0], -1, -1, -1, -1)
 
@@ -175,15 +179,24 @@ def _fit(video_BCTHW: Tensor, request: GenerationRequest) -> Tensor:
 def _picture(request: GenerationRequest, parts: Components, batch: int) -> Picture | None:
     """States of the first picture, for networks that read it."""
     kind = parts.traits.image_states
-    if kind is None or parts.image_encoder is None or request.image is None:
+    image = _seen_image(request)
+    if kind is None or parts.image_encoder is None or image is None:
         return None
-    image = to_float(request.image)
-    image = image if image.ndim == 3 else image[:, 0]
     with parts.using("image_encoder"):
-        encoded = parts.image_encoder.encode(image[None])
+        encoded = parts.image_encoder.encode(to_float(image)[None])
     states = encoded.pooled_BE if kind == "pooled" else encoded.patches_BSP
     states = states.to(device=parts.device, dtype=parts.dtype)
     return Picture(states.expand(batch, *states.shape[1:]), request.clip_apply_ratio)
+
+
+def _seen_image(request: GenerationRequest) -> Tensor | None:
+    """(3, h, w): the picture that is meant for CLIP, or else the first frame if it is given."""
+    meant = only(request.conditions, ClipImage)
+    if meant is not None:
+        return meant.pixels
+    starts = (given for given in frames_of(request.conditions) if 0 in given.places(request.num_frames))
+    first = next(starts, None)
+    return None if first is None else first.video[:, 0]
 
 
 def _kept_frames(
@@ -196,8 +209,11 @@ def _kept_frames(
         return None
     generate_T = given.generate_B1THW[0, 0].flatten(1)
     kept_BCthw = encode(parts, given.video_BCTHW * 2 - 1).expand(shape)
-    where_BT = (~generate_T.all(dim=1)).expand(shape[0], -1)
-    return kept_BCthw, where_BT.to(parts.device)
+    ratios_T = generate_T.all(dim=1).float()
+    for frames in frames_of(request.conditions):
+        places = frames.places(request.num_frames)
+        ratios_T[places.start : places.stop] = frames.edit_ratio
+    return kept_BCthw, ratios_T.expand(shape[0], -1).to(parts.device)
 
 
 def _sizes(request: GenerationRequest, parts: Components, batch: int) -> tuple[Tensor, Tensor]:

@@ -1,10 +1,12 @@
 """What a model directory is and can do, told by configs and headers: no weight is read."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ea_dit.diffusion import Schedule, schedule_from_dict
+from ea_dit.lora import LoraUse, Report, check_loras, targets_of
 from ea_dit.pipelines.checks import check_process, check_request
 from ea_dit.pipelines.encoders import check_text_encoders
 from ea_dit.pipelines.layout import IMAGE_ENCODER, Layout, find_layout, find_motion_module
@@ -45,6 +47,14 @@ class Outline:
         """
         request.validate()
         check_request(request, self.traits, self.process)
+
+    def check_loras(self, loras: Sequence[LoraUse], *, allow_pickle: bool = False) -> tuple[Report, ...]:
+        """Tells how LoRA files fit the transformer, by their headers.
+
+        Raises:
+            ValueError: One line that begins with the file.
+        """
+        return check_loras(loras, targets_of(self.config), allow_pickle=allow_pickle) if loras else ()
 
 
 def read_outline(

@@ -1,33 +1,24 @@
 """From a request to frames: tensors in, tensors out."""
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import zip_longest
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from ea_dit.diffusion import Guidance, Sampler, denoise_steps, takes_variance
-from ea_dit.diffusion.loop import Cancelled
+from ea_dit.diffusion import Guidance, Sampler, takes_variance
+from ea_dit.lora import LoraUse
 from ea_dit.pipelines.checks import check_request, requested_sampler
 from ea_dit.pipelines.components import Components, load_components
-from ea_dit.pipelines.inputs import Inputs, make_inputs
-from ea_dit.pipelines.predictor import predictor_at
 from ea_dit.pipelines.request import GenerationRequest, Mode
-from ea_dit.pipelines.stages import (
-    Noise,
-    PromptStates,
-    decode,
-    encode_prompts,
-    model_text,
-    seeded_noise,
-    start_video,
-)
-
-ProgressCallback = Callable[[str, int, int], None]
-"""Called with the stage (text, conditions, denoise, decode), steps done from 0 on, and their total."""
+from ea_dit.pipelines.run import ProgressCallback, Run
+from ea_dit.pipelines.seams import Seam
+from ea_dit.pipelines.stages import Noise, PromptStates, encode_prompts, model_text, seeded_noise
+from ea_dit.pipelines.window_run import Chunk, WindowRun
+from ea_dit.pipelines.windows import check_windows, windows_of
 
 
 @dataclass(frozen=True)
@@ -39,42 +30,18 @@ class GenerationResult:
         latents: Scaled latents after the last step.
         request: The request as it was run.
         timings: Seconds of every stage and in total.
+        seams: The joints of a video that was made in windows.
     """
 
     frames: Tensor
     latents: Tensor
     request: GenerationRequest
     timings: dict[str, float]
+    seams: tuple[Seam, ...] = ()
 
     def frames_uint8(self) -> Tensor:
         """Frames as uint8 (B, T, H, W, 3), for writers."""
-        return (self.frames * 255).round().to(torch.uint8).permute(0, 2, 3, 4, 1).contiguous()
-
-
-@dataclass
-class _Run:
-    """Progress, cancellation and clock of one run."""
-
-    on_progress: ProgressCallback | None
-    should_stop: Callable[[], bool] | None
-    timings: dict[str, float] = field(default_factory=dict)
-
-    @contextmanager
-    def stage(self, name: str, total: int = 1) -> Iterator[None]:
-        """Times a stage and reports its start and end."""
-        if self.should_stop is not None and self.should_stop():
-            raise Cancelled(f"stopped before stage {name!r}")
-        self.report(name, 0, total)
-        start = time.perf_counter()
-        yield
-        self.timings[name] = time.perf_counter() - start
-        if total == 1:
-            self.report(name, 1, 1)
-
-    def report(self, name: str, step: int, total: int) -> None:
-        """Tells the caller."""
-        if self.on_progress is not None:
-            self.on_progress(name, step, total)
+        return to_uint8(self.frames)
 
 
 class GenerationPipeline:
@@ -88,7 +55,6 @@ class GenerationPipeline:
         self.components = components
         self.supports: frozenset[Mode] = components.traits.modes
 
-    @torch.no_grad()
     def __call__(
         self,
         request: GenerationRequest,
@@ -106,7 +72,8 @@ class GenerationPipeline:
             prompts: Encoded prompts instead of the request's; their number is the batch.
             noise: Source of random draws instead of the request's seed.
             on_progress: See `ProgressCallback`.
-            on_latents: Called with 0 and the initial latents, then with k and the latents after step k.
+            on_latents: Called with 0 and the initial latents, then with k and the latents after step k; anew
+                for every window.
             should_stop: Asked between steps and stages; True raises `Cancelled`.
 
         Returns:
@@ -116,70 +83,84 @@ class GenerationPipeline:
             ValueError: For a request that is wrong or that this model cannot do.
             Cancelled: If `should_stop` said so.
         """
-        request.validate()
-        parts = self.components
-        check_request(request, parts.traits, parts.process)
-        run = _Run(on_progress, should_stop)
-        start = time.perf_counter()
-        noise = seeded_noise(request.seed) if noise is None else noise
-        sampler = requested_sampler(request, parts.process)
-        guidance = self._guidance(request, sampler)
-
-        with run.stage("text"):
-            if prompts is None:
-                prompts = encode_prompts(parts, request, guided=guidance.active)
-            text = model_text(prompts, parts, guided=guidance.active)
-
-        with run.stage("conditions"):
-            latents, inputs = self._prepare(request, sampler, len(prompts.positive), noise)
-            hold = inputs.hold(sampler)
-
-        with run.stage("denoise", len(sampler.timesteps)), parts.using("transformer"):
-            if on_latents is not None:
-                on_latents(0, latents)
-
-            def on_step(step: int, total: int, after: Tensor) -> None:
-                if on_latents is not None:
-                    on_latents(step, after)
-                run.report("denoise", step, total)
-
-            channels = parts.traits.latent_channels * (2 if takes_variance(sampler) else 1)
-            latents = denoise_steps(
-                predictor_at(parts, text, inputs, guidance, channels=channels, hold=hold),
-                latents,
-                sampler,
-                draw=noise,
-                hold=hold,
-                on_step=on_step,
-                should_stop=should_stop,
-            )
-
-        with run.stage("decode"):
-            frames = decode(parts, latents, request.num_frames)
+        run = Run(on_progress=on_progress, on_latents=on_latents, should_stop=should_stop)
+        chunks = list(self.stream(request, prompts=prompts, noise=noise, run=run))
+        one = len(chunks) == 1
         return GenerationResult(
-            frames, latents, request, {**run.timings, "total": time.perf_counter() - start}
+            chunks[0].frames if one else torch.cat([chunk.frames for chunk in chunks], dim=2),
+            chunks[0].latents if one else torch.cat([chunk.latents for chunk in chunks], dim=2),
+            request,
+            run.timings,
+            run.meter.seams(),
         )
+
+    def stream(
+        self,
+        request: GenerationRequest,
+        *,
+        prompts: PromptStates | None = None,
+        noise: Noise | None = None,
+        run: Run | None = None,
+    ) -> Iterator[Chunk]:
+        """Generates, and gives the frames of a video that is made in windows as they are done.
+
+        Args:
+            request: The job.
+            prompts: See `__call__`.
+            noise: See `__call__`.
+            run: Takes progress, and has timings and seams in the end.
+
+        Yields:
+            Chunks whose frames, one after the other, are the video.
+
+        Raises:
+            ValueError: For a request that is wrong or that this model cannot do.
+            Cancelled: If the run was stopped.
+        """
+        run = Run() if run is None else run
+        parts, start = self.components, time.perf_counter()
+        request.validate()
+        check_request(request, parts.traits, parts.process)
+        windows = windows_of(request, parts.vae.geometry)
+        check_windows(request, windows)
+        noise = seeded_noise(request.seed) if noise is None else noise
+        guidance = self._guidance(request, requested_sampler(request, parts.process))
+        with torch.no_grad(), run.stage("text"):
+            shown = [prompts] if prompts is not None else self._encoded(request, guided=guidance.active)
+            texts = [model_text(states, parts, guided=guidance.active) for states in shown]
+        batch = len(shown[0].positive)
+        if batch > 1 and len(windows) > 1:
+            raise ValueError(f"window_frames needs one prompt at a time, got {batch}")
+        shared = WindowRun(
+            parts=parts,
+            request=request,
+            texts=texts,
+            guidance=guidance,
+            batch=batch,
+            noise=noise,
+            run=run,
+        )
+        run.windows, handover = len(windows), None
+        for run.window, (window, after) in enumerate(zip_longest(windows, windows[1:])):
+            with torch.no_grad():
+                chunk, handover = shared.make(window, after, handover)
+            yield chunk
+        run.timings["total"] = time.perf_counter() - start
+
+    def _encoded(self, request: GenerationRequest, *, guided: bool) -> list[PromptStates]:
+        texts = request.window_prompts or (request.prompt,)
+        return [
+            encode_prompts(self.components, replace(request, prompt=text), guided=guided) for text in texts
+        ]
 
     def _guidance(self, request: GenerationRequest, sampler: Sampler) -> Guidance:
         guided = self.components.traits.guided_channels if takes_variance(sampler) else None
         return Guidance(scale=request.guidance_scale, rescale=request.guidance_rescale, cfg_channel=guided)
 
-    def _prepare(
-        self, request: GenerationRequest, sampler: Sampler, batch: int, noise: Noise
-    ) -> tuple[Tensor, Inputs]:
-        """Initial latents and conditions. The initial noise is the first draw, whatever follows."""
-        parts = self.components
-        shape = parts.vae.geometry.latent_shape(
-            batch=batch,
-            channels=parts.traits.latent_channels,
-            num_frames=request.num_frames,
-            height=request.height,
-            width=request.width,
-        )
-        drawn = noise(shape).to(device=parts.device, dtype=parts.dtype)
-        latents = sampler.start(drawn, start_video(request, parts))
-        inputs = make_inputs(request, parts, shape, noise)
-        return inputs.start(latents), inputs
+
+def to_uint8(frames_B3THW: Tensor) -> Tensor:
+    """Frames 0 ... 1 as uint8 (B, T, H, W, 3), for writers."""
+    return (frames_B3THW * 255).round().to(torch.uint8).permute(0, 2, 3, 4, 1).contiguous()
 
 
 def load_pipeline(
@@ -190,6 +171,7 @@ def load_pipeline(
     memory: str = "auto",
     motion_module: str | Path | None = None,
     transformer_weights: str | Path | None = None,
+    loras: Sequence[LoraUse] = (),
     allow_pickle: bool = False,
 ) -> GenerationPipeline:
     """Loads a released model directory as a pipeline; see `load_components`."""
@@ -201,6 +183,7 @@ def load_pipeline(
             memory=memory,
             motion_module=motion_module,
             transformer_weights=transformer_weights,
+            loras=loras,
             allow_pickle=allow_pickle,
         )
     )

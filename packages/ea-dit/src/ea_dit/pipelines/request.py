@@ -1,31 +1,32 @@
-"""The one description of a generation job. Shapes: T frames, H and W pixels, N first frames."""
+"""The one description of a generation job."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, get_args
 
-import torch
-from torch import Tensor
+from ea_dit.pipelines.conditions import STEERING, Condition, Video, check_conditions, only, placed
 
 Mode = Literal[
     "text_to_image", "text_to_video", "image_to_video", "video_to_video", "masked_video", "control"
 ]
 
+Join = Literal["latents", "pixels"]
+
 MIN_SIDE, MAX_SIDE = 16, 4096
 MAX_FRAMES = 1025
+"""At once."""
+MAX_LONG_FRAMES = 36_000
+"""In windows."""
 MAX_STEPS = 1000
 MAX_SEED = 2**63 - 1
 MAX_FPS = 120
 MAX_GUIDANCE = 100
 MAX_PROMPT = 2000
-TENSORS = ("image", "last_image", "video", "mask", "control_video", "ref_image", "camera")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class GenerationRequest:
     """Everything that decides a result, given a model. The mode follows from what is given.
-
-    Pixels are float in 0 ... 1 or uint8, and as large as the request says; the caller resizes.
 
     Attributes:
         prompt: What to show; not blank, at most 2000 characters.
@@ -45,13 +46,13 @@ class GenerationRequest:
         sampler: One of `ea_dit.diffusion.sampler_names`; None for the one that the checkpoint names.
         clip_apply_ratio: Share of the steps, the last ones, in which a model that reads the first picture
             with CLIP (V3, V4) is shown it.
-        image: First frame (3, H, W), or first frames (3, N, H, W).
-        last_image: Last frame (3, H, W).
-        video: (3, T, H, W).
-        mask: (H, W) or (T, H, W): at least half (uint8: at least 128, bool: True) = generate. Needs `video`.
-        control_video: (3, T, h, w) for control models; any size.
-        ref_image: (3, h, w) for control models; any size.
-        camera: (6, T, h, w) ray map for camera models.
+        window_frames: Videos that are longer are made in windows of so many frames, see
+            `ea_dit.pipelines.windows`; None makes all frames at once.
+        overlap_frames: Frames that a window shares with the one before; None for about a quarter.
+        window_prompts: What the windows show, one text for each; none: all show the prompt.
+        join: "latents" hands latents over from window to window, "pixels" only frames, as EasyAnimate does.
+        conditions: What is given beside the prompt, see `ea_dit.pipelines.conditions`. Frames and videos are
+            as large as the request says; the caller resizes.
     """
 
     prompt: str
@@ -68,47 +69,44 @@ class GenerationRequest:
     fps: int = 8
     sampler: str | None = None
     clip_apply_ratio: float = 0.4
-    image: Tensor | None = None
-    last_image: Tensor | None = None
-    video: Tensor | None = None
-    mask: Tensor | None = None
-    control_video: Tensor | None = None
-    ref_image: Tensor | None = None
-    camera: Tensor | None = None
+    window_frames: int | None = None
+    overlap_frames: int | None = None
+    window_prompts: tuple[str, ...] = ()
+    join: Join = "latents"
+    conditions: tuple[Condition, ...] = ()
 
     @property
     def mode(self) -> Mode:
         """What kind of job this is."""
-        if self.control_video is not None or self.ref_image is not None or self.camera is not None:
+        if any(isinstance(condition, STEERING) for condition in self.conditions):
             return "control"
-        if self.video is not None:
-            return "video_to_video" if self.mask is None else "masked_video"
-        if self.image is not None or self.last_image is not None:
+        if (video := only(self.conditions, Video)) is not None:
+            return "video_to_video" if video.mask is None else "masked_video"
+        if placed(self.conditions):
             return "image_to_video"
         return "text_to_image" if self.num_frames == 1 else "text_to_video"
 
-    def tensor_names(self) -> tuple[str, ...]:
-        """Names of the tensor inputs that are given."""
-        return tuple(name for name in TENSORS if getattr(self, name) is not None)
-
     def to_dict(self) -> dict[str, Any]:
-        """The scalar part, safe for JSON."""
-        return {field.name: getattr(self, field.name) for field in fields(self) if field.name not in TENSORS}
+        """The part without conditions, safe for JSON."""
+        return {field.name: getattr(self, field.name) for field in fields(self) if field.name != "conditions"}
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any], **tensors: Tensor | None) -> Self:
-        """The reverse of `to_dict`; tensor inputs come by keyword.
+    def from_dict(cls, values: Mapping[str, Any], conditions: Iterable[Condition] = ()) -> Self:
+        """The reverse of `to_dict`; conditions come beside it.
 
         Raises:
             ValueError: For a key that is no field, or a missing prompt.
         """
-        scalars = {field.name for field in fields(cls)} - set(TENSORS)
-        if unknown := sorted(set(values) - scalars) + sorted(set(tensors) - set(TENSORS)):
-            raise ValueError(f"unknown request field {unknown[0]!r}; known: {', '.join(sorted(scalars))}")
+        known = {field.name for field in fields(cls)} - {"conditions"}
+        if unknown := sorted(set(values) - known):
+            raise ValueError(f"unknown request field {unknown[0]!r}; known: {', '.join(sorted(known))}")
         if "prompt" not in values:
             raise ValueError("prompt is missing in the request")
-        fields_given: dict[str, Any] = {**values, **tensors}
-        return cls(**fields_given)
+        # JSON knows no tuples.
+        plain: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in values.items()
+        }
+        return cls(**plain, conditions=tuple(conditions))
 
     def validate(self) -> None:
         """Checks everything that can be checked without a model.
@@ -120,9 +118,13 @@ class GenerationRequest:
         if not self.prompt.strip():
             raise ValueError("prompt must not be empty")
         _check_prompt("negative_prompt", self.negative_prompt)
+        for text in self.window_prompts:
+            _check_prompt("window_prompts", text)
+            if not text.strip():
+                raise ValueError("window_prompts must not be empty")
         for name in ("height", "width"):
             _whole(name, getattr(self, name), MIN_SIDE, MAX_SIDE)
-        _whole("num_frames", self.num_frames, 1, MAX_FRAMES)
+        self._check_length()
         _whole("num_steps", self.num_steps, 1, MAX_STEPS)
         _whole("seed", self.seed, 0, MAX_SEED)
         _whole("fps", self.fps, 1, MAX_FPS)
@@ -135,50 +137,26 @@ class GenerationRequest:
             raise ValueError("strength must be above 0 and at most 1, got 0")
         if self.sampler is not None and not isinstance(self.sampler, str):
             raise ValueError(f"sampler must be a name or nothing, got {self.sampler!r}")
-        self._check_combination()
-        self._check_tensors()
-
-    def _check_combination(self) -> None:
-        pictures = self.image is not None or self.last_image is not None
-        if self.video is not None and pictures:
-            raise ValueError(
-                "video cannot be combined with image or last_image; keep frames with a mask instead"
-            )
-        if self.mask is not None and self.video is None:
-            raise ValueError("mask needs a video")
-        if self.strength < 1 and self.video is None:
+        check_conditions(self.conditions, self)
+        video = only(self.conditions, Video)
+        if self.strength < 1 and video is None:
             raise ValueError("strength below 1 needs a video")
-        if self.video is not None and self.mask is None and self.strength == 1:
-            raise ValueError("video without a mask needs strength below 1, for example 0.7")
-        if self.mode == "control" and (pictures or self.video is not None):
-            raise ValueError("control inputs cannot be combined with image, last_image or video")
-        if self.camera is not None and self.control_video is not None:
-            raise ValueError("camera cannot be combined with control_video")
+        if video is not None and video.mask is None and self.strength == 1:
+            raise ValueError(f"{video.name} without a mask needs strength below 1, for example 0.7")
 
-    def _check_tensors(self) -> None:
-        size = (self.height, self.width)
-        if self.image is not None and self.image.ndim == 4:
-            _check_pixels("image", self.image, (3, None, *size))
-        elif self.image is not None:
-            _check_pixels("image", self.image, (3, *size))
-        if self.last_image is not None:
-            _check_pixels("last_image", self.last_image, (3, *size))
-        if self.video is not None:
-            _check_pixels("video", self.video, (3, self.num_frames, *size))
-        if self.mask is not None:
-            _check_mask(self.mask, self.num_frames, size)
-        if self.control_video is not None:
-            _check_pixels("control_video", self.control_video, (3, self.num_frames, None, None))
-        if self.ref_image is not None:
-            _check_pixels("ref_image", self.ref_image, (3, None, None))
-        if self.camera is not None:
-            _check_shape("camera", self.camera, (6, self.num_frames, None, None))
-        given = 0 if self.image is None else 1 if self.image.ndim == 3 else self.image.shape[1]
-        given += self.last_image is not None
-        if given and given >= self.num_frames:
-            raise ValueError(
-                f"num_frames must be above the number of given frames ({given}), got {self.num_frames}"
-            )
+    def _check_length(self) -> None:
+        if self.window_frames is None:
+            _whole("num_frames", self.num_frames, 1, MAX_FRAMES)
+            for name in ("overlap_frames", "window_prompts"):
+                if getattr(self, name):
+                    raise ValueError(f"{name} needs window_frames")
+        else:
+            _whole("num_frames", self.num_frames, 1, MAX_LONG_FRAMES)
+            _whole("window_frames", self.window_frames, 2, MAX_FRAMES)
+            if self.overlap_frames is not None:
+                _whole("overlap_frames", self.overlap_frames, 1, self.window_frames - 1)
+        if self.join not in get_args(Join):
+            raise ValueError(f"join must be one of {', '.join(get_args(Join))}, got {self.join!r}")
 
 
 def _check_prompt(name: str, text: object) -> None:
@@ -197,32 +175,3 @@ def _number(name: str, value: object, lowest: float, highest: float) -> None:
     # Written so that "not a number" fails the comparison.
     if isinstance(value, bool) or not isinstance(value, int | float) or not lowest <= value <= highest:
         raise ValueError(f"{name} must be a number between {lowest} and {highest}, got {value!r}")
-
-
-def _check_shape(name: str, tensor: Tensor, shape: tuple[int | None, ...]) -> None:
-    fits = tensor.ndim == len(shape) and all(
-        want is None or have == want for have, want in zip(tensor.shape, shape, strict=True)
-    )
-    if not fits:
-        wanted = " x ".join("any" if size is None else str(size) for size in shape)
-        got = " x ".join(str(size) for size in tensor.shape)
-        raise ValueError(f"{name} must have the shape {wanted}, got {got}")
-    if tensor.numel() == 0:
-        raise ValueError(f"{name} must not be empty")
-
-
-def _check_pixels(name: str, tensor: Tensor, shape: tuple[int | None, ...]) -> None:
-    _check_shape(name, tensor, shape)
-    if tensor.dtype == torch.uint8:
-        return
-    if not tensor.is_floating_point():
-        raise ValueError(f"{name} must be floating point in 0 ... 1 or uint8, got {tensor.dtype}")
-    low, high = tensor.aminmax()
-    if not (low >= 0 and high <= 1):
-        raise ValueError(f"{name} must lie in 0 ... 1, got {float(low):.4g} ... {float(high):.4g}")
-
-
-def _check_mask(mask: Tensor, num_frames: int, size: tuple[int, int]) -> None:
-    _check_shape("mask", mask, size if mask.ndim == 2 else (num_frames, *size))
-    if mask.dtype not in (torch.bool, torch.uint8) and not mask.is_floating_point():
-        raise ValueError(f"mask must be bool, uint8 or floating point, got {mask.dtype}")

@@ -10,8 +10,10 @@ import torch
 from torch import Tensor
 
 from ea_dit.diffusion import Draw, draws
+from ea_dit.pipelines.channels import encode_video
 from ea_dit.pipelines.components import Components
-from ea_dit.pipelines.conditions import encode_video, to_boolean
+from ea_dit.pipelines.conditions import Video, frames_of, only
+from ea_dit.pipelines.pixels import to_boolean, to_float
 from ea_dit.pipelines.request import GenerationRequest
 from ea_dit.text.base import TextStates, concatenate
 from ea_vae import latents_to_frames
@@ -103,30 +105,26 @@ def given_pixels(request: GenerationRequest, parts: Components) -> GivenPixels:
     """The request's pictures as a video and a mask, at a length that the autoencoder takes."""
     size = (request.num_frames, request.height, request.width)
     generate = torch.ones(1, 1, *size, dtype=torch.bool)
-    if request.mode == "masked_video":
-        assert request.video is not None
-        assert request.mask is not None
-        video = to_float(request.video)[None]
-        generate = to_boolean(request.mask).expand(size)[None, None]
+    masked = only(request.conditions, Video)
+    if masked is not None and masked.mask is not None:
+        video = to_float(masked.pixels)[None]
+        generate = to_boolean(masked.mask).expand(size)[None, None]
     else:
         video = torch.zeros(1, 3, *size)
-        if request.image is not None:
-            first = to_float(request.image)
-            first = first[:, None] if first.ndim == 3 else first
-            video[0, :, : first.shape[1]] = first
-            generate[:, :, : first.shape[1]] = False
-        if request.last_image is not None:
-            video[0, :, -1] = to_float(request.last_image)
-            generate[:, :, -1] = False
+        for given in frames_of(request.conditions):
+            places = given.places(request.num_frames)
+            video[0, :, places.start : places.stop] = to_float(given.video)
+            generate[:, :, places.start : places.stop] = False
     pad = parts.vae.geometry.pad_frames
     return GivenPixels(pad(video), pad(generate))
 
 
 def start_video(request: GenerationRequest, parts: Components) -> Tensor | None:
     """Scaled latents that the run starts from (strength below 1), or None."""
-    if request.strength == 1 or request.video is None:
+    video = only(request.conditions, Video)
+    if request.strength == 1 or video is None:
         return None
-    pixels = parts.vae.geometry.pad_frames(to_float(request.video)[None]) * 2 - 1
+    pixels = parts.vae.geometry.pad_frames(to_float(video.pixels)[None]) * 2 - 1
     return encode(parts, pixels)
 
 
@@ -144,8 +142,3 @@ def decode(parts: Components, latents_BCthw: Tensor, num_frames: int) -> Tensor:
         weight = next(parts.vae.parameters())
         latents_BCthw = latents_BCthw.to(device=weight.device, dtype=weight.dtype)
         return latents_to_frames(parts.vae, latents_BCthw, num_frames=num_frames).cpu()
-
-
-def to_float(pixels: Tensor) -> Tensor:
-    """Pixels as float32 in 0 ... 1 on the CPU."""
-    return pixels.cpu().float() / 255 if pixels.dtype == torch.uint8 else pixels.cpu().float()

@@ -47,11 +47,14 @@ class Rewritten:
         source: Where it is.
         name: Its new name.
         dtype: Its new number type, by the format's name.
+        change: Makes new values of the old ones, of the same shape and type, all in memory at once; None
+            keeps them.
     """
 
     source: StoredTensor
     name: str
     dtype: str
+    change: Callable[[Tensor], Tensor] | None = None
 
     @property
     def size(self) -> int:
@@ -135,7 +138,7 @@ def write_rewritten(
     for number, shard in enumerate(shards, 1):
         ending = "" if plain else f"-{number:05d}-of-{len(shards):05d}"
         files.append(directory / f"{STEM}{ending}.safetensors")
-        _write_file(files[-1], shard, metadata, on_bytes)
+        write_file(files[-1], shard, metadata, on_bytes)
     if not plain:
         index = {
             "metadata": {"total_size": sum(tensor.size for tensor in tensors)},
@@ -159,12 +162,24 @@ def _shards(tensors: Sequence[Rewritten], most: int) -> Iterator[list[Rewritten]
     yield shard
 
 
-def _write_file(
+def write_file(
     file: Path,
     tensors: Sequence[Rewritten],
-    metadata: Mapping[str, str],
-    on_bytes: Callable[[int], None] | None,
+    metadata: Mapping[str, str] = MappingProxyType({}),
+    on_bytes: Callable[[int], None] | None = None,
 ) -> None:
+    """Writes tensors to one file, in pieces of some megabytes but for those that change.
+
+    Args:
+        file: In a folder that exists; see `write_rewritten`, as the arguments after it.
+        tensors: From `plan_rewrite`, or with changes.
+        metadata: Text for the header.
+        on_bytes: Called with the number of bytes written since the last call.
+
+    Raises:
+        ValueError: If a file ends early.
+        OSError: If the disk is full or cannot be written.
+    """
     # Widest numbers first: then every tensor starts at a multiple of its own numbers without gaps.
     ordered = sorted(tensors, key=lambda tensor: -ITEM_SIZES[tensor.dtype])
     header: dict[str, object] = {METADATA: {"format": "pt", **metadata}}
@@ -186,6 +201,8 @@ def _write_file(
             source = tensor.source
             held = pickles.get(source.file)
             pieces = _read_pieces(source) if held is None else _held_pieces(held[source.name])
+            if tensor.change is not None:
+                pieces = _held_pieces(_changed(pieces, source, tensor.change))
             _copy(pieces, tensor, stream, on_bytes)
 
 
@@ -201,6 +218,19 @@ def _copy(
             written = target.write(cast.view(torch.uint8).numpy().tobytes())
         if on_bytes is not None:
             on_bytes(written)
+
+
+def _changed(
+    pieces: Iterable[memoryview], source: StoredTensor, change: Callable[[Tensor], Tensor]
+) -> Tensor:
+    """What becomes of a tensor's values."""
+    whole = bytearray()
+    for piece in pieces:
+        whole += piece
+    values = torch.frombuffer(whole, dtype=_FLOATS[source.dtype]).reshape(source.shape)
+    made = change(values)
+    assert (made.shape, made.dtype) == (values.shape, values.dtype), source.name
+    return made
 
 
 def _read_pieces(source: StoredTensor) -> Iterator[memoryview]:

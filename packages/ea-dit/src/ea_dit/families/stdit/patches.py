@@ -36,11 +36,14 @@ class VideoPatchEmbed(nn.Module):
 
     def forward(self, x_BCTHW: Tensor) -> Tensor:
         """Returns tokens (B, L, D), ordered frame, row, column."""
+        return F.linear(self.patches(x_BCTHW), self.weight.flatten(1), self.bias)
+
+    def patches(self, x_BCTHW: Tensor) -> Tensor:
+        """Returns the numbers of every patch (B, L, C * patch volume)."""
         pt, ph, pw = self.patch_size
         t, h, w = x_BCTHW.shape[2:]
         x_BCTHW = F.pad(x_BCTHW, (0, -w % pw, 0, -h % ph, 0, -t % pt))
-        patches_BLK = rearrange(x_BCTHW, "b c (t i) (h p) (w q) -> b (t h w) (c i p q)", i=pt, p=ph, q=pw)
-        return F.linear(patches_BLK, self.weight.flatten(1), self.bias)
+        return rearrange(x_BCTHW, "b c (t i) (h p) (w q) -> b (t h w) (c i p q)", i=pt, p=ph, q=pw)
 
 
 def video_of(tokens_BLK: Tensor, *, grid: Grid, patch_size: Grid, size: Grid) -> Tensor:

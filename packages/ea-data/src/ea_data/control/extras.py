@@ -1,0 +1,40 @@
+"""Libraries that only some makers of control signals need: imported when such a maker is opened."""
+
+import importlib
+from typing import Any, Final
+
+__all__ = ["MissingExtraError", "load"]
+
+_EXTRAS: Final = {
+    "cv2": "control",
+    "huggingface_hub": "control-models",
+    "onnxruntime": "control-models",
+    "safetensors": "control-models",
+    "safetensors.torch": "control-models",
+    "scipy.ndimage": "control-models",
+    "torch": "control-models",
+    "torch.nn.functional": "control-models",
+    "transformers": "control-models",
+}
+
+
+class MissingExtraError(ValueError):
+    """A library that is not installed; the message is one line that names the extra which brings it."""
+
+
+def load(module: str) -> Any:
+    """Import a module of an optional library.
+
+    Args:
+        module: Such as "cv2"; one of those that the extras of this package bring.
+
+    Raises:
+        MissingExtraError: It is not installed, or cannot be imported on this machine.
+    """
+    extra = _EXTRAS[module]
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        how = f"pip install 'ea-data[{extra}]'"
+        reason = " ".join(str(error).split())
+        raise MissingExtraError(f"{module} cannot be imported ({reason}); install it with: {how}") from error

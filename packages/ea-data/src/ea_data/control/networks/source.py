@@ -1,0 +1,125 @@
+"""Where the weights of a network come from: a file, a directory, or a repository of the Hugging Face hub."""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Self
+
+from ea_data.control.extras import load
+
+__all__ = ["Source", "fetch_files", "pinned"]
+
+Notify = Callable[[str], None]
+
+_HUB_NAME: Final = re.compile(r"([A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?:@([\w./-]+))?")
+_COMMIT: Final = re.compile(r"[0-9a-f]{40}")
+_HOW: Final = "a file or directory that exists, or OWNER/NAME[@REVISION] of the hub"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """What an option that names weights stands for: `path`, or `repository` and `revision`.
+
+    Attributes:
+        path: A file or directory.
+        repository: OWNER/NAME of the hub.
+        revision: Commit, tag or branch; None for the newest.
+    """
+
+    path: Path | None = None
+    repository: str | None = None
+    revision: str | None = None
+
+    @classmethod
+    def of(cls, option: str, given: str) -> Self:
+        """Read the value of an option.
+
+        Args:
+            option: Its name, for messages.
+            given: Its value.
+
+        Raises:
+            ValueError: Neither something that exists nor a name of the hub.
+        """
+        path = Path(given).expanduser() if given else None
+        if path is not None and path.exists():
+            return cls(path=path)
+        found = _HUB_NAME.fullmatch(given)
+        if not found or given.endswith((".safetensors", ".pth", ".onnx")):
+            raise ValueError(f"{option} is {given!r}; allowed: {_HOW}")
+        return cls(repository=found[1], revision=found[2])
+
+
+def fetch_files(source: Source, names: Sequence[str], *, offline: bool, notify: Notify) -> Path:
+    """Have files of a repository of the hub on disk. What is in the local cache is not asked for again.
+
+    Args:
+        source: One with a repository.
+        names: The files.
+        offline: Download nothing.
+        notify: Is told what is about to be downloaded and how large it is.
+
+    Returns:
+        The folder that has them all.
+
+    Raises:
+        ValueError: They are neither in the local cache nor to be had.
+        MissingExtraError: huggingface_hub is not installed.
+    """
+    hub = load("huggingface_hub")
+    assert source.repository is not None
+    what = source.repository if source.revision is None else f"{source.repository}@{source.revision}"
+    where: dict[str, Any] = {"repo_id": source.repository, "revision": source.revision}
+    absent = f"{what} is no file or directory and not in the local cache"
+    try:
+        return _folder(hub.hf_hub_download(**where, filename=name, local_files_only=True) for name in names)
+    except (hub.errors.HfHubHTTPError, OSError, ValueError):
+        if offline or hub.constants.HF_HUB_OFFLINE:
+            raise ValueError(f"{absent}; offline nothing is downloaded") from None
+    try:
+        planned = [hub.hf_hub_download(**where, filename=name, dry_run=True) for name in names]
+        missing = [file for file in planned if file.will_download]
+        if missing:
+            size = sum(file.file_size or 0 for file in missing) / 1e6
+            notify(f"downloading {size:.0f} MB: {', '.join(file.filename for file in missing)} of {what}")
+        return _folder(hub.hf_hub_download(**where, filename=name) for name in names)
+    except (hub.errors.HfHubHTTPError, OSError, ValueError, RuntimeError) as error:
+        raise ValueError(f"{absent}, and {_reason(hub.errors, error)}") from None
+
+
+def pinned(option: str, given: str) -> str:
+    """The value of an option as it always means the same weights: the commit of the hub, or an absolute path.
+
+    Args:
+        option: Its name, for messages.
+        given: Its value, whose files are on disk.
+
+    Raises:
+        ValueError: Neither something that exists nor a name of the hub.
+    """
+    source = Source.of(option, given)
+    if source.path is not None:
+        return str(source.path.absolute())
+    hub = load("huggingface_hub")
+    try:
+        folder = hub.snapshot_download(source.repository, revision=source.revision, local_files_only=True)
+    except (hub.errors.HfHubHTTPError, OSError, ValueError):  # not in the cache of the hub's library
+        return given
+    commit = Path(folder).name
+    return f"{source.repository}@{commit}" if _COMMIT.fullmatch(commit) else given
+
+
+def _reason(errors: Any, error: Exception) -> str:
+    known = {
+        errors.LocalEntryNotFoundError: "the hub cannot be reached",
+        errors.RepositoryNotFoundError: "the hub has no such repository, or shows it only to some",
+        errors.RevisionNotFoundError: "the hub has no such revision of it",
+        errors.EntryNotFoundError: "the hub's copy lacks a file that is needed",
+    }
+    told = [reason for kind, reason in known.items() if isinstance(error, kind)]
+    return told[0] if told else f"it cannot be downloaded ({type(error).__name__})"
+
+
+def _folder(files: Any) -> Path:
+    return [Path(file) for file in files][-1].parent

@@ -1,0 +1,187 @@
+"""A LoRA that learns: fresh adapters over a network whose own weights stand still.
+
+As in Hu et al. 2021 (https://arxiv.org/abs/2106.09685) the first factor starts random (Kaiming, as a new
+linear layer) and the second at zero, so that a fresh LoRA changes nothing.
+"""
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ea_dit.lora.factors import Factors
+from ea_dit.lora.layers import AdaptedLayer, LowRank
+from ea_dit.lora.overlay import Overlay, cover
+from ea_dit.lora.targets import Target, Targets, targets_of
+from ea_dit.registry import Transformer
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoraConfig:
+    """What is learned.
+
+    Attributes:
+        rank: R of every layer.
+        alpha: The change is alpha / rank * up @ down; 64 with rank 128 is what released recipes have.
+        targets: Patterns (`*` matches anything) of layers by our path or any released name.
+        skip: Patterns of layers that are left out.
+    """
+
+    rank: int = 128
+    alpha: float = 64.0
+    targets: tuple[str, ...] = ("blocks.*",)
+    skip: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse what makes no LoRA."""
+        if self.rank < 1:
+            raise ValueError(f"rank must be at least 1, got {self.rank}")
+        if not math.isfinite(self.alpha) or self.alpha <= 0:
+            raise ValueError(f"alpha must be a finite number above 0, got {self.alpha}")
+
+
+class TrainableLora(Overlay):
+    """An overlay that learns. Make it with `add_lora`.
+
+    Args:
+        network: What it is over.
+        adapters: By path of the layer.
+        config: What is learned.
+        frozen: Parameters that learned before; they do again when it is taken off.
+    """
+
+    def __init__(
+        self,
+        network: Transformer,
+        adapters: dict[str, LowRank],
+        config: LoraConfig,
+        frozen: tuple[nn.Parameter, ...] = (),
+    ) -> None:
+        super().__init__(network, dict(adapters))
+        self._frozen = frozen
+        self._transformer_config = network.config
+        self.config = config
+        self._learned = adapters
+
+    def parameters(self) -> Iterator[nn.Parameter]:
+        """What an optimiser is given."""
+        for adapter in self._learned.values():
+            yield from (adapter.down, adapter.up)
+
+    def remove(self) -> None:
+        """Takes it off; what learned before does so again."""
+        super().remove()
+        for parameter in self._frozen:
+            parameter.requires_grad_()
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """The factors under the paths of our layers, for checkpoints; `factors` is for files."""
+        return {
+            f"{path}.{name}": tensor.detach()
+            for path, adapter in self._learned.items()
+            for name, tensor in (("lora_down", adapter.down), ("lora_up", adapter.up))
+        }
+
+    @torch.no_grad()
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Takes factors back.
+
+        Raises:
+            ValueError: If one is missing, left over or has another shape, naming it; nothing is changed then.
+        """
+        own = self.state_dict()
+        for name in own.keys() ^ state.keys():
+            raise ValueError(f"LoRA state: {'missing' if name in own else 'unexpected'} tensor {name!r}")
+        for name, tensor in own.items():
+            if state[name].shape != tensor.shape:
+                shapes = f"{list(state[name].shape)}, expected {list(tensor.shape)}"
+                raise ValueError(f"LoRA state: tensor {name!r} has shape {shapes}")
+        for name, tensor in own.items():
+            tensor.copy_(state[name])
+
+    def factors(self, targets: Targets | None = None) -> dict[str, Factors]:
+        """The factors by released name, for `lora_file`.
+
+        Where several of our layers are one in files, their factors become those of one layer with the sum of
+        their ranks, which stands for the same change.
+
+        Args:
+            targets: Of the network; None finds them.
+        """
+        targets = targets_of(self._transformer_config) if targets is None else targets
+        found: dict[str, Factors] = {}
+        for target in targets:
+            parts = [self._learned.get(part.layer) for part in target.parts]
+            if any(part is not None for part in parts):
+                found[target.name] = _joined(target, parts, self.config.alpha)
+        return found
+
+
+def add_lora(
+    network: Transformer,
+    config: LoraConfig,
+    *,
+    generator: torch.Generator | None = None,
+    targets: Targets | None = None,
+) -> TrainableLora:
+    """Puts fresh adapters over a transformer; nothing but their parameters takes gradients afterwards.
+
+    Args:
+        network: A transformer of any family, also one whose blocks are stored in eight bits.
+        config: What is learned.
+        generator: Source of the first factors, None for torch's own.
+        targets: Of the network; None finds them.
+
+    Returns:
+        The handle with the parameters; they are float32, whatever the network is.
+
+    Raises:
+        ValueError: If no layer fits the patterns, or one of these has a LoRA over it already.
+    """
+    targets = targets_of(network.config) if targets is None else targets
+    chosen = [target for target in targets if _wanted(target, config)]
+    if not chosen:
+        raise ValueError(f"targets: no layer fits {', '.join(config.targets)}")
+    adapters: dict[str, LowRank] = {}
+    for part in (part for target in chosen for part in target.parts):
+        taken = isinstance(network.get_submodule(part.layer), AdaptedLayer)
+        if taken:
+            raise ValueError(f"{part.layer} has a LoRA over it already; remove it first")
+        down = torch.empty(config.rank, part.width)
+        nn.init.kaiming_uniform_(down, a=math.sqrt(5), generator=generator)
+        up = torch.zeros(part.stop - part.start, config.rank)
+        adapters[part.layer] = LowRank(up, down, config.alpha / config.rank, trainable=True)
+    frozen = tuple(parameter for parameter in network.parameters() if parameter.requires_grad)
+    network.requires_grad_(requires_grad=False)
+    cover(network, dict(adapters))
+    return TrainableLora(network, adapters, config, frozen)
+
+
+def _wanted(target: Target, config: LoraConfig) -> bool:
+    names = {*target.names.values(), *(part.layer for part in target.parts)}
+
+    def fits(patterns: tuple[str, ...]) -> bool:
+        return any(fnmatchcase(name, pattern) for name in names for pattern in patterns)
+
+    return fits(config.targets) and not fits(config.skip)
+
+
+def _joined(target: Target, parts: list[Any], alpha: float) -> Factors:
+    """One layer's factors of those of its rows: the ranks side by side, zeros where they do not meet."""
+    present = [(part, adapter) for part, adapter in zip(target.parts, parts, strict=True) if adapter]
+    down = torch.cat([adapter.down.detach() for _, adapter in present])
+    up = down.new_zeros(target.shape[0], len(down))
+    start = 0
+    for part, adapter in present:
+        rank = len(adapter.down)
+        up[part.start : part.stop, start : start + rank] = adapter.up.detach()
+        start += rank
+    if len(target.shape) > 2:
+        down = down.reshape(len(down), *target.shape[1:])
+        up = up.reshape(*up.shape, *(1 for _ in target.shape[2:]))
+    tensors = {"lora_up": up, "lora_down": down}
+    return Factors(kind="lora", tensors=tensors, alpha=alpha * len(present))

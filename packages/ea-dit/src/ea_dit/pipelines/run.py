@@ -1,0 +1,60 @@
+"""Progress, cancellation and clock of one run."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+from ea_dit.diffusion.loop import Cancelled
+from ea_dit.pipelines.seams import SeamMeter
+
+ProgressCallback = Callable[[str, int, int], None]
+"""Called with the stage (text, conditions, denoise, decode), steps done from 0 on, and their total (of all
+windows)."""
+
+
+@dataclass
+class Run:
+    """What a run tells, and how it is stopped.
+
+    Attributes:
+        on_progress: See `ProgressCallback`.
+        on_latents: Called with 0 and the initial latents of a window, then with k and those after step k.
+        should_stop: Asked between steps and stages; True raises `Cancelled`.
+        windows: How many windows the video has.
+        window: Number of the present one.
+        timings: Seconds of every stage so far, and "total" in the end.
+        meter: Knows the joints.
+    """
+
+    on_progress: ProgressCallback | None = None
+    on_latents: Callable[[int, Tensor], None] | None = None
+    should_stop: Callable[[], bool] | None = None
+    windows: int = 1
+    window: int = 0
+    timings: dict[str, float] = field(default_factory=dict)
+    meter: SeamMeter = field(default_factory=SeamMeter)
+
+    @contextmanager
+    def stage(self, name: str, total: int = 1) -> Iterator[None]:
+        """Times a stage and reports its start and end."""
+        if self.should_stop is not None and self.should_stop():
+            raise Cancelled(f"stopped before stage {name!r}")
+        self.report(name, 0, total)
+        start = time.perf_counter()
+        yield
+        self.timings[name] = self.timings.get(name, 0.0) + time.perf_counter() - start
+        if total == 1:
+            self.report(name, 1, 1)
+
+    def report(self, name: str, step: int, total: int) -> None:
+        """Tells the caller how far a stage of the present window is."""
+        if self.on_progress is not None:
+            self.on_progress(name, self.window * total + step, self.windows * total)
+
+    def report_latents(self, step: int, latents: Tensor) -> None:
+        """Gives the caller the latents after a step."""
+        if self.on_latents is not None:
+            self.on_latents(step, latents)
