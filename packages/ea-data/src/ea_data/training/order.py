@@ -6,7 +6,7 @@ workers take part. Any place of it is computed when it is asked for; nothing has
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal, TypeAlias, get_args
+from typing import Final, Literal, TypeAlias, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -57,15 +57,15 @@ class _Groups:
             raise ValueError(
                 f"a row is in bucket {int(of_row.max())}; allowed: 0 to {num_buckets - 1}, negative for none"
             )
-        # Numpy sorts 16-bit numbers by radix, several times as fast as larger ones.
-        order = np.argsort(of_row.astype(_key_type(num_buckets)), kind="stable")
+        order = _sorted(of_row, num_buckets)
         self.rows = order if taken is None else taken[order]
         self.counts = np.bincount(of_row, minlength=num_buckets)
         self.starts = np.concatenate(([0], np.cumsum(self.counts)))
 
 
-def _key_type(num_buckets: int) -> type[np.unsignedinteger[Any]]:
-    return np.uint16 if num_buckets <= 1 << 16 else np.uint64
+def _sorted(buckets: NDArray[np.int64], num_buckets: int) -> NDArray[np.int64]:
+    """Places in the order of their buckets; numpy sorts numbers of up to 16 bits by radix, which is fast."""
+    return np.argsort(buckets.astype(np.min_scalar_type(num_buckets)), kind="stable")
 
 
 class EpochOrder:
@@ -123,7 +123,7 @@ class EpochOrder:
 
     def _rows(self, buckets: NDArray[np.int64], members: NDArray[np.int64]) -> NDArray[np.int64]:
         """The rows of the shuffled buckets at some places."""
-        order = np.argsort(buckets.astype(_key_type(len(self._sizes))), kind="stable")
+        order = _sorted(buckets, len(self._sizes))
         rows = np.empty(len(buckets), np.int64)
         present, starts = np.unique(buckets[order], return_index=True)
         for bucket, chosen in zip(present.tolist(), np.split(order, starts[1:]), strict=False):
