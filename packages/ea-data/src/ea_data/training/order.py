@@ -4,6 +4,7 @@ The order depends on the buckets of the rows, a seed and the epoch, on nothing e
 workers take part. Any place of it is computed when it is asked for; nothing has to be replayed to continue.
 """
 
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias, get_args
@@ -183,6 +184,13 @@ class BatchOrder:
     def is_fixed(self) -> bool:
         """Whether rows keep their buckets, so that all epochs have as many batches."""
         return self._of_epoch is None
+
+    @property
+    def fingerprint(self) -> int:
+        """A number that differs where seed, batch sizes, remainders, runs or fixed buckets do, of 32 bits."""
+        settings = f"{self.seed} {self.remainder} {self.run}".encode()
+        counts = b"" if self._groups is None else self._groups.counts.astype("<i8").tobytes()
+        return zlib.crc32(settings + self._sizes.astype("<i8").tobytes() + counts)
 
     def num_batches(self, epoch: int) -> int:
         """Batches of an epoch; the same for all if the buckets are fixed.
