@@ -62,19 +62,6 @@ def make(**changes):
     return request_of(options | changes)
 
 
-@pytest.fixture(scope="module")
-def pipeline(directory):
-    """Loads a tiny directory once."""
-    loaded = {}
-
-    def get(family):
-        if family not in loaded:
-            loaded[family] = load_pipeline(directory(family), dtype="float32", device="cpu")
-        return loaded[family]
-
-    return get
-
-
 @pytest.fixture
 def copy(directory, tmp_path):
     """A directory that a test may spoil."""

@@ -64,7 +64,7 @@ def test_every_format_carries_the_whole_request(suffix, command, tmp_path, tiny_
         "num_frames": int(frames[1]), "num_steps": 3, "guidance_scale": 2.5, "guidance_rescale": 0.0,
         "seed": 9, "strength": 1.0, "noise_aug_strength": 0.0563, "fps": 12,
         "sampler": None, "clip_apply_ratio": 0.4,
-        "window_frames": None, "overlap_frames": None, "join": "latents",
+        "window_frames": None, "overlap_frames": None, "window_prompts": [], "join": "latents",
     }  # fmt: skip
     assert record["model"]["name"] == str(tiny_model)
     assert record["machine"]["device"] == "cpu"

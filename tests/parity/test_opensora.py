@@ -20,8 +20,7 @@ from ea_dit.text.cleaning import clean_caption
 pytestmark = pytest.mark.parity
 
 MODELS = {"stdit", "stdit2"}
-# The last three: test_mask_strategy.py, test_opensora_data.py.
-OTHERS = {"scheduler", "text", "mask", "bucket", "data"}
+OTHERS = {"scheduler", "text", "mask", "bucket", "data"}  # test_mask_strategy.py, test_opensora_data.py
 TOLERANCE = {"atol": 2e-5, "rtol": 1e-4}
 
 

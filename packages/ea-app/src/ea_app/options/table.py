@@ -26,7 +26,7 @@ OPTIONS: tuple[Option, ...] = (
     Option(name="window", kind="int", group="what", default=FROM_MODEL, minimum=2, maximum=1025, metavar="N",
            help="frames that are made at once; longer videos are made in windows that overlap"),
     Option(name="overlap", kind="int", group="what", minimum=1, maximum=1024, metavar="N",
-           help="frames that a window shares with the one before [default: about a quarter]"),
+           help="frames that a window shares with the one before; about a quarter of it if not given"),
     Option(name="join", kind="choice", group="what", default="latents", choices=("latents", "pixels"),
            metavar="HOW", help="what windows hand over: latents, or only frames as EasyAnimate does"),
     Option(name="steps", kind="int", group="what", default=FROM_MODEL, minimum=1, maximum=1000, metavar="N",

@@ -131,6 +131,11 @@ class Traits:
         """What the network can be asked for."""
         return _TEXT_MODES | _MODES[self.variant] if self.moves else _IMAGE_MODES
 
+    @property
+    def takes_frames(self) -> bool:
+        """Whether the network has an input for frames that are given."""
+        return self.variant in ("inpaint", "frames")
+
     def check_size(self, height: int, width: int) -> None:
         """Refuses a size in pixels that the network cannot make.
 
