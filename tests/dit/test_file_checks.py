@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 import torch
+import transformers
 from safetensors.torch import load_file, save_file
 
 from ea_dit.diffusion import DdpmSchedule, FlowMatching
 from ea_dit.pipelines import components, load_components, read_outline
 from ea_dit.pipelines.tiny import TINY
+from ea_dit.text.pretrained import check_pretrained
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 
@@ -316,6 +318,39 @@ def test_what_an_encoder_was_trained_with_is_left_out(copy):
     )
     assert "pooler.dense.weight" in load_file(folder / "text_encoder" / "model.safetensors")
     load_components(folder, dtype="float32", device="cpu")
+
+
+def test_the_names_and_models_that_encoders_were_released_with(copy):
+    """The whole models, and the names of versions before those of today."""
+    folder = copy("v5-7b-inp") / "text_encoder"
+    transformers.BertForPreTraining(transformers.BertConfig.from_pretrained(folder)).save_pretrained(folder)
+    edit_weights(folder, lambda state: state.update({"bert.embeddings.position_ids": torch.zeros(1, 80)}))
+    assert "cls.predictions.bias" in load_file(folder / "model.safetensors")
+    check_pretrained("bert", folder)
+    shutil.rmtree(folder.parent)
+    folder = copy("v3-inp") / "text_encoder"
+    transformers.T5ForConditionalGeneration(transformers.T5Config.from_pretrained(folder)).save_pretrained(
+        folder
+    )
+    assert any(name.startswith("decoder.") for name in load_file(folder / "model.safetensors"))
+    check_pretrained("t5", folder)
+    shutil.rmtree(folder.parent)
+    folder = copy("v5.1-7b-t2v") / "text_encoder"
+    edit_weights(folder, with_names_of_the_release)
+    assert "visual.patch_embed.proj.weight" in load_file(folder / "model.safetensors")
+    check_pretrained("qwen2_vl", folder)
+    drop_last = "model.norm.weight"
+    edit_weights(folder, lambda state: state.pop(drop_last))
+    with pytest.raises(
+        ValueError, match=r"text_encoder: missing tensor 'model\.language_model\.norm\.weight'"
+    ):
+        check_pretrained("qwen2_vl", folder)
+
+
+def with_names_of_the_release(state):
+    for name in list(state):
+        old = name.replace("model.language_model.", "model.").replace("model.visual.", "visual.")
+        state[old] = state.pop(name)
 
 
 @pytest.mark.parametrize("depth", [10**9, "x", 0])

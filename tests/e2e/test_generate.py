@@ -205,7 +205,7 @@ def test_replay_says_when_the_model_or_the_frames_differ(command, tmp_path, tiny
     (tmp_path / "model").rename(tmp_path / "other")
     code, _, err = command("replay", "edited.json", "--model", "other", "--output", "other.mp4")
     assert code == 1
-    assert f"the frames differ from the recorded ones; the model {model} is now other\n" in err
+    assert f"the frames differ from the recorded ones; the model {model} is now {tmp_path / 'other'}\n" in err
 
 
 def test_models_and_doctor(command, tiny_model):

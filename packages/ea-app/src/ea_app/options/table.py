@@ -67,7 +67,8 @@ OPTIONS: tuple[Option, ...] = (
     Option(name="loops", kind="int", group="inputs", minimum=1, maximum=1000, metavar="N",
            help="clips of --frames each that go on from each other; a prompt may have a text for each"),
     Option(name="output", kind="file", group="output", metavar="FILE",
-           help=".mp4, .gif, .webp, or .png for one frame [default: out.mp4, or out.png for one frame]"),
+           help=".mp4, .gif, .webp, or .png for one frame; an existing file is replaced "
+           "[default: out.mp4, or out.png for one frame]"),
     Option(name="fps", kind="int", group="output", default=FROM_MODEL, minimum=1, maximum=120, metavar="N",
            help="frames per second of the file; with --video or --control that video's own unless given"),
     Option(name="enhance-prompt", kind="url", group="words", metavar="URL",

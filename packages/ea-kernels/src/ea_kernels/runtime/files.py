@@ -1,5 +1,6 @@
 """Files of a checkpoint directory: finding, reading headers, writing without a half-written state."""
 
+import glob
 import json
 import os
 import re
@@ -186,7 +187,7 @@ def new_directory(path: Path) -> Iterator[Path]:
 
 def _remove_orphans(path: Path) -> None:
     """Removes drafts of `path` whose processes are gone."""
-    for found in path.parent.iterdir():
+    for found in path.parent.glob(f".{glob.escape(path.name)}.*.partial"):  # passes over what it may not read
         named = re.fullmatch(rf"\.{re.escape(path.name)}\.(\d+)\.partial", found.name)
         if named and found.is_dir() and not found.is_symlink() and not _runs(int(named[1])):
             shutil.rmtree(found, ignore_errors=True)
