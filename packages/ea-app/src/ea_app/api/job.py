@@ -203,11 +203,11 @@ def make_job(model: Model, /, **options: Any) -> Job:
         "strength": values.get("strength", model.info.strength if plain_video else 1.0),
         "sampler": values.get("sampler"),
         "window_frames": values.get("window"),
-        "overlap_frames": values.get("overlap"),
+        "overlap_frames": values.get("overlap", model.info.overlap_frames if "window" in values else None),
         "join": values.get("join", "latents"),
         "fps": values.get("fps") or min(120, max(1, round(inputs.fps or model.info.fps))),
     }
-    fields |= loop_fields(values, frames)
+    fields |= loop_fields(values, frames, model.info.overlap_frames)
     server = None
     if "enhance_prompt" in values:
         server = PromptServer(url=values["enhance_prompt"], model=values["enhance_model"])
