@@ -7,7 +7,7 @@ import pytest
 import torch
 from given import request_of
 
-from ea_dit.pipelines import Cancelled, Control, Frames, Video, load_pipeline
+from ea_dit.pipelines import Cancelled, Control, Echo, Frames, Video, load_pipeline, read_outline
 from ea_dit.pipelines.run import Run
 from ea_dit.pipelines.seams import SeamMeter
 from ea_dit.pipelines.windows import BEFORE, Window, window_request, windows_of
@@ -270,3 +270,34 @@ def test_a_cut_scores_high_and_steady_motion_about_one():
     meter.add(1 - steady[:, :, 8:], overlap=3)
     assert meter.seams()[0].score > 10
     assert SeamMeter().seams() == ()
+
+
+@pytest.mark.parametrize(
+    ("echo", "message"),
+    [
+        (Echo(source=0, at=21), "echo must repeat frames of the clip that are made before"),
+        (Echo(source=0, at=14, length=9), "echo must repeat frames of the clip that are made before"),
+        (Echo(source=12, at=12), "echo must repeat frames of the clip that are made before"),
+        (Echo(source=0, at=8), "echo must repeat frames that windows before made, in one window"),
+        (Echo(source=9, at=10), "echo must repeat frames that windows before made, in one window"),
+    ],
+)
+def test_frames_that_cannot_come_again_are_refused(echo, message, pipeline):
+    with pytest.raises(ValueError, match=f"^{message}"):
+        next(pipeline("v5.1-7b-inp").stream(make(21, conditions=[echo])))
+
+
+def test_frames_come_again(pipeline):
+    run = pipeline("v5.1-7b-inp")
+    plain, again = run(make(21)), run(make(21, conditions=[Echo(source=0, at=20)]))
+    assert torch.equal(plain.frames[:, :, :8], again.frames[:, :, :8])
+    assert not torch.equal(plain.frames[:, :, 13:], again.frames[:, :, 13:])
+
+
+def test_more_latent_frames_than_a_network_knows_are_refused_before_it_is_loaded(directory):
+    outline = read_outline(directory("v1-t2v"))
+    outline.check(make(64, None))
+    with pytest.raises(ValueError, match=r"^num_frames must be at most 64 for this model, got 65"):
+        outline.check(make(65, None))
+    with pytest.raises(ValueError, match=r"^window_frames must be at most 64 for this model, got 70"):
+        outline.check(make(100, 70))

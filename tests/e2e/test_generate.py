@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -239,3 +240,18 @@ def test_git_sees_no_trace_of_a_run(command, tmp_path):
     command("generate", "x", "--output", "out.gif", "--seed", "1")
     listed = subprocess.run(["ls", "-A"], cwd=tmp_path, capture_output=True, text=True, check=True).stdout
     assert listed.split() == ["out.gif", "out.gif.json"]
+
+
+def test_what_a_job_reads_is_not_written_over(command, media, tmp_path):
+    import shutil
+
+    clip = Path(shutil.copy(media / "clip.mp4", tmp_path / "clip.mp4"))
+    before = clip.read_bytes()
+    code, out, err = command("generate", "x", "--video", clip, "--strength", "0.5", "--output", clip)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert err.startswith(f"ea-app: error: output: {clip} would replace {clip}, which the job reads")
+    assert clip.read_bytes() == before
+    assert command("generate", "x", "--seed", "1", "--output", "a.mp4")[0] == 0
+    code, _, err = command("replay", "a.mp4", "--output", "a.mp4")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "would replace" in err

@@ -164,3 +164,17 @@ def test_a_broken_record_says_what_is_wrong(generate, command, media, tmp_path):
     code, _, err = command("replay", file)
     assert code == 2
     assert err.startswith("ea-app: error: mask-strategy: mask strategy 0,5: reference 5 is not there")
+
+
+def test_without_loops_the_clip_is_the_whole_video(generate, command, media, tmp_path):
+    given = ["--frames", "17", "--window", "9", "--references", f"{media}/square.png"]
+    last = generate("a", *given, "--mask-strategy", "0,0,0,-1", model="v5.1-7b-inp")
+    keyframe = ["--frames", "17", "--window", "9", "--keyframe", f"16:{media}/square.png"]
+    assert np.array_equal(last, generate("b", *keyframe, model="v5.1-7b-inp"))
+    middle = generate("c", *given, "--mask-strategy", "0,0,0,12", model="v5.1-7b-inp")
+    assert not np.array_equal(last, middle)
+    _replays(command, tmp_path / "a.webp")
+
+
+def test_clips_of_easyanimate_share_as_many_frames_as_can_be_cut(generate):
+    assert len(generate("a", "--frames", "9", "--loops", "2", model="v5.1-7b-inp")) == 13

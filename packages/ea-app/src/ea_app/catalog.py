@@ -11,10 +11,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ea_app.fingerprint import fingerprint_of
 from ea_app.hub import HUB_ID, PICKLES, snapshot
 from ea_app.model_info import ModelInfo
+
+if TYPE_CHECKING:
+    from ea_dit.pipelines import Outline
 
 DEFAULT = "default"
 """Name of the model in the box."""
@@ -160,6 +164,14 @@ def _has_weights(directory: Path, *, allow_pickle: bool) -> bool:
     return bool(pickles)
 
 
+def _loop_overlap(outline: "Outline") -> int:
+    """As many frames as Open-Sora takes over, or a few more where latents can only be cut there."""
+    geometry = outline.geometry
+    size = geometry.round_frames_up(4 * geometry.slice_frames)
+    least = ModelInfo.loop_overlap
+    return next((length for length in range(least, size) if geometry.shares_tail(size, length)), least)
+
+
 def _released_info(directory: Path, motion_module: str | Path | None, *, allow_pickle: bool) -> ModelInfo:
     """What a released directory is good at: what its generation was released for."""
     from ea_dit.pipelines.generations import generation_of  # noqa: PLC0415  (seconds to import)
@@ -177,6 +189,7 @@ def _released_info(directory: Path, motion_module: str | Path | None, *, allow_p
         min_side=max(ModelInfo.min_side, outline.traits.size_multiple),
         size_multiple=outline.traits.size_multiple,
         max_frames=ModelInfo.max_frames if outline.traits.moves else 1,
+        loop_overlap=_loop_overlap(outline),
         steps=made.steps,
         guidance=made.guidance,
         fps=made.fps,

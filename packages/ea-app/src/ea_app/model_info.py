@@ -19,6 +19,7 @@ class ModelInfo:
         size_multiple: Width and height are multiples of this; 1 where the model makes any size.
         max_frames: Largest number of frames at once.
         overlap_frames: Frames that windows of longer videos share; None for about a quarter of a window.
+        loop_overlap: Frames that the clips of loops share, where windows say nothing else.
         steps: Default number of denoising steps.
         guidance: Default guidance scale.
         strength: Default strength for a video without a mask, above 0 and below 1.
@@ -37,6 +38,7 @@ class ModelInfo:
     size_multiple: int = 16
     max_frames: int = 1025
     overlap_frames: int | None = None
+    loop_overlap: int = 4
     steps: int = 50
     guidance: float = 6.0
     strength: float = 0.7
@@ -54,6 +56,7 @@ class ModelInfo:
             "max_side",
             "size_multiple",
             "max_frames",
+            "loop_overlap",
             "steps",
             "fps",
         )

@@ -267,7 +267,8 @@ class Engine:
         naming = partial(concerning_fields, as_options=isinstance(job, Job))
         with naming():
             request.validate()
-        path = None if output is None else check_output(output, request.num_frames)
+        files = job.files if isinstance(job, Job) else ()
+        path = None if output is None else check_output(output, request.num_frames, files)
         should_stop = None if cancel is None else lambda: cancel.cancelled
         with naming(), torch.backends.cudnn.flags(enabled=True, deterministic=True):
             run = Run(on_progress=on_progress, should_stop=should_stop)

@@ -62,9 +62,11 @@ class Text:
 
     Attributes:
         text: Those.
+        loops: Of a mask strategy: how many loops it is about.
     """
 
     text: str
+    loops: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -85,6 +85,11 @@ class Job:
         return self.fields["num_frames"]
 
     @property
+    def files(self) -> tuple[Path, ...]:
+        """The files it reads."""
+        return tuple(source.path for source in self.sources.values() if isinstance(source, Source))
+
+    @property
     def texts(self) -> Mapping[str, str]:
         """What is kept of the inputs in `TEXT_INPUTS`, by name."""
         return {name: source.text for name, source in self.sources.items() if isinstance(source, Text)}
@@ -96,7 +101,8 @@ class Job:
             InputError: A text that is no path.
         """
         arrays, notices = draw_texts(self.texts, self.fields)
-        placed = place_references(self.texts.get(STRATEGY), self.arrays, self.fields)
+        strategy = self.sources.get(STRATEGY)
+        placed = place_references(strategy, self.arrays, self.fields) if isinstance(strategy, Text) else ()
         return replace(
             self, arrays={**self.arrays, **arrays}, placed=placed, notices=(*self.notices, *notices)
         )
@@ -178,6 +184,8 @@ def make_job(model: Model, /, **options: Any) -> Job:
     if extraction is not None:
         files["control"] = values["control_from"]
     texts = {name: Text(text=text) for name, text in read_texts(values).items()}
+    if STRATEGY in texts:
+        texts[STRATEGY] = replace(texts[STRATEGY], loops=values.get("loops"))
     size, length = values["size"], values.get("frames")
     with concerning_source(extraction):
         inputs = read_inputs(files, size, length, model.info.native_frames)
@@ -207,7 +215,7 @@ def make_job(model: Model, /, **options: Any) -> Job:
         "join": values.get("join", "latents"),
         "fps": values.get("fps") or min(120, max(1, round(inputs.fps or model.info.fps))),
     }
-    fields |= loop_fields(values, frames, model.info.overlap_frames)
+    fields |= loop_fields(values, frames, model.info)
     server = None
     if "enhance_prompt" in values:
         server = PromptServer(url=values["enhance_prompt"], model=values["enhance_model"])

@@ -12,9 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ea_app.api.fields import REFERENCES, STRATEGY, numbered
+from ea_app.api.inputs import Text
+from ea_app.model_info import ModelInfo
 from ea_app.options import InputError, concerning
 from ea_data.mask_strategy.language import parse_strategy
-from ea_data.mask_strategy.plan import CONDITION_FRAMES, LoopPlan, plan_loops
+from ea_data.mask_strategy.plan import LoopPlan, plan_loops
 from ea_data.mask_strategy.prompts import loop_texts, read_prompt
 
 
@@ -55,19 +57,19 @@ def read_prompt_options(given: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def loop_fields(values: Mapping[str, Any], frames: int, shared: int | None) -> dict[str, Any]:
+def loop_fields(values: Mapping[str, Any], frames: int, info: ModelInfo) -> dict[str, Any]:
     """Fields of a request that loops decide.
 
     Args:
         values: Options by key.
         frames: Length of one clip.
-        shared: Frames that the clips of this model share; None as Open-Sora does.
+        info: Says how many frames clips share, if the options do not.
 
     Raises:
         InputError: A prompt whose loops are not there.
     """
     loops = values.get("loops", 1)
-    overlap = values.get("overlap", shared or CONDITION_FRAMES)
+    overlap = values.get("overlap", info.overlap_frames or info.loop_overlap)
     with concerning("prompt"):
         texts = loop_texts(values["prompt"], loops)
     if loops == 1:
@@ -84,29 +86,29 @@ def loop_fields(values: Mapping[str, Any], frames: int, shared: int | None) -> d
 
 
 def place_references(
-    text: str | None, arrays: Mapping[str, NDArray[Any]], fields: Mapping[str, Any]
+    strategy: Text, arrays: Mapping[str, NDArray[Any]], fields: Mapping[str, Any]
 ) -> tuple[Placed, ...]:
     """What a mask strategy puts where.
 
     Args:
-        text: The strategy; None puts nothing.
+        strategy: With the number of loops. In one loop the clip is the whole video, however many windows it
+            has.
         arrays: The references, (F, H, W, 3), among the inputs of a job.
         fields: Scalar fields of the request.
 
     Raises:
         InputError: A strategy that is wrong, or asks for what is not there.
     """
-    if text is None:
-        return ()
-    frames = fields.get("window_frames") or fields["num_frames"]
-    overlap = fields.get("overlap_frames") or 0
+    loops = strategy.loops or 1
+    frames = (loops > 1 and fields.get("window_frames")) or fields["num_frames"]
+    overlap = (loops > 1 and fields.get("overlap_frames")) or 0
     references = [array for _, array in sorted(_references(arrays))]
     with concerning(STRATEGY):
         plans = plan_loops(
-            parse_strategy(text),
+            parse_strategy(strategy.text),
             frames=frames,
             reference_lengths=[len(array) for array in references],
-            loops=(fields["num_frames"] - overlap) // (frames - overlap),
+            loops=loops,
             condition_frames=overlap,
         )
     return tuple(placed for plan in plans for placed in _placed(plan, references, frames - overlap))

@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +24,13 @@ def default_output(frames: int) -> Path:
     return Path("out.png" if frames == 1 else "out.mp4")
 
 
-def check_output(output: str | Path, frames: int) -> Path:
+def check_output(output: str | Path, frames: int, inputs: Iterable[Path] = ()) -> Path:
     """Make sure that a result can be written, before hours go into it.
 
     Args:
         output: The file to write.
         frames: How many frames it will have.
+        inputs: Files that the job reads; none of them is written over.
 
     Returns:
         Its path.
@@ -46,6 +47,9 @@ def check_output(output: str | Path, frames: int) -> Path:
         raise InputError(
             "output", f".png holds one frame, not {frames}; use --frames 1, or .mp4, .gif or .webp"
         )
+    for given in inputs:
+        if any(target.exists() and target.samefile(given) for target in (path, record_path(path))):
+            raise InputError("output", f"{path} would replace {given}, which the job reads")
     try:
         _check_place(path)
         descriptor, probe = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)

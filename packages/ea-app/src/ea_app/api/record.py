@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Any
 
 from ea_app.api.extraction import Extraction, is_extraction_entry
-from ea_app.api.fields import TEXT_INPUTS, is_file_input, option_of
+from ea_app.api.fields import STRATEGY, TEXT_INPUTS, is_file_input, option_of
 from ea_app.api.inputs import Source, Text, check_unchanged
 from ea_app.api.loras import are_lora_entries
 from ea_app.api.output import record_path
@@ -149,7 +149,7 @@ def find_sources(
         if entry is None:
             raise InputError(field, "cannot be found again: it was given from Python and came from no file")
         if "text" in entry:
-            sources[name] = Text(text=entry["text"])
+            sources[name] = Text(**entry)
             continue
         path = Path(os.path.normpath(folder.absolute() / entry["path"]))
         check_unchanged(field, path, entry["xxh3"])
@@ -194,7 +194,7 @@ def _checked(path: Path, text: str) -> dict[str, Any]:
 
 def _entry(source: Source | Text | None) -> dict[str, Any] | None:
     if isinstance(source, Text):
-        return {"text": source.text}
+        return {"text": source.text} if source.loops is None else {"text": source.text, "loops": source.loops}
     if source is None:
         return None
     made = {} if source.extraction is None else {"extraction": source.extraction.to_entry()}
@@ -207,8 +207,10 @@ def _is_source(name: str, entry: object) -> bool:
         return True
     if not isinstance(entry, dict):
         return False
-    if name in TEXT_INPUTS and entry.keys() == {"text"}:
-        return isinstance(entry["text"], str)
+    if name in TEXT_INPUTS and "text" in entry:
+        loops = entry.get("loops", 1)
+        whole = isinstance(loops, int) and loops >= 1 and (name == STRATEGY or "loops" not in entry)
+        return isinstance(entry["text"], str) and entry.keys() <= {"text", "loops"} and whole
     return (
         is_file_input(name)
         and isinstance(entry.get("path"), str)

@@ -29,7 +29,7 @@ def run(arguments: argparse.Namespace) -> int:
         allow_pickle=arguments.allow_pickle,
     )
     job = make_job(model, **given)
-    output = check_output(given.get("output") or default_output(job.frames), job.frames)
+    output = check_output(given.get("output") or default_output(job.frames), job.frames, job.files)
 
     from ea_app.api import Engine
 

@@ -32,7 +32,7 @@ def run(arguments: argparse.Namespace) -> int:
     job = job_from_record(
         model, record, find_sources(record, path.parent, allow_pickle=arguments.allow_pickle)
     )
-    output = check_output(arguments.output or _default_output(path), job.frames)
+    output = check_output(arguments.output or _default_output(path), job.frames, (path, *job.files))
 
     from ea_app.api import Engine
 

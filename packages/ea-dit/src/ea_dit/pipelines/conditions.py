@@ -100,8 +100,8 @@ class Echo:
 
     def check(self, clip: Clip) -> None:
         """Refuses places outside of the clip, and what is not there yet."""
-        end = min(self.at, clip.num_frames - self.length + 1)
-        if self.length < 1 or self.source < 0 or self.source + self.length > end:
+        fits = self.length >= 1 and self.at + self.length <= clip.num_frames
+        if not fits or self.source < 0 or self.source + self.length > self.at:
             raise ValueError(
                 f"{self.name} must repeat frames of the clip that are made before, got {self.length} from "
                 f"{self.source} at {self.at}"

@@ -13,6 +13,9 @@ from ea_dit.pipelines.layout import Layout
 from ea_dit.pipelines.parts import Parts, find_parts, read_schedule
 from ea_dit.pipelines.request import GenerationRequest
 from ea_dit.pipelines.variants import Traits
+from ea_dit.pipelines.windows import cut
+from ea_vae import LatentGeometry
+from ea_vae.registry import read_vae_config
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +26,7 @@ class Outline:
         layout: Where its parts are.
         config: Of the transformer.
         traits: What the transformer wants.
+        geometry: Of the autoencoder.
         schedule: The process of its scheduler config, None without one.
         motion_module: File of V1's motion modules, None where there is none.
     """
@@ -30,6 +34,7 @@ class Outline:
     layout: Layout
     config: Any
     traits: Traits
+    geometry: LatentGeometry
     schedule: Schedule | None = None
     motion_module: Path | None = None
 
@@ -46,6 +51,7 @@ class Outline:
         """
         request.validate()
         check_request(request, self.traits, self.process)
+        cut(request, self.traits, self.geometry)
 
     def check_loras(self, loras: Sequence[LoraUse], *, allow_pickle: bool = False) -> tuple[Report, ...]:
         """Tells how LoRA files fit the transformer, by their headers.
@@ -98,6 +104,7 @@ def outline_of(parts: Parts, *, weights: bool = True) -> Outline:
         layout=parts.layout,
         config=parts.config,
         traits=parts.traits,
+        geometry=read_vae_config(parts.layout.vae, allow_pickle=parts.allow_pickle).geometry,
         schedule=read_schedule(parts),
         motion_module=parts.motion_module,
     )

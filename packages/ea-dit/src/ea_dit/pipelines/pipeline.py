@@ -18,7 +18,7 @@ from ea_dit.pipelines.run import ProgressCallback, Run
 from ea_dit.pipelines.seams import Seam
 from ea_dit.pipelines.stages import Noise, PromptStates, encode_prompts, model_text, seeded_noise
 from ea_dit.pipelines.window_run import Chunk, WindowRun
-from ea_dit.pipelines.windows import check_windows, windows_of
+from ea_dit.pipelines.windows import cut
 
 
 @dataclass(frozen=True)
@@ -121,8 +121,7 @@ class GenerationPipeline:
         parts, start = self.components, time.perf_counter()
         request.validate()
         check_request(request, parts.traits, parts.process)
-        windows = windows_of(request, parts.vae.geometry)
-        check_windows(request, windows)
+        windows = cut(request, parts.traits, parts.vae.geometry)
         noise = seeded_noise(request.seed) if noise is None else noise
         guidance = self._guidance(request, requested_sampler(request, parts.process))
         with torch.no_grad(), run.stage("text"):

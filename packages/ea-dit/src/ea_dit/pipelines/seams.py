@@ -5,6 +5,9 @@ from statistics import median
 
 from torch import Tensor
 
+_STILL = 1 / 255
+"""Change between frames that stand still, which no eye sees."""
+
 
 @dataclass(frozen=True)
 class Seam:
@@ -46,7 +49,7 @@ class SeamMeter:
         near = {place for frame, overlap in self.joints for place in range(frame - 1, frame + overlap)}
         usual = median([change for place, change in enumerate(self.changes) if place not in near] or [0.0])
         return tuple(
-            Seam(frame, max(self.changes[frame - 1 : frame + overlap]) / max(usual, 1e-6))
+            Seam(frame, max(self.changes[frame - 1 : frame + overlap]) / max(usual, _STILL))
             for frame, overlap in self.joints
         )
 

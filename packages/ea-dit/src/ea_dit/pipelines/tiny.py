@@ -178,7 +178,7 @@ def _tiny_pixart(name: str) -> pixart_motion.PixArtMotionConfig:
         num_layers=2,
         caption_channels=STATES_WIDTH,
         clip_channels=POOLED_WIDTH if config.clip_channels else None,
-        motion=tuple(replace(kind, max_frames=32) for kind in config.motion),
+        motion=tuple(replace(kind, max_frames=64) for kind in config.motion),
         **_HEADS_SIZES,
     )
 

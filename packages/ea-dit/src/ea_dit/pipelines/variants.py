@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from ea_dit.diffusion import DdpmSchedule, FlowMatching, Schedule
 from ea_dit.diffusion.iddpm import Iddpm
+from ea_dit.families.hunyuan3d.block import MAX_FRAMES
 from ea_dit.families.hunyuan3d.config import Hunyuan3DConfig
 from ea_dit.families.mmdit.config import MMDiTConfig
 from ea_dit.families.pixart_motion.config import PixArtMotionConfig
@@ -111,6 +112,7 @@ class Traits:
         image_tokens: Tokens that it makes of that.
         size_multiple: Pixels that height and width must be multiples of, given an autoencoder of 8; 1 where
             the network fills up its last patches.
+        max_latent_frames: Most latent frames that it makes at once; None where it has no limit.
         moves: Whether the network makes videos; an image model makes one frame.
         reads_size: Whether the network is told height, width and their ratio.
         reads_length: Whether it is told the number of frames and their rate.
@@ -128,6 +130,7 @@ class Traits:
     image_width: int = 0
     image_tokens: int = 0
     size_multiple: int = 16
+    max_latent_frames: int | None = None
     moves: bool = True
     reads_size: bool = False
     reads_length: bool = False
@@ -237,6 +240,7 @@ def _hunyuan3d(config: Hunyuan3DConfig) -> Traits:
         image_width=config.projection_dim if config.enable_clip_in_inpaint else 0,
         image_tokens=config.n_query,
         size_multiple=8 * config.patch_size,
+        max_latent_frames=MAX_FRAMES,
     )
 
 
@@ -259,6 +263,7 @@ def _pixart(config: PixArtMotionConfig) -> Traits:
         image_width=config.clip_channels or 0,
         image_tokens=config.clip_tokens,
         size_multiple=8 * config.patch_size * grid,
+        max_latent_frames=min((kind.max_frames for kind in config.motion), default=1),
         moves=bool(config.motion),
         reads_size=config.size_conditions,
     )

@@ -22,6 +22,7 @@ from ea_dit.pipelines.conditions import (
 )
 from ea_dit.pipelines.pixels import to_boolean, to_float
 from ea_dit.pipelines.request import GenerationRequest
+from ea_dit.pipelines.variants import Traits
 from ea_vae.geometry import LatentGeometry
 
 BEFORE = "frames of the window before"
@@ -49,6 +50,27 @@ class Window:
     def stop(self) -> int:
         """Number of the frame after its last."""
         return self.start + self.frames
+
+
+def cut(request: GenerationRequest, traits: Traits, geometry: LatentGeometry) -> tuple[Window, ...]:
+    """The windows of a request, checked against what a model can do.
+
+    Args:
+        request: Valid in itself.
+        traits: What the network wants.
+        geometry: Of the autoencoder.
+
+    Raises:
+        ValueError: One line that names the field and what is allowed.
+    """
+    windows = windows_of(request, geometry)
+    most, longest = traits.max_latent_frames, windows[0].frames
+    if most is not None and geometry.latent_frames(longest) > most:
+        name = "num_frames" if len(windows) == 1 else "window_frames"
+        frames = geometry.round_frames_down(geometry.pixel_frames(most))
+        raise ValueError(f"{name} must be at most {frames} for this model, got {longest}")
+    check_windows(request, windows)
+    return windows
 
 
 def windows_of(request: GenerationRequest, geometry: LatentGeometry) -> tuple[Window, ...]:
@@ -131,9 +153,9 @@ def check_windows(request: GenerationRequest, windows: Sequence[Window]) -> None
     kept = [given for given in placed(request.conditions) if given.edit_ratio == 0]
     taken = [place for given in kept for place in given.places(request.num_frames)]
     for echo in (given for given in request.conditions if isinstance(given, Echo)):
-        here = next(window for window in windows if echo.at < window.stop)
-        if echo.source + echo.length > here.start + here.overlap:
-            raise ValueError(f"{echo.name} must repeat frames that windows before made")
+        here = next(window for window in reversed(windows) if window.start + window.overlap <= echo.at)
+        if echo.at + echo.length > here.stop or echo.source + echo.length > here.start + here.overlap:
+            raise ValueError(f"{echo.name} must repeat frames that windows before made, in one window")
     if request.window_prompts and len(request.window_prompts) != len(windows):
         got = len(request.window_prompts)
         raise ValueError(f"window_prompts must be {len(windows)}, one for each window, got {got}")
