@@ -6,9 +6,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from ea_data.synthetic.geometry import OUTER_RADIUS, signed_distance
-from ea_data.synthetic.motion import pose, times
-from ea_data.synthetic.scene import BackgroundSpec, SceneSpec, ShapeSpec, centres
+from ea_data.synthetic.motion import times
+from ea_data.synthetic.outlines import outline, paint, track_of
+from ea_data.synthetic.scene import BackgroundSpec, SceneSpec, ShapeSpec
 
 Frames = NDArray[np.uint8]
 _MAX_PIXELS: Final = 1 << 31
@@ -31,7 +31,7 @@ def render(spec: SceneSpec, *, num_frames: int, height: int, width: int) -> Fram
     """
     check_size(num_frames, height, width)
     time = times(num_frames)
-    background = _background(spec.background, height, width)
+    background = background_picture(spec.background, height, width)
     frames = np.repeat((background + np.float32(0.5)).astype(np.uint8)[None], num_frames, axis=0)
     for shape in spec.shapes:
         _draw(frames, shape, time)
@@ -52,7 +52,7 @@ def check_size(num_frames: int, height: int, width: int) -> None:
         )
 
 
-def _background(spec: BackgroundSpec, height: int, width: int) -> NDArray[np.float32]:
+def background_picture(spec: BackgroundSpec, height: int, width: int) -> NDArray[np.float32]:
     """Background picture (height, width, 3), 0..255."""
     first, second = (np.array(rgb, dtype=np.float32) for rgb in spec.rgb)
     if spec.kind == "plain":
@@ -73,32 +73,6 @@ def _background(spec: BackgroundSpec, height: int, width: int) -> NDArray[np.flo
 
 
 def _draw(frames: Frames, shape: ShapeSpec, time: NDArray[np.float64]) -> None:
-    """Paint one shape over the frames, in place, touching only the window around it."""
+    """Paint one shape over the frames, in place."""
     _, height, width, _ = frames.shape
-    short = min(height, width)
-    x, y = (value * short for value in centres(shape, time, width / short, height / short))
-    offset = pose(shape.motion, shape.travel, time)
-    radius = shape.size / 2 * short * offset.scale
-    reach_px = shape.size / 2 * short * OUTER_RADIUS + 1.5
-    window = min(math.ceil(2 * reach_px) + 1, height, width)
-    left = np.clip(np.floor(x - reach_px), 0, width - window).astype(int)
-    top = np.clip(np.floor(y - reach_px), 0, height - window).astype(int)
-
-    steps = np.arange(window, dtype=np.float32) + np.float32(0.5)
-    right_of = (steps[None, :] + (left - x).astype(np.float32)[:, None])[:, None, :]
-    below = (steps[None, :] + (top - y).astype(np.float32)[:, None])[:, :, None]
-    radius_px = radius.astype(np.float32)[:, None, None]
-    cosine = np.cos(offset.angle).astype(np.float32)[:, None, None]
-    sine = np.sin(offset.angle).astype(np.float32)[:, None, None]
-    unit_x = (right_of * cosine + below * sine) / radius_px
-    unit_y = (below * cosine - right_of * sine) / radius_px
-    distance = signed_distance(shape.shape, unit_x, unit_y) * radius_px
-    coverage = np.clip(np.float32(0.5) - distance, 0, 1)[..., None]
-
-    fill = np.array(shape.fill, dtype=np.float32)
-    for index in range(len(time)):
-        rows = slice(top[index], top[index] + window)
-        columns = slice(left[index], left[index] + window)
-        patch = frames[index, rows, columns].astype(np.float32)
-        patch += (fill - patch) * coverage[index]
-        frames[index, rows, columns] = (patch + np.float32(0.5)).astype(np.uint8)
+    paint(frames, outline(shape.shape, track_of(shape, time, height, width), height, width), shape.fill)

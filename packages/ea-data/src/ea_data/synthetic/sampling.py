@@ -54,7 +54,7 @@ def sample_scene(seed: int, index: int, *, split: Split = "train", two_shapes: f
             shapes = _sample_pair(rng, split)
         else:
             shapes = (_sample_shape(rng, _pick(rng, split), pair=False),)
-    background = _sample_background(rng, tuple(sorted({shape.colour for shape in shapes})))
+    background = sample_background(rng, tuple(sorted({shape.colour for shape in shapes})))
     variant = int(rng.integers(1, _MAX_VARIANT))
     return SceneSpec(shapes=shapes, background=background, language=language, variant=variant)
 
@@ -124,7 +124,8 @@ def _smallest_gap(pair: tuple[ShapeSpec, ShapeSpec]) -> float:
     return float((np.hypot(xa - xb, ya - yb) - radii[0] - radii[1]).min())
 
 
-def _sample_background(rng: np.random.Generator, colours: tuple[str, ...]) -> BackgroundSpec:
+def sample_background(rng: np.random.Generator, colours: tuple[str, ...]) -> BackgroundSpec:
+    """Draw a background that shapes of these colours stand out from."""
     kind = str(rng.choice(BACKGROUND_KINDS, p=_KIND_WEIGHTS))
     angle = int(rng.integers(8)) * math.pi / 4
     if kind == "gradient":
