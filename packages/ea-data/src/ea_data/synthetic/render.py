@@ -57,19 +57,24 @@ def background_picture(spec: BackgroundSpec, height: int, width: int) -> NDArray
     first, second = (np.array(rgb, dtype=np.float32) for rgb in spec.rgb)
     if spec.kind == "plain":
         return np.broadcast_to(first, (height, width, 3))
+    return (first + (second - first) * second_tone(spec, height, width)[..., None]).astype(np.float32)
+
+
+def second_tone(spec: BackgroundSpec, height: int, width: int) -> NDArray[np.float32]:
+    """Share of a background's second colour in every pixel, (height, width), 0..1."""
+    if spec.kind == "plain":
+        return np.zeros((height, width), np.float32)
     short = min(height, width)
     y = ((np.arange(height, dtype=np.float32) + 0.5) - height / 2)[:, None] / short
     x = ((np.arange(width, dtype=np.float32) + 0.5) - width / 2)[None, :] / short
     along = x * np.float32(math.cos(spec.angle)) + y * np.float32(math.sin(spec.angle))
     if spec.kind == "gradient":
         span = (abs(math.cos(spec.angle)) * width + abs(math.sin(spec.angle)) * height) / short
-        weight = np.clip(along / np.float32(span) + 0.5, 0, 1)
-    else:
-        # A triangle wave is the distance to the edge of the stripe: clip it to one pixel for a smooth edge.
-        position = np.mod(along / np.float32(spec.period) + np.float32(spec.phase), 1.0)
-        edge = (0.25 - np.abs(position - 0.5)) * np.float32(spec.period * short)
-        weight = np.clip(edge + 0.5, 0, 1)
-    return (first + (second - first) * weight[..., None]).astype(np.float32)
+        return np.clip(along / np.float32(span) + 0.5, 0, 1)
+    # A triangle wave is the distance to the edge of the stripe: clip it to one pixel for a smooth edge.
+    position = np.mod(along / np.float32(spec.period) + np.float32(spec.phase), 1.0)
+    edge = (0.25 - np.abs(position - 0.5)) * np.float32(spec.period * short)
+    return np.clip(edge + 0.5, 0, 1)
 
 
 def _draw(frames: Frames, shape: ShapeSpec, time: NDArray[np.float64]) -> None:
