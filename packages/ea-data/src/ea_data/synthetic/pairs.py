@@ -210,6 +210,7 @@ def _holds(shapes: list[ShapeSpec], places: Array, relation: str) -> NDArray[np.
     right, down, both = xb - xa, yb - ya, radii[0] + radii[1]
     if relation == "behind":
         apart = np.hypot(right, down)
-        return ((apart >= np.maximum(0.45 * both, 0.8 * radii[1])) & (apart <= 0.7 * both)).all(axis=1)
+        right_places = (apart >= np.maximum(0.45 * both, 0.8 * radii[1])) & (apart <= 0.7 * both)
+        return np.all(right_places, axis=1)
     ahead, aside = (right, down) if relation == "left of" else (down, right)
-    return ((ahead >= both + _GAP) & (np.abs(aside) <= ahead)).all(axis=1)
+    return np.all((ahead >= both + _GAP) & (np.abs(aside) <= ahead), axis=1)

@@ -1,7 +1,7 @@
 """From a scene to pixels: anti-aliased by distance, any size and length."""
 
 import math
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,7 +60,7 @@ def background_picture(spec: BackgroundSpec, height: int, width: int) -> NDArray
     return (first + (second - first) * second_tone(spec, height, width)[..., None]).astype(np.float32)
 
 
-def second_tone(spec: BackgroundSpec, height: int, width: int) -> NDArray[np.float32]:
+def second_tone(spec: BackgroundSpec, height: int, width: int) -> NDArray[np.floating[Any]]:
     """Share of a background's second colour in every pixel, (height, width), 0..1."""
     if spec.kind == "plain":
         return np.zeros((height, width), np.float32)
