@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ea_data.synthetic.geometry import OUTER_RADIUS
 from ea_data.synthetic.motion import pose, times
+from ea_data.synthetic.outlines import outline, track_of
 from ea_data.synthetic.sampling import exact_colour, sample_background
 from ea_data.synthetic.scene import BackgroundSpec, ShapeSpec, centres
 from ea_data.synthetic.vocabulary import (
@@ -36,6 +37,10 @@ _MAX_VARIANT: Final = 1 << 30
 _ROUNDS: Final = 200
 _PLACES: Final = 48
 _GAP: Final = 0.02
+_LOOKS: Final = 4
+_HIDDEN: Final = (0.04, 0.55)  # of what is behind
+_FRAMES: Final = 13
+_SIDE: Final = 64
 
 Array = NDArray[np.float64]
 
@@ -162,11 +167,28 @@ def _place(
                 )
             )
         places = np.round(rng.random((_PLACES, 4)), 4)
-        right = np.nonzero(_holds(drawn, places, relation))[0]
-        if len(right):
-            xa, ya, xb, yb = (float(value) for value in places[right[0]])
-            return _at(drawn[0], xa, ya), _at(drawn[1], xb, yb)
+        for row in np.nonzero(_holds(drawn, places, relation))[0][:_LOOKS]:
+            xa, ya, xb, yb = (float(value) for value in places[row])
+            pair = _at(drawn[0], xa, ya), _at(drawn[1], xb, yb)
+            if relation != "behind" or _hides_a_part(pair):
+                return pair
     raise AssertionError(f"no place for {names} {relation}")
+
+
+def _hides_a_part(pair: tuple[ShapeSpec, ShapeSpec]) -> bool:
+    """Whether the second shape covers some of the first one in every frame, and never most of it."""
+    first, second = (_inside(shape) for shape in pair)
+    hidden = (first & second).sum(axis=(1, 2)) / first.sum(axis=(1, 2))
+    return bool(hidden.min() >= _HIDDEN[0] and hidden.max() <= _HIDDEN[1])
+
+
+def _inside(shape: ShapeSpec) -> NDArray[np.bool_]:
+    """(T, S, S): pixels of a small square picture that are inside a shape."""
+    drawn = outline(shape.shape, track_of(shape, times(_FRAMES), _SIDE, _SIDE), _SIDE, _SIDE)
+    inside = np.zeros((_FRAMES, _SIDE, _SIDE), dtype=bool)
+    for frame in range(_FRAMES):
+        inside[frame][drawn.window(frame)] = drawn.distance[frame] <= 0
+    return inside
 
 
 def _at(shape: ShapeSpec, x: float, y: float) -> ShapeSpec:
@@ -210,7 +232,7 @@ def _holds(shapes: list[ShapeSpec], places: Array, relation: str) -> NDArray[np.
     right, down, both = xb - xa, yb - ya, radii[0] + radii[1]
     if relation == "behind":
         apart = np.hypot(right, down)
-        right_places = (apart >= np.maximum(0.45 * both, 0.8 * radii[1])) & (apart <= 0.7 * both)
+        right_places = (apart >= np.maximum(0.4 * both, 0.75 * radii[1])) & (apart <= 0.75 * both)
         return np.all(right_places, axis=1)
     ahead, aside = (right, down) if relation == "left of" else (down, right)
     return np.all((ahead >= both + _GAP) & (np.abs(aside) <= ahead), axis=1)

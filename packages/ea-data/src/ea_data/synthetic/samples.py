@@ -115,12 +115,12 @@ def make_sample(folder: Path, plan: Plan, index: int) -> dict[str, Any]:
     row, files = plan.row(index), plan.files(index)
     clip = draw(plan.scene(index), num_frames=plan.num_frames, height=plan.height, width=plan.width)
     note = json.dumps(row, ensure_ascii=False)
-    write_video(folder / files["file_path"], clip.frames, fps=plan.fps, metadata=note)
+    write_video(folder / files["file_path"], clip.frames, fps=plan.fps, metadata=note, repeatable=True)
     for name in plan.controls:
         signal, path = find_signal(name), folder / files[f"{name}_file_path"]
         if signal.video is not None:
             frames = np.repeat(signal.video(clip)[..., None], 3, axis=3)
-            write_video(path, frames, fps=plan.fps, crf=_LOSSLESS, metadata=_note(signal))
+            write_video(path, frames, fps=plan.fps, crf=_LOSSLESS, metadata=_note(signal), repeatable=True)
         elif signal.text is not None:
             write_text(path, signal.text(clip))
     digests = {name: _digest(folder / name) for name in files.values()}
