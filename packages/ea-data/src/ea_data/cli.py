@@ -45,8 +45,16 @@ def build_parser() -> argparse.ArgumentParser:
     probe.add_argument("file", type=Path)
     probe.add_argument("--metadata", action="store_true", help="print the embedded text instead")
 
-    judge = commands.add_parser("judge", help="say what a procedural clip shows, as JSON")
+    judge = commands.add_parser(
+        "judge", help="say what a procedural clip shows, as JSON", formatter_class=defaults
+    )
     judge.add_argument("file", type=Path)
+    judge.add_argument(
+        "--of",
+        choices=("shapes", "pair", "camera"),
+        default="shapes",
+        help="the shapes and the background, two shapes and how they stand to each other, or the camera",
+    )
 
     check = commands.add_parser("check", help="check every row of a manifest (.json, .jsonl or .csv)")
     check.add_argument("manifest", type=Path)
@@ -200,9 +208,11 @@ def _judge(arguments: argparse.Namespace) -> None:
     from dataclasses import asdict
 
     from ea_data.media import read_frames
-    from ea_data.synthetic.judge import judge
+    from ea_data.synthetic.judge import judge, judge_camera, judge_pair
 
-    print(json.dumps(asdict(judge(read_frames(arguments.file))), indent=1))
+    judges = {"shapes": judge, "pair": judge_pair, "camera": judge_camera}
+    verdict = judges[arguments.of](read_frames(arguments.file))
+    print(json.dumps(None if verdict is None else asdict(verdict), indent=1))
 
 
 def _check(arguments: argparse.Namespace) -> None:
