@@ -4,7 +4,7 @@ A pair is laid out in a square with the short side of the frame, which lies some
 true of it is true at any aspect ratio.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -169,7 +169,7 @@ def _place(
         places = np.round(rng.random((_PLACES, 4)), 4)
         for row in np.nonzero(_holds(drawn, places, relation))[0][:_LOOKS]:
             xa, ya, xb, yb = (float(value) for value in places[row])
-            pair = _at(drawn[0], xa, ya), _at(drawn[1], xb, yb)
+            pair = replace(drawn[0], x=xa, y=ya), replace(drawn[1], x=xb, y=yb)
             if relation != "behind" or _hides_a_part(pair):
                 return pair
     raise AssertionError(f"no place for {names} {relation}")
@@ -189,11 +189,6 @@ def _inside(shape: ShapeSpec) -> NDArray[np.bool_]:
     for frame in range(_FRAMES):
         inside[frame][drawn.window(frame)] = drawn.distance[frame] <= 0
     return inside
-
-
-def _at(shape: ShapeSpec, x: float, y: float) -> ShapeSpec:
-    fields = {name: getattr(shape, name) for name in ("shape", "colour", "motion", "size", "travel", "rgb")}
-    return ShapeSpec(**fields, x=x, y=y)
 
 
 def _motion(rng: np.random.Generator, shape: str, colour: str, split: Split) -> str:
@@ -218,8 +213,8 @@ def _size(rng: np.random.Generator, relation: str, place: int, motion: str) -> t
 def _holds(shapes: list[ShapeSpec], places: Array, relation: str) -> NDArray[np.bool_]:
     """Whether the relation holds in all frames, for each row (x, y, x, y) of places."""
     time = times(9)
-    corner = [centres(_at(shape, 0, 0), time, 1, 1) for shape in shapes]
-    end = [centres(_at(shape, 1, 1), time, 1, 1) for shape in shapes]
+    corner = [centres(replace(shape, x=0, y=0), time, 1, 1) for shape in shapes]
+    end = [centres(replace(shape, x=1, y=1), time, 1, 1) for shape in shapes]
     # Where a shape is, is linear in its place.
     (xa, ya), (xb, yb) = (
         [
