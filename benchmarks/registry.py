@@ -63,8 +63,6 @@ BENCHMARKS: dict[str, Benchmark] = {
         "do keyframes, masks and strength do what they say",
         (
             Bar("keyframe_first_psnr", least=25.0),
-            Bar("keyframe_middle_psnr", least=25.0),
-            Bar("keyframe_last_psnr", least=25.0),
             Bar("mask_kept_psnr", least=25.0),
             Bar("strength_monotone", least=0.9),
         ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -45,6 +46,66 @@ def test_convert(model, tiny_model, command, tmp_path):
         made, wanted = load_file(one), load_file(other)
         assert made.keys() == wanted.keys()
         assert all(torch.equal(made[name], wanted[name]) for name in wanted)
+
+
+def encoder_in_pickles(folder):
+    """Two shards with an index, as large encoders were released."""
+    file = next(folder.glob("*.safetensors"))
+    state = load_file(file)
+    names = sorted(state)
+    shards = {f"pytorch_model-0000{n + 1}-of-00002.bin": names[n::2] for n in range(2)}
+    for shard, part in shards.items():
+        torch.save({name: state[name] for name in part}, folder / shard)
+    table = {name: shard for shard, part in shards.items() for name in part}
+    (folder / "pytorch_model.bin.index.json").write_text(json.dumps({"weight_map": table}))
+    file.unlink()
+    return state
+
+
+def test_convert_leaves_no_pickle_of_an_encoder(tiny_model, command, tmp_path):
+    model = Path(shutil.copytree(tiny_model, tmp_path / "model"))
+    state = encoder_in_pickles(model / "text_encoder")
+    arguments = ("convert", model, "there", "--layout", "diffusers")
+    refused = "pytorch_model-00001-of-00002.bin: is a pickle, and pickles can run code; allow_pickle"
+    one_line(*command(*arguments), refused)
+    assert not (tmp_path / "there").exists()
+    assert command(*arguments, "--allow-pickle", "--quiet") == (0, "", "")
+    made = tmp_path / "there" / "text_encoder"
+    assert sorted(path.name for path in made.iterdir()) == ["config.json", "model.safetensors"]
+    written = load_file(made / "model.safetensors")
+    assert written.keys() == state.keys()
+    assert all(torch.equal(written[name], state[name]) for name in state)
+    assert command("models", "verify", "there")[0] == 0
+    file = model / "text_encoder" / "pytorch_model-00002-of-00002.bin"
+    file.write_bytes(file.read_bytes()[:-100])
+    one_line(*command("convert", *arguments[1:2], "again", *arguments[3:], "--allow-pickle"), "cut off")
+    assert not (tmp_path / "again").exists()
+
+
+def test_convert_and_other_pickles(tiny_model, command, tmp_path):
+    model = Path(shutil.copytree(tiny_model, tmp_path / "model"))
+    (model / "motion_module").mkdir()
+    torch.save({"a.attn_temporal.b": torch.ones(2, 3)}, model / "motion_module" / "mm.ckpt")
+    torch.save({"state": {0: 1}}, model / "optimizer.bin")
+    torch.save({}, model / "text_encoder" / "pytorch_model.bin")
+    arguments = ("--layout", "easyanimate")
+    code, _, err = command("convert", model, "without", *arguments)
+    assert code == 0
+    notes = err.splitlines()
+    assert [line.split(" was not taken along")[0].rsplit("/", 1)[-1] for line in notes] == [
+        "optimizer.bin",
+        "mm.ckpt",
+        "pytorch_model.bin",
+    ]
+    code, _, err = command("convert", model, "with", *arguments, "--allow-pickle")
+    assert code == 0
+    assert [line.split(" (")[0].rsplit("/", 1)[-1] for line in err.splitlines()] == [
+        "optimizer.bin was not taken along",
+        "pytorch_model.bin was not taken along: a pickle beside safetensors",
+    ]
+    assert load_file(tmp_path / "with/motion_module/mm.safetensors")["a.attn_temporal.b"].shape == (2, 3)
+    for made in ("with", "without"):
+        assert not [path for path in (tmp_path / made).rglob("*") if path.suffix in (".bin", ".ckpt")]
 
 
 def test_inspect_and_verify(model, tiny_model, command):

@@ -59,7 +59,7 @@ def test_an_image_model_makes_one_frame(tmp_path):
     from ea_dit.pipelines.tiny import make_tiny
 
     model = catalog.find(str(make_tiny("v1-image", tmp_path / "image")))
-    with pytest.raises(InputError, match="frames: must be from 1 to 1 for this model, got 2"):
+    with pytest.raises(InputError, match="frames: must be 1: this model makes pictures, got 2"):
         make_job(model, prompt="a fox", frames=2)
 
 

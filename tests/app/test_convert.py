@@ -205,7 +205,8 @@ def test_a_wrong_source_is_one_line_and_leaves_nothing(what, message, model, con
         (["none", "there", "--layout", "diffusers"], "source: none is no directory"),
         (["model/model.json", "there", "--layout", "diffusers"], "source: .* is no directory"),
         (["model", "model/vae", "--layout", "diffusers"], "destination: .* exists already"),
-        (["model", "model/new", "--layout", "diffusers"], "source: .* is inside model"),
+        (["model", "model/new", "--layout", "diffusers"], "destination: model/new is inside model"),
+        (["model", "/proc/there", "--layout", "diffusers"], "destination: /proc/there"),
         (["model/scheduler", "there", "--layout", "diffusers"], "source: .*has neither transformer/config"),
         (["model/text_encoder", "there", "--layout", "diffusers"], "source: .*unknown transformer class"),
         (["model", "there"], "--layout: is missing"),
@@ -230,14 +231,17 @@ def test_a_full_disk_is_one_line(model, convert, tmp_path, monkeypatch):
         patch.setattr(conversion.shutil, "disk_usage", lambda _: usage(1000))
         code, _, err = convert(model, "there")
     assert code == 2
-    assert re.match(r"ea-app: error: source: there needs 0\.00 GB, its disk has 0\.00 GB left\n", err)
+    assert re.match(r"ea-app: error: destination: there needs 0\.00 GB, its disk has 0\.00 GB left\n", err)
 
     def full(*_, **__):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(conversion.shutil, "copyfile", full)
     code, _, err = convert(model, "there")
-    assert (code, err) == (2, "ea-app: error: source: there: no space left on its disk, nothing was kept\n")
+    assert (code, err) == (
+        2,
+        "ea-app: error: destination: there: no space left on its disk, nothing was kept\n",
+    )
     assert nothing_left(tmp_path) == []
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
 import shutil
 import subprocess
@@ -81,7 +83,6 @@ def test_verify_is_content_with_a_whole_model(model, command):
     assert [line.split()[:2] for line in out.splitlines()] == [
         ["ok", "transformer"],
         ["ok", "vae"],
-        ["ok", "text"],
         ["ok", "text_encoder"],
         ["ok", "scheduler"],
     ]
@@ -114,6 +115,175 @@ def test_verify_names_every_fault(model, command):
     code, out, _ = command("models", "verify", model)
     assert code == 1
     assert re.fullmatch(r"FAIL  directory +.*vae/config\.json is missing\n", out)
+
+
+def take(model, other, part):
+    shutil.rmtree(model / part)
+    shutil.copytree(other / part, model / part)
+
+
+def edit_config(file, **changes):
+    file.write_text(json.dumps(json.loads(file.read_text()) | changes))
+
+
+def swap(model, one, other):
+    (model / one).rename(model / "kept")
+    (model / other).rename(model / one)
+    (model / "kept").rename(model / other)
+
+
+def spoil_number(folder):
+    file = next(folder.glob("*.safetensors"))
+    state = load_file(file)
+    name = next(name for name, tensor in state.items() if tensor.is_floating_point() and tensor.numel())
+    state[name].view(-1)[-1] = float("nan")
+    save_file(state, file)
+
+
+def drop_tensors(folder):
+    """Takes a tensor away, and cuts another."""
+    file = next(folder.glob("*.safetensors"))
+    state = load_file(file)
+    first, second, *_ = sorted(name for name, tensor in state.items() if tensor.ndim == 2)
+    del state[first]
+    state[second] = state[second][:-1].contiguous()
+    save_file(state, file)
+
+
+V5, V51, V3 = "v5-12b-inp", "v5.1-7b-t2v", "v3-inp"
+NOT_WHOLE = {
+    "no tokenizer": (V5, lambda m, o: shutil.rmtree(m / "tokenizer"), "tokenizer +the tokenizer of the text"),
+    "no tokenizer_2": (
+        V5,
+        lambda m, o: shutil.rmtree(m / "tokenizer_2"),
+        "tokenizer_2 +the tokenizer of the",
+    ),
+    "no text encoder": (
+        V5,
+        lambda m, o: shutil.rmtree(m / "text_encoder"),
+        "directory +.*text_encoder/config",
+    ),
+    "no second text encoder": (
+        V5,
+        lambda m, o: shutil.rmtree(m / "text_encoder_2"),
+        "text +.*text_encoder_2/config",
+    ),
+    "swapped encoders": (
+        V5,
+        lambda m, o: swap(m, "text_encoder", "text_encoder_2"),
+        "text_encoder +.*model_type must be bert for this transformer, got 'mt5'",
+    ),
+    "swapped tokenizers": (
+        V5,
+        lambda m, o: swap(m, "tokenizer", "tokenizer_2"),
+        "tokenizer_2 +.*has 81 tokens, but its text encoder knows only 42",
+    ),
+    "corrupt tokenizer": (
+        V51,
+        lambda m, o: (m / "tokenizer/tokenizer.json").write_text("{"),
+        r"tokenizer +.*tokenizer\.json: not valid JSON",
+    ),
+    "no tokenizer.json": (
+        V51,
+        lambda m, o: (m / "tokenizer/tokenizer.json").unlink(),
+        r"tokenizer +.*no tokenizer here: tokenizer\.json, spiece\.model or",
+    ),
+    "Open-Sora's tokenizer": (
+        "open-sora-1.1",
+        lambda m, o: (m / "t5-v1_1-xxl/tokenizer.json").unlink(),
+        r"tokenizer +.*no tokenizer here: tokenizer\.json, spiece\.model or",
+    ),
+    "BERT in V5.1": (
+        V51,
+        lambda m, o: take(m, o(V5), "text_encoder"),
+        "text_encoder +.*model_type must be qwen2_vl .*, got 'bert'",
+    ),
+    "missing tensor": (
+        V51,
+        lambda m, o: drop_tensors(m / "text_encoder"),
+        "text_encoder +missing tensor '",
+    ),
+    "misshapen tensor": (
+        V51,
+        lambda m, o: drop_tensors(m / "text_encoder"),
+        r"text_encoder +tensor '.*' has shape \[\d+, \d+\], expected \[\d+, \d+\]",
+    ),
+    "V3 with V5's autoencoder": (V3, lambda m, o: take(m, o(V5), "vae"), "vae +.*got 4 and 16"),
+    "V5.1 with V3's autoencoder": (V51, lambda m, o: take(m, o(V3), "vae"), "vae +.*got 16 and 4"),
+    "V5.1 with V3's process": (
+        V51,
+        lambda m, o: take(m, o(V3), "scheduler"),
+        "scheduler +.*must be FlowMatching for this transformer, got DdpmSchedule",
+    ),
+    "text as shift": (
+        V51,
+        lambda m, o: edit_config(m / "scheduler/scheduler_config.json", shift="x"),
+        "scheduler +.*shift must be a finite number, got 'x'",
+    ),
+    "scaling factor": (
+        V51,
+        lambda m, o: edit_config(m / "vae/config.json", scaling_factor=-1),
+        "vae +.*scaling_factor must be above 0, got -1",
+    ),
+    "truncated encoder": (
+        V51,
+        lambda m, o: os.truncate(m / "text_encoder/model.safetensors", 20000),
+        r"text_encoder +.*model\.safetensors: is cut off",
+    ),
+    "NaN in the transformer": (
+        V51,
+        lambda m, o: spoil_number(m / "transformer"),
+        r"transformer +tensor '.*' in diffusion_pytorch_model\.safetensors holds NaN or infinity",
+    ),
+    "NaN in the image encoder": (
+        V3,
+        lambda m, o: spoil_number(m / "image_encoder"),
+        r"image_encoder +tensor '.*' in model\.safetensors holds NaN or infinity",
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    """Makes a tiny directory of a family once."""
+    from ea_dit.pipelines.tiny import make_tiny
+
+    made = {}
+
+    def get(family):
+        if family not in made:
+            made[family] = make_tiny(family, tmp_path_factory.mktemp("tiny") / family)
+        return made[family]
+
+    return get
+
+
+@pytest.mark.parametrize("name", NOT_WHOLE)
+def test_verify_finds_what_generate_refuses(name, tiny, command, tmp_path):
+    family, spoil, message = NOT_WHOLE[name]
+    model = Path(shutil.copytree(tiny(family), tmp_path / "model"))
+    spoil(model, tiny)
+    code, out, err = command("models", "verify", model, "--quiet")
+    assert (code, err) == (1, "")
+    assert re.search(f"^FAIL  {message}", out, re.MULTILINE), out
+    if not name.startswith("NaN"):
+        given = ("--size", "32", "--frames", "1", "--steps", "1", "--seed", "1", "--output", "out.png")
+        code, out, err = command("generate", "x", "--model", model, *given)
+        assert (code, out, err.count("\n")) == (2, "", 1), err
+        assert err.startswith("ea-app: error: model: ")
+
+
+@pytest.mark.parametrize(
+    "family", ["v1-t2v", "v3-inp", "v4-inp", "v5-12b-inp", "v5.1-7b-t2v", "open-sora-1.1"]
+)
+def test_verify_is_content_with_every_release(family, tiny, command):
+    code, out, err = command("models", "verify", tiny(family))
+    assert (code, err) == (0, "")
+    assert all(line.startswith("ok") for line in out.splitlines())
+    assert re.search("^ok    tokenizer +its files are there; it loads$", out, re.MULTILINE)
+    assert re.search(
+        "^ok    text_encoder .*; its tensors fit its config; all numbers are fin", out, re.MULTILINE
+    )
 
 
 def test_verify_compares_hashes(model, command, tmp_path):

@@ -35,8 +35,12 @@ def test_places_that_cannot_be_written(tmp_path):
     (tmp_path / "taken.mp4.json").mkdir()
     with pytest.raises(InputError, match=r"^output: the folder .* does not exist"):
         check_output(tmp_path / "none" / "a.mp4", 5)
-    with pytest.raises(InputError, match=r"^output: the folder .* does not exist"):
+    with pytest.raises(InputError, match=r"^output: .*/file is a file, not a folder to write in"):
         check_output(tmp_path / "file" / "a.mp4", 5)
+    with pytest.raises(InputError, match=r"^output: the name is too long: 304 letters, more than the disk"):
+        check_output(tmp_path / ("a" * 300 + ".mp4"), 5)
+    with pytest.raises(InputError, match=r"^output: the name is too long: 250 letters"):
+        check_output(tmp_path / ("a" * 246 + ".mp4"), 5)
     with pytest.raises(InputError, match=r"^output: .*folder.mp4 exists and is no file"):
         check_output(tmp_path / "folder.mp4", 5)
     with pytest.raises(InputError, match=r"^output: .*taken.mp4.json exists and is no file"):

@@ -5,11 +5,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import settings
 from numpy.typing import NDArray
 
 from ea_data.media import read_video, write_video
 
 Frames = NDArray[np.uint8]
+
+# How long an example takes says nothing on a machine with other work.
+settings.register_profile("without deadline", deadline=None)
+settings.load_profile("without deadline")
 
 
 def _blur(frames: Frames, sigma: float) -> NDArray[np.float32]:

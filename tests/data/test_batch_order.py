@@ -213,11 +213,29 @@ class Echo:
         return key
 
 
-def test_a_state_is_four_numbers():
+def test_a_state_is_a_few_numbers():
     order = BatchOrder(np.arange(10) % 2, 2, seed=9)
     state = BucketSampler(order, world_size=4).state_after(5)
-    assert state.to_dict() == {"seed": 9, "epoch": 3, "batch": 2, "rows": 10}
+    assert state.to_dict() == {"seed": 9, "epoch": 3, "batch": 2, "rows": 10, "order": order.fingerprint}
     assert BucketSampler(order, start=state).state_after(0) == state
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        BatchOrder(np.arange(10) % 2, [2, 3], seed=9),
+        BatchOrder(np.arange(10) % 3, [2, 2, 2], seed=9),
+        BatchOrder(np.arange(10) % 2, 2, seed=9, remainder="drop"),
+        BatchOrder(np.arange(10) % 2, 2, seed=9, remainder="drop", run=2),
+    ],
+)
+def test_a_state_of_other_batches_is_refused(other):
+    state = BucketSampler(BatchOrder(np.arange(10) % 2, 2, seed=9)).state_after(1)
+    with pytest.raises(
+        ValueError, match="of other buckets or batch sizes; allowed: the same, or a new epoch"
+    ):
+        BucketSampler(other, start=state)
+    assert next(iter(BucketSampler(other, start=SamplerState(9, state.epoch + 1))))[0].epoch == 1
 
 
 @pytest.mark.parametrize(
@@ -239,11 +257,11 @@ def test_a_state_of_another_run_is_refused(state, message):
     [
         {},
         {"seed": 1, "epoch": 0, "batch": 0},
-        {"seed": 1, "epoch": 0, "batch": 0, "rows": 1, "rank": 0},
-        {"seed": 1, "epoch": 0.0, "batch": 0, "rows": 1},
-        {"seed": 1, "epoch": True, "batch": 0, "rows": 1},
-        {"seed": 1, "epoch": 0, "batch": -1, "rows": 1},
-        {"seed": "1", "epoch": 0, "batch": 0, "rows": 1},
+        {"seed": 1, "epoch": 0, "batch": 0, "rows": 1, "order": 1, "rank": 0},
+        {"seed": 1, "epoch": 0.0, "batch": 0, "rows": 1, "order": 1},
+        {"seed": 1, "epoch": True, "batch": 0, "rows": 1, "order": 1},
+        {"seed": 1, "epoch": 0, "batch": -1, "rows": 1, "order": 1},
+        {"seed": "1", "epoch": 0, "batch": 0, "rows": 1, "order": 1},
     ],
 )
 def test_a_state_that_is_none_is_refused(values):

@@ -21,3 +21,18 @@ def directory(tmp_path_factory):
         return made[family]
 
     return get
+
+
+@pytest.fixture(scope="module")
+def pipeline(directory):
+    """Loads a tiny directory of a family once."""
+    from ea_dit.pipelines import load_pipeline
+
+    loaded = {}
+
+    def get(family):
+        if family not in loaded:
+            loaded[family] = load_pipeline(directory(family), dtype="float32", device="cpu")
+        return loaded[family]
+
+    return get

@@ -1,7 +1,6 @@
 """Tiny networks and random LoRA files over them, shared by the tests of this folder."""
 
 import math
-from dataclasses import replace
 
 import torch
 from safetensors.torch import save_file
@@ -117,8 +116,3 @@ def factors_for(targets, kind="lora", *, rank=3, layout="easyanimate"):
         target.names[layout]: random_factors(target.shape, kind, rank=rank, seed=number)
         for number, target in enumerate(named)
     }
-
-
-def smaller(config, **changes):
-    """A config with other values."""
-    return replace(config, **changes)

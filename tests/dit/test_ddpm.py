@@ -59,7 +59,7 @@ def test_betas_of_a_file_are_kept():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"beta_shedule": "linear"}, "unknown key 'beta_shedule'; known: .*beta_schedule"),
+        ({"beta_shedule": "linear"}, "unknown key 'beta_shedule'; did you mean 'beta_schedule'"),
         ({"use_karras_sigmas": True}, "use_karras_sigmas must be False, got True"),
         ({"thresholding": True}, "thresholding must be False"),
         ({"final_sigmas_type": "sigma_min"}, "final_sigmas_type must be 'zero'"),
@@ -82,6 +82,9 @@ def test_betas_of_a_file_are_kept():
             "beta_end must be at least beta_start and below 1, got beta_start 0.02",
         ),
         ({"beta_start": "0.01"}, "beta_start must be a number above 0, got '0.01'"),
+        ({"clip_sample_range": float("inf")}, "clip_sample_range must be a number above 0, got inf"),
+        ({"num_train_timesteps": 10**9}, "num_train_timesteps must be at most 1000000, got 1000000000"),
+        ({"trained_betas": 5}, "trained_betas must be a list of numbers, got 5"),
         ({"trained_betas": [0.1]}, "trained_betas must be 1000 numbers between 0 and 1, got 1"),
         ({"solver_order": 3}, "solver_order must be 1 or 2, got 3"),
         ({"clip_sample_range": 0}, "clip_sample_range must be a number above 0, got 0"),

@@ -42,6 +42,24 @@ def test_config_round_trip_and_refusals():
         FlowMatching().sigmas(0)
 
 
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"shift": "x"}, "shift must be a finite number, got 'x'"),
+        ({"shift": float("nan")}, "shift must be a finite number, got nan"),
+        ({"shift": True}, "shift must be a finite number, got True"),
+        ({"mu": None}, "mu must be a finite number, got None"),
+        ({"mu": 1000}, "mu must be from -50 to 50, got 1000"),
+        ({"use_dynamic_shifting": "no"}, "use_dynamic_shifting must be true or false, got 'no'"),
+        ({"num_train_timesteps": "x"}, "num_train_timesteps must be a whole number of at least 1, got 'x'"),
+        ({"num_train_timesteps": 10**9}, "num_train_timesteps must be at most 1000000, got 1000000000"),
+    ],
+)
+def test_values_of_the_wrong_kind_are_named(changes, message):
+    with pytest.raises(ValueError, match=message):
+        FlowMatching.from_dict({**FlowMatching().to_dict(), **changes})
+
+
 def test_noise_target_and_clean_belong_together():
     flow = FlowMatching()
     clean, noise = torch.randn(2, 3, 2, 4, 5), torch.randn(2, 3, 2, 4, 5)

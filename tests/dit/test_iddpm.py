@@ -240,7 +240,11 @@ def test_settings_round_trip_and_read_open_soras():
         ({"timestep_respacing": "1001"}, "'1001': cannot take 1001 of 1000 steps"),
         ({"timestep_respacing": "ddim999"}, "'ddim999': no stride takes 999 of 1000 steps"),
         ({"timestep_respacing": "many"}, "must be 'a,b,...' or 'ddimN' of whole numbers, got 'many'"),
-        ({"diffusion_steps": 0}, "diffusion_steps must be at least 1, got 0"),
+        ({"diffusion_steps": "x"}, "diffusion_steps must be a whole number of at least 1, got 'x'"),
+        ({"diffusion_steps": 10**9}, "diffusion_steps must be at most 1000000, got 1000000000"),
+        ({"predict_xstart": "x"}, "predict_xstart must be true or false, got 'x'"),
+        ({"timestep_respacing": 50}, "timestep_respacing must be text such as '100' or 'ddim50', got 50"),
+        ({"diffusion_steps": 0}, "diffusion_steps must be a whole number of at least 1, got 0"),
     ],
 )
 def test_wrong_settings_are_named(values, message):

@@ -62,19 +62,6 @@ def make(**changes):
     return request_of(options | changes)
 
 
-@pytest.fixture(scope="module")
-def pipeline(directory):
-    """Loads a tiny directory once."""
-    loaded = {}
-
-    def get(family):
-        if family not in loaded:
-            loaded[family] = load_pipeline(directory(family), dtype="float32", device="cpu")
-        return loaded[family]
-
-    return get
-
-
 @pytest.fixture
 def copy(directory, tmp_path):
     """A directory that a test may spoil."""
@@ -303,7 +290,7 @@ def test_a_truncated_and_a_misshapen_shard_are_refused(copy):
     first, second = shard(folder / "transformer")
     whole = first.read_bytes()
     first.write_bytes(whole[: len(whole) // 2])
-    refuses(folder, r"00001-of-00002\.safetensors: not a readable safetensors file")
+    refuses(folder, r"00001-of-00002\.safetensors: is cut off: it has \d+ bytes, its header promises")
     first.write_bytes(whole)
     state = load_file(second)
     name = next(name for name, tensor in state.items() if tensor.ndim == 2)
@@ -330,13 +317,11 @@ def test_foreign_parts_are_refused(copy, directory):
     folder = copy("v3-inp")
     v5 = directory("v5-7b-inp")
     shutil.copy(v5 / "transformer" / "config.json", folder / "transformer" / "config.json")
-    for name in ("text_encoder_2", "tokenizer_2"):
-        shutil.copytree(v5 / name, folder / name)
+    for name in ("text_encoder", "tokenizer", "text_encoder_2", "tokenizer_2"):
+        shutil.copytree(v5 / name, folder / name, dirs_exist_ok=True)
+    shutil.copytree(v5 / "vae", folder / "vae", dirs_exist_ok=True)
+    shutil.copytree(v5 / "scheduler", folder / "scheduler", dirs_exist_ok=True)
     refuses(folder, r"transformer: (unexpected|missing) tensor|transformer: tensor .* has shape")
-    shutil.copy(directory("v3-inp") / "transformer" / "config.json", folder / "transformer" / "config.json")
-    shutil.rmtree(folder / "vae")
-    shutil.copytree(v5 / "vae", folder / "vae")
-    refuses(folder, "latent channels of the transformer must be latent_channels of the vae, got 4 and 16")
 
 
 def test_text_encoders_that_do_not_fit_are_refused(copy, directory):
@@ -344,7 +329,7 @@ def test_text_encoders_that_do_not_fit_are_refused(copy, directory):
     edit(folder / "text_encoder" / "config.json", d_model=24)
     refuses(folder, r"config\.json: the text states are 24 wide, but the transformer reads 16")
     edit(folder / "text_encoder" / "config.json", model_type="gpt2")
-    refuses(folder, "unknown text encoder 'gpt2'; known: ")
+    refuses(folder, "model_type must be t5 or mt5 .* for this transformer, got 'gpt2'")
 
 
 def test_a_foreign_schedule_is_refused(copy):
@@ -364,4 +349,4 @@ def test_open_soras_parts_are_told_by_their_content(copy):
     (folder / "t5-v1_1-xxl").rename(folder / "words")
     load(folder)
     (folder / "anything.safetensors").rename(folder / "weights.pth")
-    refuses(folder, r"transformer/config\.json is missing \(weights\.pth is a pickle; allow_pickle")
+    refuses(folder, r"no transformer .* was found in any folder \(weights\.pth is a pickle; allow_pickle")

@@ -70,7 +70,7 @@ def test_names():
 @pytest.mark.parametrize(
     ("schedule", "name", "message"),
     [
-        (V5, "Heun", "sampler must be one of Euler, Euler A, .*UniPC for a DDPM schedule, got 'Heun'"),
+        (V5, "Heun", "sampler must be one of Euler, 'Euler A', .*UniPC for a DDPM schedule, got 'Heun'"),
         (V5, "Flow", "for a DDPM schedule, got 'Flow'"),
         (
             FLOW,

@@ -233,7 +233,7 @@ def config_of_shapes_of(model, config):
         ({"swa_layers": 3}, "unknown key 'swa_layers' for STDiT2; known: "),
         ({"space_scale": 0.5}, "unknown key 'space_scale' for STDiT2"),
         ({"depth": None}, "depth is missing"),
-        ({"depth": 0}, "depth must be made of whole numbers of at least 1, got 0"),
+        ({"depth": 0}, "depth must be a whole number of at least 1, got 0"),
         ({"drop_path": 0.1}, "drop_path must be 0, got 0.1"),
         ({"no_temporal_pos_emb": True}, "no_temporal_pos_emb must be False, got True"),
         ({"freeze": "all"}, "freeze must be None or 'not_temporal' or 'text', got 'all'"),

@@ -2,10 +2,12 @@
 
 import json
 import logging
+import os
 import shutil
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 pytest.importorskip("sentencepiece")
 transformers = pytest.importorskip("transformers")
@@ -130,3 +132,28 @@ def test_what_is_missing_is_named(t5_folder, pair_folder, tmp_path):
     (tmp_path / "deeper" / "model.safetensors").unlink()
     with pytest.raises(ValueError, match="deeper: "):
         load_t5(tmp_path / "deeper", t5_folder / "tokenizer", **FLOAT32)
+
+
+def test_loading_is_strict_by_itself(t5_folder, tmp_path):
+    """Also where nobody asked for a check before."""
+    folder = tmp_path / "text_encoder"
+
+    def refused(change):
+        shutil.copytree(t5_folder / "text_encoder", folder, dirs_exist_ok=True)
+        file = folder / "model.safetensors"
+        state = load_file(file)
+        change(state)
+        save_file(state, file, metadata={"format": "pt"})
+        with pytest.raises(ValueError, match="text_encoder: ") as caught:
+            load_t5(folder, t5_folder / "tokenizer", **FLOAT32)
+        return str(caught.value).removeprefix(f"{folder}: ")
+
+    name = "encoder.block.0.layer.1.DenseReluDense.wo.weight"
+    assert refused(lambda state: state.update(more=torch.ones(1))) == "unexpected tensor 'more'"
+    assert refused(lambda state: state.pop(name)) == f"missing tensor {name!r}"
+    cut = refused(lambda state: state.update({name: state[name][:-1].contiguous()}))
+    assert cut == f"tensor {name!r} has shape [15, 24], expected [16, 24]"
+    shutil.copytree(t5_folder / "text_encoder", folder, dirs_exist_ok=True)
+    os.truncate(folder / "model.safetensors", 5000)
+    with pytest.raises(ValueError, match=r"model\.safetensors: is cut off"):
+        load_t5(folder, t5_folder / "tokenizer", **FLOAT32)

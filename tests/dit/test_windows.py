@@ -147,19 +147,6 @@ FAMILIES = {
 }  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def pipeline(directory):
-    """Loads a tiny directory once."""
-    loaded = {}
-
-    def get(family):
-        if family not in loaded:
-            loaded[family] = load_pipeline(directory(family), dtype="float32", device="cpu")
-        return loaded[family]
-
-    return get
-
-
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_generation_makes_long_videos(family, pipeline):
     geometry, window = FAMILIES[family]

@@ -64,7 +64,7 @@ def test_every_format_carries_the_whole_request(suffix, command, tmp_path, tiny_
         "num_frames": int(frames[1]), "num_steps": 3, "guidance_scale": 2.5, "guidance_rescale": 0.0,
         "seed": 9, "strength": 1.0, "noise_aug_strength": 0.0563, "fps": 12,
         "sampler": None, "clip_apply_ratio": 0.4,
-        "window_frames": None, "overlap_frames": None, "join": "latents",
+        "window_frames": None, "overlap_frames": None, "window_prompts": [], "join": "latents",
     }  # fmt: skip
     assert record["model"]["name"] == str(tiny_model)
     assert record["machine"]["device"] == "cpu"
@@ -197,6 +197,15 @@ def test_replay_says_when_the_model_or_the_frames_differ(command, tmp_path, tiny
     assert err.startswith("ea-app: error: model: ")
     code, _, err = command("replay", "out.mp4", "--model", tiny_model)
     assert code == 0
+    record["versions"]["torch"] = json.loads((tmp_path / "out.mp4.json").read_text())["versions"]["torch"]
+    (tmp_path / "edited.json").write_text(json.dumps(record))
+    code, _, err = command("replay", "edited.json", "--model", model, "--output", "other.mp4")
+    assert code == 1
+    assert f"the frames differ from the recorded ones; the model {model} has other files\n" in err
+    (tmp_path / "model").rename(tmp_path / "other")
+    code, _, err = command("replay", "edited.json", "--model", "other", "--output", "other.mp4")
+    assert code == 1
+    assert f"the frames differ from the recorded ones; the model {model} is now {tmp_path / 'other'}\n" in err
 
 
 def test_models_and_doctor(command, tiny_model):

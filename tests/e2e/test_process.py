@@ -46,7 +46,11 @@ def test_a_mistake_in_a_process(tmp_path):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows cannot send the signal of Ctrl-C to one process")
-def test_ctrl_c_is_one_line_and_leaves_nothing(tmp_path, tiny_model):
+@pytest.mark.parametrize(
+    ("number", "code", "word"),
+    [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")],
+)
+def test_a_signal_to_end_is_one_line_and_leaves_nothing(tmp_path, tiny_model, number, code, word):
     (tmp_path / "out.mp4").write_text("precious")
     # Every step prints a line, so that the signal is sent while the model runs, however fast the machine is.
     talkative = "import ea_app.cli.console as console; console._SECONDS_BETWEEN_LINES = 0.0; "
@@ -62,10 +66,26 @@ def test_ctrl_c_is_one_line_and_leaves_nothing(tmp_path, tiny_model):
     )
     lines = iter(process.stderr.readline, "")
     assert any(line.startswith("denoising") for line in lines)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     out, err = process.communicate(timeout=200)
-    assert process.returncode == 130
+    assert process.returncode == code
     assert out == ""
-    assert err.splitlines()[-1] == "ea-app: interrupted, nothing was written"
+    assert err.splitlines()[-1] == f"ea-app: {word}, nothing was written"
     assert "Traceback" not in err
     assert [path.read_text() for path in tmp_path.iterdir()] == ["precious"]
+
+
+def test_ctrl_c_while_modules_load_is_one_line(tmp_path):
+    """The module of the options is the first that `main` imports; here it asks for an interruption."""
+    (tmp_path / "interrupt.py").write_text(
+        "import sys\n"
+        "class Finder:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == 'ea_app.options':\n"
+        "            raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Finder())\n"
+    )
+    code = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import interrupt; {EA_APP[2]}"
+    done = subprocess.run([sys.executable, "-c", code, "--help"], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (130, "")
+    assert done.stderr == "ea-app: interrupted, nothing was written\n"

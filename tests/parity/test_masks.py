@@ -8,7 +8,7 @@ from safetensors.numpy import load_file
 from safetensors.torch import load_file as load_tensors
 
 from ea_data.masks import RELEASED_PICTURE_WEIGHTS, RELEASED_WEIGHTS, draw_mask
-from ea_dit.pipelines.conditions import mask_video, resize_to_latents
+from ea_dit.pipelines.channels import mask_video, resize_to_latents
 
 pytestmark = pytest.mark.parity
 

@@ -85,7 +85,7 @@ def test_missing_keys_take_the_defaults_of_the_class_that_wrote_the_file():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"latent_chanels": 4}, "unknown key 'latent_chanels'; known keys: act_fn, block_out_channels"),
+        ({"latent_chanels": 4}, "unknown key 'latent_chanels'; did you mean 'latent_channels'"),
         ({"shift_factor": 0.1}, "shift_factor must be None, got 0.1"),
         ({"use_quant_conv": False}, "use_quant_conv must be True, got False"),
         ({"norm_num_groups": 7}, "norm_num_groups .7. must divide block_out_channels"),

@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 from ea_kernels.runtime import stream
 from ea_kernels.runtime.files import stored_shapes, weight_files
 from ea_kernels.runtime.pickles import read_pickle
-from ea_kernels.runtime.stored import stored_metadata, stored_tensors
+from ea_kernels.runtime.stored import check_whole, stored_metadata, stored_tensors
 from ea_kernels.runtime.stream import plan_rewrite, write_rewritten
 from ea_kernels.runtime.weights import load_weights
 
@@ -73,7 +73,7 @@ def test_an_index_does_not_point_out_of_its_folder(state, tmp_path):
     folder.mkdir()
     torch.save(state, folder / "other.bin")
     (folder / "pytorch_model.bin.index.json").write_text(json.dumps({"weight_map": {"a": "../secret.bin"}}))
-    with pytest.raises(ValueError, match=r"shard .* is missing"):
+    with pytest.raises(ValueError, match=r"got the path '\.\./secret\.bin'"):
         weight_files(folder, allow_pickle=True)
 
 
@@ -185,3 +185,23 @@ def test_a_tensor_in_two_shards_is_refused(state, tmp_path):
     torch.save(state, tmp_path / "pytorch_model-00002-of-00002.bin")
     with pytest.raises(ValueError, match=r"'a\.weight' is in pytorch_model-00001-of-00002\.bin as well"):
         stored_tensors(tmp_path, allow_pickle=True)
+
+
+def test_a_checkpoint_is_found_whole_without_reading_it(state, tmp_path):
+    write_shards(tmp_path, state)
+    check_whole(tmp_path, allow_pickle=True)
+    with pytest.raises(ValueError, match="is a pickle"):
+        check_whole(tmp_path)
+    file = tmp_path / "pytorch_model-00002-of-00002.bin"
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-100])
+    with pytest.raises(ValueError, match=r"00002-of-00002\.bin: .*damaged or cut off"):
+        check_whole(tmp_path, allow_pickle=True)
+    legacy(state, file)  # has no table: loading tells
+    check_whole(tmp_path, allow_pickle=True)
+    save_file({name: value.contiguous() for name, value in state.items()}, tmp_path / "model.safetensors")
+    check_whole(tmp_path)
+    cut = tmp_path / "model.safetensors"
+    cut.write_bytes(cut.read_bytes()[:-1])
+    with pytest.raises(ValueError, match=r"model\.safetensors: is cut off: it has \d+ bytes"):
+        check_whole(tmp_path)

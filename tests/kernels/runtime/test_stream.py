@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -11,6 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from ea_kernels.runtime import stream
 from ea_kernels.runtime.files import new_directory, weight_files
+from ea_kernels.runtime.finite import find_non_finite
 from ea_kernels.runtime.key_map import Drop, KeyMap, Rename, Split
 from ea_kernels.runtime.stored import read_header, stored_tensors
 from ea_kernels.runtime.stream import plan_rewrite, renames, write_rewritten
@@ -164,3 +168,32 @@ def test_a_new_directory_is_there_as_a_whole_or_not_at_all(tmp_path):
     assert [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")] == ["x", "x/all"]
     with pytest.raises(ValueError, match="exists already"), new_directory(tmp_path / "x"):
         pass
+
+
+def test_drafts_of_dead_processes_are_removed_and_no_others(tmp_path):
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    alive = os.getppid()
+    for name in (f".x.{dead.pid}.partial", f".x.{alive}.partial", f".y.{dead.pid}.partial", ".x.me.partial"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "half").write_text("written")
+    with new_directory(tmp_path / "x") as draft:
+        (draft / "all").write_text("written")
+    left = sorted(path.name for path in tmp_path.iterdir())
+    assert left == sorted([f".x.{alive}.partial", f".y.{dead.pid}.partial", ".x.me.partial", "x"])
+
+
+@pytest.mark.parametrize("name", ["half", "small", "scalar", "a.weight"])
+@pytest.mark.parametrize("value", [float("nan"), float("-inf")])
+def test_numbers_that_are_none_are_found(state, tmp_path, name, value, monkeypatch):
+    monkeypatch.setattr(stream, "_PIECE", 16)
+    del state["a.bias"]
+    for save, file in ((save_file, tmp_path / "a.safetensors"), (torch.save, tmp_path / "b.bin")):
+        save(state, file)
+        assert list(find_non_finite(stored_tensors(file, allow_pickle=True))) == []
+    wide = state[name].float().reshape(-1)
+    wide[-1] = value if name != "small" else float("nan")  # this float8 has no infinity
+    spoilt = state | {name: wide.to(state[name].dtype).view(state[name].shape)}
+    for save, file in ((save_file, tmp_path / "a.safetensors"), (torch.save, tmp_path / "b.bin")):
+        save(spoilt, file)
+        assert [found.name for found in find_non_finite(stored_tensors(file, allow_pickle=True))] == [name]

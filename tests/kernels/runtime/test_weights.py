@@ -121,13 +121,26 @@ def test_weight_files(released, tmp_path):
     assert weight_files(tmp_path) == [tmp_path / "model.safetensors"]
 
 
-@pytest.mark.parametrize("shard", ["gone.safetensors", "../outside.safetensors"])
-def test_bad_shard_indices(released, tmp_path, shard):
+@pytest.mark.parametrize(
+    ("shard", "message"),
+    [
+        ("gone.safetensors", r"index\.json: shard 'gone\.safetensors' is missing"),
+        ("../outside.safetensors", r"must hold names of files beside it, got the path '\.\./outside\.safe"),
+        (
+            "../../../etc/passwd",
+            r"must hold .* beside it, got the path '\.\./\.\./\.\./etc/passwd'",
+        ),
+        ("/etc/passwd", r"must hold names of files beside it, got the path '/etc/passwd'"),
+        ("..", r"shard '\.\.' is missing"),
+        (["a", "b"], r"shard \"\['a', 'b'\]\" is missing"),
+    ],
+)
+def test_bad_shard_indices(released, tmp_path, shard, message):
     folder = tmp_path / "model"
     folder.mkdir()
     save_file(released, tmp_path / "outside.safetensors")
     (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"lin.weight": shard}}))
-    with pytest.raises(ValueError, match=r"shard .* is missing"):
+    with pytest.raises(ValueError, match=message):
         weight_files(folder)
 
 

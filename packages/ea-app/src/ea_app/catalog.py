@@ -86,7 +86,11 @@ def find(
     if name in bundled_names():
         return _open(name, _bundled_root() / name)
     path = Path(name).expanduser()
-    if name and path.is_dir():
+    try:
+        is_directory = bool(name) and path.is_dir()
+    except OSError as error:
+        raise ValueError(f"{name[:40]!r}...: {error.strerror}; give a directory or a hub id") from None
+    if is_directory:
         return _open(name, path, motion_module, allow_pickle=allow_pickle)
     if name and path.exists():
         raise ValueError(
@@ -161,7 +165,8 @@ def _released_info(directory: Path, motion_module: str | Path | None, *, allow_p
     from ea_dit.pipelines.generations import generation_of  # noqa: PLC0415  (seconds to import)
     from ea_dit.pipelines.outline import read_outline  # noqa: PLC0415
 
-    outline = read_outline(directory, motion_module=motion_module, allow_pickle=allow_pickle)
+    # Whether the weights are whole is the business of those who run the model.
+    outline = read_outline(directory, motion_module=motion_module, allow_pickle=allow_pickle, weights=False)
     made = generation_of(outline.config)
     return ModelInfo(
         name=directory.name,
@@ -169,6 +174,7 @@ def _released_info(directory: Path, motion_module: str | Path | None, *, allow_p
         native_width=made.width,
         native_height=made.height,
         native_frames=made.frames,
+        min_side=max(ModelInfo.min_side, outline.traits.size_multiple),
         size_multiple=outline.traits.size_multiple,
         max_frames=ModelInfo.max_frames if outline.traits.moves else 1,
         steps=made.steps,

@@ -17,7 +17,8 @@ class ModelInfo:
         min_side: Smallest width or height, pixels.
         max_side: Largest width or height, pixels.
         size_multiple: Width and height are multiples of this; 1 where the model makes any size.
-        max_frames: Largest number of frames.
+        max_frames: Largest number of frames at once.
+        overlap_frames: Frames that windows of longer videos share; None for about a quarter of a window.
         steps: Default number of denoising steps.
         guidance: Default guidance scale.
         strength: Default strength for a video without a mask, above 0 and below 1.
@@ -35,6 +36,7 @@ class ModelInfo:
     max_side: int = 4096
     size_multiple: int = 16
     max_frames: int = 1025
+    overlap_frames: int | None = None
     steps: int = 50
     guidance: float = 6.0
     strength: float = 0.7
@@ -57,8 +59,9 @@ class ModelInfo:
         )
         for name in whole:
             _check_whole(name, getattr(self, name))
-        if self.max_prompt_bytes is not None:
-            _check_whole("max_prompt_bytes", self.max_prompt_bytes)
+        for name in ("overlap_frames", "max_prompt_bytes"):
+            if getattr(self, name) is not None:
+                _check_whole(name, getattr(self, name))
         if not 0 < float(self.strength) < 1:
             raise ValueError(f"strength must be above 0 and below 1, got {self.strength}")
         if not 0 <= float(self.guidance) <= 100:

@@ -30,7 +30,14 @@ from ea_dit.families.stdit.config import architecture_of
 from ea_dit.families.stdit.released import config_of_shapes
 from ea_kernels.runtime.device import resolve_device, resolve_dtype
 from ea_kernels.runtime.files import CONFIG_NAME
-from ea_kernels.runtime.weights import KeyMap, load_into, read_config, save_checkpoint, stored_shapes
+from ea_kernels.runtime.weights import (
+    KeyMap,
+    check_stored,
+    load_into,
+    read_config,
+    save_checkpoint,
+    stored_shapes,
+)
 
 Shape: TypeAlias = tuple[int, ...]
 Transformer: TypeAlias = MMDiT | PixArtMotion | Hunyuan3D | STDiT
@@ -177,23 +184,60 @@ def load_transformer(
         ValueError: Unknown class, unsupported value, or a key that is missing, left over or misshapen
             (named).
     """
-    path = Path(path)
     target = resolve_device(device)
-    number = None if dtype is None else resolve_dtype(dtype, target)
+    stored = _stored(Path(path), motion_module, weights, overrides, allow_pickle=allow_pickle)
+    return load_into(
+        stored.build,
+        stored.source,
+        key_map=stored.key_map,
+        dtype=None if dtype is None else resolve_dtype(dtype, target),
+        device=target,
+        allow_pickle=allow_pickle,
+        also=stored.also,
+    )
+
+
+def check_transformer(
+    path: str | Path,
+    *,
+    motion_module: str | Path | None = None,
+    weights: str | Path | None = None,
+    allow_pickle: bool = False,
+) -> None:
+    """Refuses by config and headers what `load_transformer` would refuse; arguments and errors as there."""
+    stored = _stored(Path(path), motion_module, weights, None, allow_pickle=allow_pickle)
+    check_stored(
+        stored.build, stored.source, key_map=stored.key_map, allow_pickle=allow_pickle, also=stored.also
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Stored:
+    """A transformer in files: how it is built, where its tensors are, and what they are called."""
+
+    build: Callable[[], Transformer]
+    source: Path
+    key_map: KeyMap
+    also: tuple[Path, ...]
+
+
+def _stored(
+    path: Path,
+    motion_module: str | Path | None,
+    weights: str | Path | None,
+    overrides: Mapping[str, Any] | None,
+    *,
+    allow_pickle: bool,
+) -> _Stored:
     family, config = _understood(path, motion_module, overrides, allow_pickle=allow_pickle)
     source = path if weights is None else Path(weights)
     detect = family.is_diffusers_layout
     diffusers = detect is not None and detect(list(stored_shapes(source, allow_pickle=allow_pickle)))
-    key_map = family.released_names(config, diffusers=diffusers)
-    also = () if motion_module is None else (Path(motion_module),)
-    return load_into(
-        lambda: family.build(config),
-        source,
-        key_map=key_map,
-        dtype=number,
-        device=target,
-        allow_pickle=allow_pickle,
-        also=also,
+    return _Stored(
+        build=lambda: family.build(config),
+        source=source,
+        key_map=family.released_names(config, diffusers=diffusers),
+        also=() if motion_module is None else (Path(motion_module),),
     )
 
 
@@ -244,6 +288,8 @@ def _naming(file: Path) -> Iterator[None]:
         yield
     except ValueError as error:
         raise ValueError(f"{file}: {error}") from None
+    except TypeError as error:
+        raise ValueError(f"{file}: a value is of the wrong kind ({error})") from None
 
 
 def save_transformer(

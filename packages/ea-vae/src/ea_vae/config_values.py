@@ -1,9 +1,12 @@
 """Reading and checking values of released configs, for the families' config classes."""
 
 import ast
+import math
 from collections.abc import Collection, Mapping
 from dataclasses import fields
 from typing import Any
+
+from ea_kernels.runtime.hints import known_names
 
 STAGE_FIELDS = (
     "in_channels",
@@ -17,6 +20,11 @@ STAGE_FIELDS = (
     "act_fn",
 )
 """What decides the stages of an encoder and its decoder, in every family under its released name."""
+
+# Far above any network: what is larger is a damaged file, and building it would take hours.
+_LARGEST = 10**6
+_MOST_LAYERS = 100
+_MOST_STAGES = 16
 
 
 def read_values(
@@ -52,8 +60,8 @@ def read_values(
             is_list = name.endswith(("_channels", "_types"))
             values[names[name]] = as_tuple(name, value) if is_list else value
         else:
-            known = ", ".join(sorted((*names, *fixed, *known_elsewhere)))
-            raise ValueError(f"vae config: unknown key {name!r}; known keys: {known}")
+            hint = known_names(name, (*names, *fixed, *known_elsewhere))
+            raise ValueError(f"vae config: unknown key {name!r}; {hint}")
     return values
 
 
@@ -123,8 +131,23 @@ def check_stages(config: Any, allowed: Mapping[str, tuple[str, ...]]) -> None:
             raise ValueError(
                 f"norm_num_groups ({config.norm_num_groups}) must divide block_out_channels, got {channels}"
             )
+    if config.layers_per_block > _MOST_LAYERS or stages > _MOST_STAGES:
+        raise ValueError(
+            f"layers_per_block must be at most {_MOST_LAYERS} and block_out_channels at most {_MOST_STAGES} "
+            f"stages, got {config.layers_per_block} and {stages}"
+        )
     if config.act_fn not in ("silu", "swish"):
         raise ValueError(f"act_fn must be 'silu', got {config.act_fn!r}")
+
+
+def check_scaling(factor: float) -> None:
+    """Refuse a scaling factor of 0 or below.
+
+    Raises:
+        ValueError: Saying what is allowed.
+    """
+    if factor <= 0:
+        raise ValueError(f"scaling_factor must be above 0, got {factor}")
 
 
 def label(field: str, renamed: Mapping[str, str]) -> str:
@@ -145,7 +168,11 @@ def _wanted(value: object, example: object) -> str | None:
     if isinstance(value, bool):
         return "must not be true or false"
     if isinstance(example, int):
-        return None if isinstance(value, int) and value >= 1 else "must be a whole number of at least 1"
+        if not isinstance(value, int) or value < 1:
+            return "must be a whole number of at least 1"
+        return None if value <= _LARGEST else f"must be at most {_LARGEST}"
     if isinstance(example, float):
-        return None if isinstance(value, int | float) else "must be a number"
+        if not isinstance(value, int | float):
+            return "must be a number"
+        return None if math.isfinite(value) else "must be a finite number"
     return None if isinstance(value, str) else "must be text"

@@ -9,7 +9,14 @@ import torch
 
 from ea_kernels.runtime.device import resolve_device, resolve_dtype
 from ea_kernels.runtime.files import CONFIG_NAME
-from ea_kernels.runtime.weights import KeyMap, load_into, read_config, save_checkpoint, stored_shapes
+from ea_kernels.runtime.weights import (
+    KeyMap,
+    check_stored,
+    load_into,
+    read_config,
+    save_checkpoint,
+    stored_shapes,
+)
 from ea_vae.execution import AutoencoderConfig, VideoAutoencoder
 from ea_vae.families.cogvideox import config as cogvideox
 from ea_vae.families.cogvideox.keymap import KEY_MAP as COGVIDEOX_KEYS
@@ -127,15 +134,7 @@ def load_vae(
     """
     path = Path(path)
     target = resolve_device(device)
-    released = read_config(path)
-    try:
-        spec = detect_family(
-            released,
-            () if released.get("down_block_types") else _tensor_names(path, allow_pickle=allow_pickle),
-        )
-        config = spec.config.from_dict(released)
-    except ValueError as error:
-        raise ValueError(f"{path / CONFIG_NAME}: {error}") from None
+    spec, config = _understood(path, allow_pickle=allow_pickle)
     return load_into(
         lambda: spec.model(config),
         path,
@@ -144,6 +143,36 @@ def load_vae(
         device=target,
         allow_pickle=allow_pickle,
     )
+
+
+def read_vae_config(path: str | Path, *, allow_pickle: bool = False) -> AutoencoderConfig:
+    """Read what a directory's autoencoder is, without its weights; arguments as for `load_vae`.
+
+    Raises:
+        ValueError: If the config is not understood.
+    """
+    return _understood(Path(path), allow_pickle=allow_pickle)[1]
+
+
+def check_vae(path: str | Path, *, allow_pickle: bool = False) -> None:
+    """Refuse by config and headers what `load_vae` would refuse; arguments and errors as there."""
+    spec, config = _understood(Path(path), allow_pickle=allow_pickle)
+    check_stored(lambda: spec.model(config), path, key_map=spec.key_map, allow_pickle=allow_pickle)
+
+
+def _understood(path: Path, *, allow_pickle: bool) -> tuple[VaeSpec, AutoencoderConfig]:
+    """Family and config of a directory."""
+    released = read_config(path)
+    try:
+        spec = detect_family(
+            released,
+            () if released.get("down_block_types") else _tensor_names(path, allow_pickle=allow_pickle),
+        )
+        return spec, spec.config.from_dict(released)
+    except ValueError as error:
+        raise ValueError(f"{path / CONFIG_NAME}: {error}") from None
+    except TypeError as error:
+        raise ValueError(f"{path / CONFIG_NAME}: a value is of the wrong kind ({error})") from None
 
 
 def save_vae(

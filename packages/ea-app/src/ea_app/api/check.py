@@ -23,6 +23,7 @@ def check_job(
     model: str | Model,
     *,
     motion_module: str | Path | None = None,
+    transformer_weights: str | Path | None = None,
     loras: Sequence[LoraSource] = (),
 ) -> None:
     """Refuse what a model cannot do, and LoRAs that do not fit it: configs and headers are read, no weights.
@@ -31,6 +32,7 @@ def check_job(
         job: From options, or a request.
         model: A bundled name, a directory, a hub id, or what `catalog.find` gave.
         motion_module: File of V1's motion modules, where it is not in the directory.
+        transformer_weights: A personalised checkpoint.
         loras: What is to be over its transformer.
 
     Raises:
@@ -38,10 +40,13 @@ def check_job(
             not understood.
     """
     entry = find_model(model, motion_module=motion_module) if isinstance(model, str) else model
-    with concerning_weights({"motion_module": motion_module}):
+    with concerning_weights({"motion_module": motion_module, "transformer_weights": transformer_weights}):
         try:
             outline = read_outline(
-                entry.directory, motion_module=motion_module, allow_pickle=entry.allow_pickle
+                entry.directory,
+                motion_module=motion_module,
+                transformer_weights=transformer_weights,
+                allow_pickle=entry.allow_pickle,
             )
         except OSError as error:
             raise ValueError(f"{entry.directory} cannot be read: {error}") from error

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import torch
 
+from ea_app.api.conversion_pickles import belongs_to_pickles, find_pickled
 from ea_app.api.conversion_plan import Layout, Step, is_weights, notices_of, plan
-from ea_app.api.disk import Meter, check_places, check_space, naming_full_disk
+from ea_app.api.disk import Meter, check_places, check_space, naming_place
 from ea_app.api.networks import read_network
 from ea_app.api.pipeline_index import PIPELINE_INDEX, write_index
 from ea_dit.pipelines.layout import TRANSFORMER, VAE
@@ -62,7 +63,8 @@ def convert(
         dtype: Number type of the transformer's and the autoencoder's floating-point tensors; "keep" for the
             stored ones, which loses nothing.
         on_bytes: Called with the bytes written so far and in all.
-        allow_pickle: Accept weights in pickles, read without running code; what is written is safetensors.
+        allow_pickle: Accept weights in pickles, also of encoders, read without running code; what is written
+            is safetensors.
 
     Raises:
         ValueError: If a network is unknown, incomplete or damaged, has no such layout, or there is no space.
@@ -78,14 +80,21 @@ def convert(
         )
     networks = [read_network(folder, allow_pickle=allow_pickle) for folder in folders or [source]]
     steps = [plan(network, layout, number) for network in networks]
-    copies = list(_other_files(source, {step.network.path for step in steps}))
-    total = sum(step.size for step in steps) + sum(file.stat().st_size for file in copies)
+    places = {step.network.path for step in steps}
+    pickled, left = find_pickled(source, places, allow_pickle=allow_pickle)
+    copies = list(_other_files(source, places))
+    total = sum(part.size for part in (*steps, *pickled)) + sum(file.stat().st_size for file in copies)
     check_space(destination, total)
     notices = [notice for step in steps for notice in notices_of(step.network, layout)]
+    notices += left
     meter = Meter(on_bytes, total)
-    with naming_full_disk(destination), new_directory(destination) as draft:
+    with naming_place(source, destination), new_directory(destination) as draft:
         for step in steps:
             _write(step, draft / step.network.path.relative_to(source), max_shard, meter)
+        for part in pickled:
+            folder = draft / part.folder.relative_to(source)
+            folder.mkdir(parents=True, exist_ok=True)
+            write_rewritten(folder, part.tensors, max_shard=max_shard, on_bytes=meter, stem=part.stem)
         for file in copies:
             target = draft / file.relative_to(source)
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -96,7 +105,7 @@ def convert(
             notices += write_index(source, draft, transformer, layout)
     return Conversion(
         directory=destination,
-        tensors=sum(len(step.tensors) for step in steps),
+        tensors=sum(len(part.tensors) for part in (*steps, *pickled)),
         size=total,
         notices=tuple(notices),
     )
@@ -106,7 +115,7 @@ def _other_files(source: Path, networks: set[Path]) -> Iterator[Path]:
     """Files that are copied; hidden ones are the business of the tools that made them."""
     for file in sorted(source.rglob("*")):
         hidden = any(part.startswith(".") for part in file.relative_to(source).parts)
-        if hidden or not file.is_file() or file == source / PIPELINE_INDEX:
+        if hidden or not file.is_file() or file == source / PIPELINE_INDEX or belongs_to_pickles(file):
             continue
         if file.parent not in networks or not (file.name == CONFIG_NAME or is_weights(file)):
             yield file

@@ -21,14 +21,17 @@ class Meter:
 
 
 @contextmanager
-def naming_full_disk(destination: Path) -> Iterator[None]:
-    """Names the destination when its disk is full after all."""
+def naming_place(source: Path, destination: Path) -> Iterator[None]:
+    """Names the source when it cannot be read, and else the destination, whose disk may be full after all."""
     try:
         yield
     except OSError as error:
-        if error.errno != errno.ENOSPC:
-            raise
-        raise ValueError(f"{destination}: no space left on its disk, nothing was kept") from None
+        if error.errno == errno.ENOSPC:
+            raise ValueError(f"{destination}: no space left on its disk, nothing was kept") from None
+        file = Path(str(error.filename or destination))
+        if source in (file, *file.parents):
+            raise ValueError(f"{file}: cannot be read ({error.strerror})") from None
+        raise ValueError(f"{destination}: cannot be written ({error.strerror})") from None
 
 
 def check_places(source: Path, destination: Path) -> None:

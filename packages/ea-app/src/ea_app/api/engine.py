@@ -165,6 +165,7 @@ class Engine:
         model: str | Model = "default",
         *,
         motion_module: str | Path | None = None,
+        transformer_weights: str | Path | None = None,
         loras: Sequence[LoraLike] = (),
     ) -> None:
         """Refuse a job that a model cannot do, before loading the model.
@@ -173,12 +174,19 @@ class Engine:
             job: From `ea_app.api.make_job`, or a request with tensors.
             model: As for `load`.
             motion_module: As for `load`.
+            transformer_weights: As for `load`.
             loras: As for `load`.
 
         Raises:
             InputError: What is wrong and what is allowed; what `generate` would say.
         """
-        check_job(job, model, motion_module=motion_module, loras=find_loras(loras))
+        check_job(
+            job,
+            model,
+            motion_module=motion_module,
+            transformer_weights=transformer_weights,
+            loras=find_loras(loras),
+        )
 
     @property
     def memory_note(self) -> str | None:

@@ -140,7 +140,7 @@ def _reading_order(name: str) -> tuple[int, str]:
 def kept_area(width: int, height: int, size: Size) -> Size:
     """Width and height of the part of a picture that is used: the largest with the shape of `size`."""
     scale = min(width / size[0], height / size[1])
-    return round(size[0] * scale), round(size[1] * scale)
+    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
 
 def _is_picture(path: Path) -> bool:

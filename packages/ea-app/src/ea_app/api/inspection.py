@@ -1,22 +1,15 @@
-"""What a model directory holds, and whether all of it is there: from configs and headers, without weights."""
+"""What a model directory holds, from configs and headers: no weight is read."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import partial
-from hashlib import file_digest
 from pathlib import Path
 
-from ea_app.api.diagnosis import Finding
 from ea_app.api.networks import Network, read_network
-from ea_dit.diffusion import schedule_from_dict
-from ea_dit.pipelines.encoders import check_text_encoders
 from ea_dit.pipelines.generations import Generation, generation_of
 from ea_dit.pipelines.layout import IMAGE_ENCODER, TRANSFORMER, Layout, find_layout, find_motion_module
 from ea_dit.pipelines.variants import traits_of
-from ea_kernels.runtime.files import CONFIG_NAME, read_config, read_json
+from ea_kernels.runtime.files import CONFIG_NAME, read_config
 from ea_kernels.runtime.stored import StoredTensor, stored_tensors
-
-_SHOWN_FAULTS = 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,83 +91,6 @@ def inspect_model(directory: str | Path, *, allow_pickle: bool = False) -> Inspe
     )
 
 
-def verify_model(directory: str | Path, *, allow_pickle: bool = False) -> Iterator[Finding]:
-    """Looks for what is missing, left over, misshapen or damaged in a model directory.
-
-    No weight is read, so only the files' lengths tell of damage inside; `check_hashes` reads them.
-
-    Args:
-        directory: It.
-        allow_pickle: Look into weights in pickles, without running code.
-
-    Raises:
-        ValueError: If the directory is no model at all.
-    """
-    directory = Path(directory)
-    try:
-        layout, networks = _networks(directory, allow_pickle=allow_pickle)
-    except ValueError as error:
-        yield Finding("directory", False, str(error))
-        return
-    for network in networks:
-        yield from _verify_network(network)
-    if layout is None:
-        return
-    transformer = next(network for network in networks if network.kind == TRANSFORMER)
-    traits = traits_of(transformer.config)
-    yield _tried("text", "fits the transformer", lambda: check_text_encoders(layout, traits.text))
-    for name, path in _encoders(layout):
-        whole = partial(stored_tensors, path, allow_pickle=allow_pickle)
-        yield _tried(name, "its files are whole", whole)
-    if traits.image_states is not None and layout.image_encoder is None:
-        yield Finding(IMAGE_ENCODER, False, "is missing; the transformer reads it")
-    scheduler = layout.scheduler
-    if scheduler is not None:
-        yield _tried("scheduler", "is understood", lambda: schedule_from_dict(read_json(scheduler)))
-
-
-def file_hashes(directory: str | Path) -> Iterator[tuple[str, str]]:
-    """SHA-256 of every file below a directory but hidden ones, with its path there."""
-    directory = Path(directory)
-    for file in sorted(directory.rglob("*")):
-        inside = file.relative_to(directory)
-        if file.is_file() and not any(part.startswith(".") for part in inside.parts):
-            with file.open("rb") as stream:
-                yield file_digest(stream, "sha256").hexdigest(), inside.as_posix()
-
-
-def read_hashes(file: str | Path) -> dict[str, str]:
-    """Reads a list of SHA-256 hashes as `sha256sum` writes it: hashes by path.
-
-    Raises:
-        ValueError: If it cannot be read or is no such list.
-    """
-    file = Path(file)
-    try:
-        lines = file.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"{file}: cannot be read ({error})") from None
-    hashes: dict[str, str] = {}
-    for line in filter(str.strip, lines):
-        digest, _, path = line.partition(" ")
-        if len(digest) != 64 or not path.lstrip(" *"):
-            raise ValueError(f"{file}: {line!r} is not a line of sha256sum")
-        hashes[path.lstrip(" *").removeprefix("./")] = digest.lower()
-    return hashes
-
-
-def check_hashes(directory: str | Path, wanted: Mapping[str, str]) -> Iterator[Finding]:
-    """Compares every file that a list names; see `read_hashes`."""
-    directory = Path(directory)
-    for path, digest in wanted.items():
-        if not (directory / path).is_file():
-            yield Finding("sha256", False, f"{path}: is missing")
-            continue
-        with (directory / path).open("rb") as stream:
-            same = file_digest(stream, "sha256").hexdigest() == digest
-        yield Finding("sha256", same, path if same else f"{path}: has another hash")
-
-
 def _networks(directory: Path, *, allow_pickle: bool) -> tuple[Layout | None, list[Network]]:
     """The networks, and where the other parts are if it is a whole model."""
     if (directory / CONFIG_NAME).is_file():
@@ -216,22 +132,3 @@ def _part(name: str, path: Path, class_name: str, tensors: Iterable[StoredTensor
         dtypes=tuple(sorted(counts, key=lambda dtype: -counts[dtype])),
         size=size,
     )
-
-
-def _verify_network(network: Network) -> Iterator[Finding]:
-    wrong = [sentence for kind in network.faults().by_kind() for sentence in kind]
-    for sentence in wrong[:_SHOWN_FAULTS]:
-        yield Finding(network.kind, False, sentence)
-    if len(wrong) > _SHOWN_FAULTS:
-        yield Finding(network.kind, False, f"and {len(wrong) - _SHOWN_FAULTS} more")
-    if not wrong:
-        detail = f"{len(network.tensors)} tensors, all of a {network.class_name}, {network.layouts} names"
-        yield Finding(network.kind, True, detail)
-
-
-def _tried(subject: str, detail: str, check: Callable[[], object]) -> Finding:
-    try:
-        check()
-    except ValueError as error:
-        return Finding(subject, False, str(error))
-    return Finding(subject, True, detail)

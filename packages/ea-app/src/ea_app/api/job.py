@@ -13,6 +13,7 @@ from ea_app.api.extraction import Extraction, concerning_source
 from ea_app.api.fields import FILE_INPUTS, REFERENCES, STRATEGY, keyframe_input
 from ea_app.api.inputs import Source, Text, read_inputs
 from ea_app.api.loops import Placed, loop_fields, place_references
+from ea_app.api.notices import option_notices
 from ea_app.api.steering import draw_texts, read_texts
 from ea_app.api.weights import WEIGHT_KEYS, concerning_weights
 from ea_app.catalog import Model, find
@@ -180,7 +181,7 @@ def make_job(model: Model, /, **options: Any) -> Job:
     size, length = values["size"], values.get("frames")
     with concerning_source(extraction):
         inputs = read_inputs(files, size, length, model.info.native_frames)
-    notices = inputs.notices
+    notices = (*option_notices(values, model.info), *inputs.notices)
     if "seed" not in values:
         values["seed"] = secrets.randbits(DRAWN_SEED_BITS)
         notices = (*notices, f"seed: {values['seed']} (drawn; --seed {values['seed']} makes this again)")
@@ -202,11 +203,11 @@ def make_job(model: Model, /, **options: Any) -> Job:
         "strength": values.get("strength", model.info.strength if plain_video else 1.0),
         "sampler": values.get("sampler"),
         "window_frames": values.get("window"),
-        "overlap_frames": values.get("overlap"),
+        "overlap_frames": values.get("overlap", model.info.overlap_frames if "window" in values else None),
         "join": values.get("join", "latents"),
         "fps": values.get("fps") or min(120, max(1, round(inputs.fps or model.info.fps))),
     }
-    fields |= loop_fields(values, frames)
+    fields |= loop_fields(values, frames, model.info.overlap_frames)
     server = None
     if "enhance_prompt" in values:
         server = PromptServer(url=values["enhance_prompt"], model=values["enhance_model"])

@@ -55,14 +55,19 @@ def read_prompt_options(given: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def loop_fields(values: Mapping[str, Any], frames: int) -> dict[str, Any]:
-    """Fields of a request that loops decide; `frames` are those of one clip.
+def loop_fields(values: Mapping[str, Any], frames: int, shared: int | None) -> dict[str, Any]:
+    """Fields of a request that loops decide.
+
+    Args:
+        values: Options by key.
+        frames: Length of one clip.
+        shared: Frames that the clips of this model share; None as Open-Sora does.
 
     Raises:
         InputError: A prompt whose loops are not there.
     """
     loops = values.get("loops", 1)
-    overlap = values.get("overlap", CONDITION_FRAMES)
+    overlap = values.get("overlap", shared or CONDITION_FRAMES)
     with concerning("prompt"):
         texts = loop_texts(values["prompt"], loops)
     if loops == 1:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from ea_app.api.disk import Meter, check_places, check_space, naming_full_disk
+from ea_app.api.disk import Meter, check_places, check_space, naming_place
 from ea_app.api.job import find_model
 from ea_app.api.loras import LoraSource, uses_of
 from ea_app.api.networks import Network, read_network
@@ -161,7 +161,11 @@ def merge_files(
     with concerning("output"):
         check_space(destination, total)
     meter = Meter(on_bytes, total)
-    with concerning("output"), naming_full_disk(destination), new_directory(destination) as draft:
+    with (
+        concerning("output"),
+        naming_place(entry.directory, destination),
+        new_directory(destination) as draft,
+    ):
         for file in _files(entry.directory):
             target = draft / file.relative_to(entry.directory)
             target.parent.mkdir(parents=True, exist_ok=True)

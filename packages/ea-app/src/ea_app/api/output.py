@@ -1,6 +1,7 @@
 """Where a result goes: checked before computing, written whole or not at all."""
 
 import contextlib
+import errno
 import json
 import os
 import shutil
@@ -45,18 +46,28 @@ def check_output(output: str | Path, frames: int) -> Path:
         raise InputError(
             "output", f".png holds one frame, not {frames}; use --frames 1, or .mp4, .gif or .webp"
         )
-    for target in (path, record_path(path)):
-        if target.exists() and not target.is_file():
-            raise InputError("output", f"{target} exists and is no file")
-    if not path.parent.is_dir():
-        raise InputError("output", f"the folder {path.parent} does not exist")
     try:
+        _check_place(path)
         descriptor, probe = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            reason = f"the name is too long: {len(path.name)} letters, more than the disk takes"
+            raise InputError("output", reason) from None
         raise InputError("output", f"cannot write in {path.parent}: {error.strerror or error}") from None
     os.close(descriptor)
     Path(probe).unlink()
     return path
+
+
+def _check_place(path: Path) -> None:
+    """Refuses a name that is taken by something else, and a folder that is none."""
+    for target in (path, record_path(path)):
+        if target.exists() and not target.is_file():
+            raise InputError("output", f"{target} exists and is no file")
+    if not path.parent.is_dir():
+        if path.parent.exists():
+            raise InputError("output", f"{path.parent} is a file, not a folder to write in")
+        raise InputError("output", f"the folder {path.parent} does not exist")
 
 
 @contextlib.contextmanager

@@ -3,6 +3,8 @@
 import argparse
 import re
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from ea_app.cli.console import Console
@@ -25,7 +27,7 @@ def run(arguments: argparse.Namespace) -> int:
     from ea_app.api.conversion import convert
 
     start = time.perf_counter()
-    with concerning("source"), console.progress() as on_progress:
+    with _naming_place(destination), console.progress() as on_progress:
 
         def report(done: int, total: int) -> None:
             on_progress("written MB", done // _MEGABYTE, max(1, total // _MEGABYTE))
@@ -46,6 +48,17 @@ def run(arguments: argparse.Namespace) -> int:
     what = f"{arguments.layout} layout, {made.tensors} tensors, {made.size / 1e9:.3g} GB in {seconds:.1f} s"
     console.say(f"wrote {made.directory}: {what}")
     return 0
+
+
+@contextmanager
+def _naming_place(destination: Path) -> Iterator[None]:
+    """Turns a ValueError into an `InputError`, about the destination if it begins with that."""
+    try:
+        yield
+    except ValueError as error:
+        ours = str(error).startswith((f"{destination} ", f"{destination}: "))
+        with concerning("destination" if ours else "source"):
+            raise
 
 
 def parse_size(text: str) -> int:

@@ -33,7 +33,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     from ea_app.api import Engine
 
-    Engine.check(job, model, motion_module=weights.get("motion_module"), loras=loras)
+    Engine.check(job, model, **weights, loras=loras)
     if job.prompt_server is not None:
         from ea_app.api.enhance import enhance
 

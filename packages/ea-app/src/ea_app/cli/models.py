@@ -1,6 +1,7 @@
 """`ea-app models`: what is there, what it is, whether it is whole; fetching and making models."""
 
 import argparse
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -69,19 +70,21 @@ def _verify(arguments: argparse.Namespace) -> int:
     if listed is not None and not listed.is_file():
         raise InputError("hashes", f"{listed} is no file")
 
-    from ea_app.api.inspection import check_hashes, file_hashes, read_hashes, verify_model
+    from ea_app.api.verification import check_hashes, file_hashes, read_hashes, verify_model
 
-    findings = [*verify_model(directory, allow_pickle=arguments.allow_pickle)]
-    if listed is not None:
-        with concerning("hashes"):
-            findings += check_hashes(directory, read_hashes(listed))
-    for finding in findings:
+    with concerning("hashes"):
+        wanted = {} if listed is None else read_hashes(listed)
+    works = True
+    found = (verify_model(directory, allow_pickle=arguments.allow_pickle), check_hashes(directory, wanted))
+    for finding in chain.from_iterable(found):
+        works = works and finding.works
         if not (arguments.quiet and finding.works):
-            print(f"{'ok  ' if finding.works else 'FAIL'}  {finding.subject:<14} {finding.detail}")
+            line = f"{'ok  ' if finding.works else 'FAIL'}  {finding.subject:<14} {finding.detail}"
+            print(line, flush=True)  # the next may take minutes
     if written is not None:
         lines = [f"{digest}  {path}" for digest, path in file_hashes(directory)]
         written.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return 0 if all(finding.works for finding in findings) else 1
+    return 0 if works else 1
 
 
 def _fetch(arguments: argparse.Namespace) -> int:

@@ -116,7 +116,10 @@ def _add_models(add_parser: Callable[..., Parser]) -> None:
     inspect = add_action("inspect", "say what a model directory is: family, parts, sizes, layout, modes")
     inspect.add_argument("directory", metavar="DIR", help="model directory, or folder of one network")
     _add_allow_pickle(inspect)
-    verify = add_action("verify", "look for missing, extra, misshapen and damaged tensors; compare hashes")
+    verify = add_action(
+        "verify",
+        "look for what is missing, extra, damaged or does not fit; reads all weights; compares hashes",
+    )
     verify.add_argument("directory", metavar="DIR", help="model directory, or folder of one network")
     verify.add_argument("--hashes", metavar="FILE", help="compare files with a list as sha256sum writes it")
     verify.add_argument("--write-hashes", metavar="FILE", help="write such a list of all files")

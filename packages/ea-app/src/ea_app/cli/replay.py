@@ -36,7 +36,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     from ea_app.api import Engine
 
-    Engine.check(job, model, motion_module=weights.get("motion_module"), loras=loras)
+    Engine.check(job, model, **weights, loras=loras)
     job = job.extracted(console.note)
     machine = record["machine"]
     with console.progress() as on_progress:
@@ -89,4 +89,7 @@ def _difference(recorded: Mapping[str, Any], now: Mapping[str, Any]) -> str:
         for name, old in recorded.get(part, {}).items()
         if now[part].get(name) != old
     ]
-    return "; ".join(changed) or "versions and machine are as they were"
+    if recorded["model"]["fingerprint"] != now["model"]["fingerprint"]:
+        old, new = (record["model"]["name"] for record in (recorded, now))
+        changed.insert(0, f"the model {old} {'has other files' if old == new else f'is now {new}'}")
+    return "; ".join(changed) or "model, versions and machine are as they were"

@@ -4,9 +4,10 @@ The order depends on the buckets of the rows, a seed and the epoch, on nothing e
 workers take part. Any place of it is computed when it is asked for; nothing has to be replayed to continue.
 """
 
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal, TypeAlias, get_args
+from typing import Final, Literal, TypeAlias, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -57,15 +58,15 @@ class _Groups:
             raise ValueError(
                 f"a row is in bucket {int(of_row.max())}; allowed: 0 to {num_buckets - 1}, negative for none"
             )
-        # Numpy sorts 16-bit numbers by radix, several times as fast as larger ones.
-        order = np.argsort(of_row.astype(_key_type(num_buckets)), kind="stable")
+        order = _sorted(of_row, num_buckets)
         self.rows = order if taken is None else taken[order]
         self.counts = np.bincount(of_row, minlength=num_buckets)
         self.starts = np.concatenate(([0], np.cumsum(self.counts)))
 
 
-def _key_type(num_buckets: int) -> type[np.unsignedinteger[Any]]:
-    return np.uint16 if num_buckets <= 1 << 16 else np.uint64
+def _sorted(buckets: NDArray[np.int64], num_buckets: int) -> NDArray[np.int64]:
+    """Places in the order of their buckets; numpy sorts numbers of up to 16 bits by radix, which is fast."""
+    return np.argsort(buckets.astype(np.min_scalar_type(num_buckets)), kind="stable")
 
 
 class EpochOrder:
@@ -123,7 +124,7 @@ class EpochOrder:
 
     def _rows(self, buckets: NDArray[np.int64], members: NDArray[np.int64]) -> NDArray[np.int64]:
         """The rows of the shuffled buckets at some places."""
-        order = np.argsort(buckets.astype(_key_type(len(self._sizes))), kind="stable")
+        order = _sorted(buckets, len(self._sizes))
         rows = np.empty(len(buckets), np.int64)
         present, starts = np.unique(buckets[order], return_index=True)
         for bucket, chosen in zip(present.tolist(), np.split(order, starts[1:]), strict=False):
@@ -183,6 +184,13 @@ class BatchOrder:
     def is_fixed(self) -> bool:
         """Whether rows keep their buckets, so that all epochs have as many batches."""
         return self._of_epoch is None
+
+    @property
+    def fingerprint(self) -> int:
+        """A number that differs where seed, batch sizes, remainders, runs or fixed buckets do, of 32 bits."""
+        settings = f"{self.seed} {self.remainder} {self.run}".encode()
+        counts = b"" if self._groups is None else self._groups.counts.astype("<i8").tobytes()
+        return zlib.crc32(settings + self._sizes.astype("<i8").tobytes() + counts)
 
     def num_batches(self, epoch: int) -> int:
         """Batches of an epoch; the same for all if the buckets are fixed.

@@ -6,7 +6,7 @@ that continues with another number of ranks continues the same order.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any, Final, NamedTuple, Self
 
 import numpy as np
@@ -50,13 +50,16 @@ class SamplerState:
         seed: Of the order.
         epoch: Of the next step.
         batch: Place of the next step's first batch in that epoch.
-        rows: How many rows the order is of.
+        rows: How many rows the order is of; 0 is not compared.
+        order: Its fingerprint, see `BatchOrder.fingerprint`; 0 is not compared. After a change of batch sizes
+            a run can begin its next epoch: `SamplerState(seed, epoch + 1)`.
     """
 
     seed: int
     epoch: int = 0
     batch: int = 0
     rows: int = 0
+    order: int = 0
 
     def to_dict(self) -> dict[str, int]:
         """For a checkpoint."""
@@ -69,7 +72,7 @@ class SamplerState:
         Raises:
             ValueError: Other keys, or a value that is no whole number of 0 or more.
         """
-        names = ("seed", "epoch", "batch", "rows")
+        names = tuple(field.name for field in fields(cls))
         if set(values) != set(names):
             raise ValueError(
                 f"the sampler's state has the keys {sorted(values)}; allowed: {', '.join(names)}"
@@ -91,7 +94,7 @@ class BucketSampler:
         start: Where to begin; see `state_after`.
 
     Raises:
-        ValueError: A rank outside the world, or a state of another seed or another list of samples.
+        ValueError: A rank outside the world, or a state of another order.
     """
 
     def __init__(
@@ -111,6 +114,10 @@ class BucketSampler:
         if self.start.rows not in (0, order.num_rows):
             raise ValueError(
                 f"the sampler's state is of {self.start.rows} samples; allowed: {order.num_rows}, the order's"
+            )
+        if self.start.order not in (0, order.fingerprint):
+            raise ValueError(
+                "the sampler's state is of other buckets or batch sizes; allowed: the same, or a new epoch"
             )
         if self.start.batch > total:
             raise ValueError(
@@ -145,7 +152,7 @@ class BucketSampler:
         if steps < 0:
             raise ValueError(f"steps is {steps}; allowed: 0 or more")
         epoch, place = self._normal(self.start.epoch, self.start.batch + steps * self.world_size)
-        return SamplerState(self.order.seed, epoch, place, self.order.num_rows or 0)
+        return SamplerState(self.order.seed, epoch, place, self.order.num_rows or 0, self.order.fingerprint)
 
     def _normal(self, epoch: int, place: int) -> tuple[int, int]:
         """The same place, counted from the beginning of the epoch that it lies in."""

@@ -16,6 +16,7 @@ from typing import Any, Literal, Self, get_args
 import torch
 from torch import Tensor
 
+from ea_dit.config_values import LARGEST
 from ea_dit.diffusion.ddpm_released import CLASS_NAMES, from_released, require_one_of
 from ea_dit.diffusion.prediction import Level, PredictionType, clean_of, mix, target_of, wide
 
@@ -85,12 +86,14 @@ class DdpmSchedule:
                 raise ValueError(
                     f"scheduler config: {name} must be a whole number of at least {least}, got {value!r}"
                 )
+            if value > LARGEST:
+                raise ValueError(f"scheduler config: {name} must be at most {LARGEST}, got {value}")
         for name in ("rescale_betas_zero_snr", "clip_sample", "skip_prk_steps"):
             require_one_of(name, getattr(self, name), (True, False))
         require_one_of("set_alpha_to_one", self.set_alpha_to_one, (None, True, False))
         for name in ("beta_start", "beta_end", "clip_sample_range", "timestep_scaling"):
             value = getattr(self, name)
-            if not isinstance(value, (int, float)) or isinstance(value, bool) or not value > 0:
+            if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 < value < math.inf:
                 raise ValueError(f"scheduler config: {name} must be a number above 0, got {value!r}")
         if not self.beta_start <= self.beta_end < 1:
             raise ValueError(

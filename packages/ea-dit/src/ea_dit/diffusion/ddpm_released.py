@@ -5,6 +5,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from ea_dit.config_values import WRITER_KEYS
+from ea_kernels.runtime.hints import known_names
 
 CLASS_NAMES = (
     "DDIMScheduler",
@@ -70,9 +71,12 @@ def from_released(values: Mapping[str, Any], *, known: Collection[str]) -> dict[
         elif name in FIXED_KEYS:
             require_one_of(name, value, FIXED_KEYS[name])
         elif name not in INERT_KEYS:
-            raise ValueError(f"scheduler config: unknown key {name!r}; known: {', '.join(sorted(known))}")
-    if given.get("trained_betas") is not None:
-        given["trained_betas"] = tuple(given["trained_betas"])
+            raise ValueError(f"scheduler config: unknown key {name!r}; {known_names(name, known)}")
+    betas = given.get("trained_betas")
+    if betas is not None:
+        if not isinstance(betas, list | tuple):
+            raise ValueError(f"scheduler config: trained_betas must be a list of numbers, got {betas!r}")
+        given["trained_betas"] = tuple(betas)
     return given
 
 

@@ -117,7 +117,8 @@ def sampler_for(schedule: Schedule, name: str, num_steps: int, strength: float =
         ValueError: For a name that is unknown or does not fit the schedule, or steps that it cannot make.
     """
     if name not in sampler_names(schedule):
-        allowed = ", ".join(sampler_names(schedule))
+        # Names of two words are quoted, as they have to be on a command line.
+        allowed = ", ".join(repr(known) if " " in known else known for known in sampler_names(schedule))
         raise ValueError(f"sampler must be one of {allowed} for {_kind(schedule)} schedule, got {name!r}")
     if isinstance(schedule, Iddpm):
         return IDDPM_SAMPLERS[name](schedule, num_steps, strength)

@@ -12,8 +12,9 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from ea_dit.config_values import WRITER_KEYS
+from ea_dit.config_values import WRITER_KEYS, require_finite, require_switch, require_whole
 from ea_dit.diffusion.loop import Draw, Memory, kept_steps
+from ea_kernels.runtime.hints import known_names
 
 CLASS_NAME = "FlowMatchEulerDiscreteScheduler"
 
@@ -34,6 +35,9 @@ _FIXED: Mapping[str, Any] = {
     "use_exponential_sigmas": False,
     "use_karras_sigmas": False,
 }
+
+# exp(mu) moves the levels; beyond this they are all 0 or 1.
+_LARGEST_MU = 50
 
 
 def shift_levels(sigma: Tensor, factor: float) -> Tensor:
@@ -74,10 +78,13 @@ class FlowMatching:
 
     def __post_init__(self) -> None:
         """Refuses impossible values."""
-        if self.num_train_timesteps < 1:
-            raise ValueError(f"num_train_timesteps must be at least 1, got {self.num_train_timesteps}")
+        require_whole(self, ("num_train_timesteps",))
+        require_finite(self, ("shift", "mu"))
+        require_switch(self, ("use_dynamic_shifting",))
         if self.shift <= 0:
             raise ValueError(f"shift must be positive, got {self.shift}")
+        if abs(self.mu) > _LARGEST_MU:
+            raise ValueError(f"mu must be from {-_LARGEST_MU} to {_LARGEST_MU}, got {self.mu}")
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
@@ -91,7 +98,9 @@ class FlowMatching:
             raise ValueError(f"the scheduler config is for {name}; this version of EA knows {CLASS_NAME}")
         known = {field.name for field in fields(cls)}
         if unknown := sorted(set(values) - known - INERT_KEYS - set(_FIXED)):
-            raise ValueError(f"unknown key {unknown[0]!r} in the scheduler config; known: {sorted(known)}")
+            raise ValueError(
+                f"unknown key {unknown[0]!r} in the scheduler config; {known_names(unknown[0], known)}"
+            )
         for key, allowed in _FIXED.items():
             if values.get(key, allowed) != allowed:
                 raise ValueError(f"{key} must be {allowed!r} in the scheduler config, got {values[key]!r}")

@@ -14,7 +14,9 @@ from typing import Any, Literal, NamedTuple, Self
 import torch
 from torch import Tensor
 
+from ea_dit.config_values import require_switch, require_whole
 from ea_dit.diffusion.respacing import respaced
+from ea_kernels.runtime.hints import known_names
 
 CLASS_NAME = "IDDPM"
 
@@ -98,8 +100,12 @@ class Iddpm:
         """Refuses impossible values."""
         if self.table_dtype not in ("float32", "float64"):
             raise ValueError(f"table_dtype must be 'float32' or 'float64', got {self.table_dtype!r}")
-        if self.diffusion_steps < 1:
-            raise ValueError(f"diffusion_steps must be at least 1, got {self.diffusion_steps}")
+        require_whole(self, ("diffusion_steps",))
+        require_switch(self, ("predict_xstart",))
+        if not isinstance(self.timestep_respacing, str):
+            raise ValueError(  # noqa: TRY004
+                f"timestep_respacing must be text such as '100' or 'ddim50', got {self.timestep_respacing!r}"
+            )
         respaced(self.diffusion_steps, self.timestep_respacing)
 
     @classmethod
@@ -118,14 +124,14 @@ class Iddpm:
         given: dict[str, Any] = {}
         for key, value in values.items():
             if key in known:
-                given[key] = "" if value is None else value
+                given |= {} if value is None else {key: value}
             elif key == "num_sampling_steps":
                 given.setdefault("timestep_respacing", "" if value is None else str(value))
             elif key in _FIXED:
                 if value != _FIXED[key]:
                     raise ValueError(f"scheduler config: {key} must be {_FIXED[key]!r}, got {value!r}")
             elif key not in _ELSEWHERE:
-                raise ValueError(f"scheduler config: unknown key {key!r}; known: {', '.join(sorted(known))}")
+                raise ValueError(f"scheduler config: unknown key {key!r}; {known_names(key, known)}")
         return cls(**given)
 
     def to_dict(self) -> dict[str, Any]:

@@ -4,7 +4,6 @@ Shapes: T frames, H and W pixels.
 """
 
 from ea_dit.diffusion import Sampler, Schedule, default_sampler, sampler_for
-from ea_dit.diffusion.iddpm import Iddpm
 from ea_dit.diffusion.iddpm_sampling import IddpmSampler
 from ea_dit.pipelines.conditions import (
     STEERING,
@@ -45,14 +44,14 @@ def check_request(request: GenerationRequest, traits: Traits, process: Schedule)
 
 
 def check_process(process: Schedule, traits: Traits) -> None:
-    """Refuses a schedule that a network was not made for: learned variances are all or nothing.
+    """Refuses a schedule that a network was not made for: it would run and make noise.
 
     Raises:
         ValueError: Naming the schedule that is allowed.
     """
-    if isinstance(process, Iddpm) != isinstance(traits.schedule, Iddpm):
-        wanted, got = type(traits.schedule).__name__, type(process).__name__
-        raise ValueError(f"the scheduler must be {wanted} for this transformer, got {got}")
+    wanted, got = type(traits.schedule), type(process)
+    if wanted is not got:
+        raise ValueError(f"the scheduler must be {wanted.__name__} for this transformer, got {got.__name__}")
 
 
 def requested_sampler(request: GenerationRequest, process: Schedule) -> Sampler:

@@ -13,9 +13,11 @@ from torch import Tensor
 from ea_dit.diffusion import Schedule
 from ea_dit.lora import LoraUse, Overlay, attach_loras
 from ea_dit.pipelines.checks import check_process
-from ea_dit.pipelines.encoders import load_text_encoder
+from ea_dit.pipelines.encoders import load_text_encoder, load_tokenizers
+from ea_dit.pipelines.file_checks import tensor_checks
 from ea_dit.pipelines.networks import networks_of
-from ea_dit.pipelines.outline import read_outline
+from ea_dit.pipelines.outline import outline_of
+from ea_dit.pipelines.parts import find_parts
 from ea_dit.pipelines.variants import Traits, traits_of
 from ea_dit.registry import Transformer, load_transformer
 from ea_dit.text.base import TextEncoder
@@ -137,9 +139,18 @@ def load_components(
     Raises:
         ValueError: If a part is missing or not understood, or parts or LoRAs do not fit.
     """
-    outline = read_outline(directory, motion_module=motion_module, allow_pickle=allow_pickle)
+    parts = find_parts(
+        directory,
+        motion_module=motion_module,
+        transformer_weights=transformer_weights,
+        allow_pickle=allow_pickle,
+    )
+    outline = outline_of(parts)
     layout, traits = outline.layout, outline.traits
     outline.check_loras(loras, allow_pickle=allow_pickle)
+    tokenizers = load_tokenizers(layout, traits.text)
+    for check in tensor_checks(parts):
+        check.run()
     target = resolve_device(device)
     number = resolve_dtype(dtype, target)
     stays = memory != "auto" and POLICIES[resolve_mode(memory)].resident
@@ -161,7 +172,7 @@ def load_components(
     overlays = attach_loras(transformer, loras, allow_pickle=allow_pickle)
     try:
         text_encoder = load_text_encoder(
-            layout, traits.text, dtype=number, device=place, allow_pickle=allow_pickle
+            layout, traits.text, tokenizers, dtype=number, device=place, allow_pickle=allow_pickle
         )
         return Components(
             transformer=transformer,

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ea_dit.registry import family_of
+from ea_dit.text.t5 import T5_KINDS
 from ea_kernels.runtime.files import CONFIG_NAME, read_config, stored_shapes
 from ea_kernels.runtime.pickles import is_pickle
 
@@ -22,6 +23,12 @@ SCHEDULER = "scheduler/scheduler_config.json"
 
 _OPEN_SORA_SIGN = "x_embedder.proj.weight"
 _MOTION_SIGN = ".attn_temporal."
+# What a part of Open-Sora's, which may be anywhere, is told by.
+_SIGNS = {
+    TRANSFORMER: f"no transformer (weights with {_OPEN_SORA_SIGN}, or a folder with its config.json)",
+    VAE: "no autoencoder (config.json with down_block_types)",
+    TEXT_ENCODER: "no T5 encoder (config.json with model_type t5)",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +54,11 @@ class Layout:
     second_text_encoder: Path | None = None
     image_encoder: Path | None = None
     scheduler: Path | None = None
+
+    @property
+    def second_tokenizer(self) -> Path:
+        """Folder of the tokenizer of the second text encoder."""
+        return self.directory / SECOND_TOKENIZER
 
 
 def find_layout(directory: str | Path, *, allow_pickle: bool = False) -> Layout:
@@ -99,7 +111,7 @@ def _part(directory: Path, name: str, *, allow_pickle: bool) -> Path:
     """A part by its name, or else the only one that is told by its content."""
     if (directory / name / CONFIG_NAME).is_file():
         return directory / name
-    told = _told_by_content(directory, allow_pickle=allow_pickle)
+    told = list(_told_by_content(directory, allow_pickle=allow_pickle))
     found = sorted(path for path, kind in told if kind == name)
     if len(found) == 1:
         return found[0]
@@ -112,12 +124,17 @@ def _part(directory: Path, name: str, *, allow_pickle: bool) -> Path:
         hint = (
             f" ({pickles[0].name} is a pickle; allow_pickle (--allow-pickle) reads it without running code)"
         )
-    raise ValueError(f"{directory} is no model directory: {name}/{CONFIG_NAME} is missing{hint}")
+    missing = f"{name}/{CONFIG_NAME} is missing"
+    if any(path != directory for path, _ in told) and not any((directory / part).is_dir() for part in _SIGNS):
+        missing = f"{_SIGNS[name]} was found in any folder"  # the parts of Open-Sora have no fixed names
+    raise ValueError(f"{directory} is no model directory: {missing}{hint}")
 
 
 def _told_by_content(directory: Path, *, allow_pickle: bool) -> Iterator[tuple[Path, str]]:
     """Folders with a config and files without one, with the name of the part that each is."""
     for config in sorted(directory.rglob(CONFIG_NAME)):
+        if config.parent == directory / SECOND_TEXT_ENCODER:
+            continue  # it never stands in for the first
         kind = _kind_of_folder(config.parent)
         if kind is not None:
             yield config.parent, kind
@@ -130,7 +147,7 @@ def _kind_of_folder(folder: Path) -> str | None:
     values = read_config(folder)
     if "down_block_types" in values:
         return VAE
-    if values.get("model_type") in ("t5", "mt5"):
+    if values.get("model_type") in T5_KINDS:
         return TEXT_ENCODER
     try:
         family_of(values)

@@ -5,15 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ea_dit.diffusion import Schedule, schedule_from_dict
+from ea_dit.diffusion import Schedule
 from ea_dit.lora import LoraUse, Report, check_loras, targets_of
-from ea_dit.pipelines.checks import check_process, check_request
-from ea_dit.pipelines.encoders import check_text_encoders
-from ea_dit.pipelines.layout import IMAGE_ENCODER, Layout, find_layout, find_motion_module
+from ea_dit.pipelines.checks import check_request
+from ea_dit.pipelines.file_checks import file_checks
+from ea_dit.pipelines.layout import Layout
+from ea_dit.pipelines.parts import Parts, find_parts, read_schedule
 from ea_dit.pipelines.request import GenerationRequest
-from ea_dit.pipelines.variants import Traits, traits_of
-from ea_dit.registry import read_transformer_config
-from ea_kernels.runtime.weights import read_json
+from ea_dit.pipelines.variants import Traits
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,49 +57,47 @@ class Outline:
 
 
 def read_outline(
-    directory: str | Path, *, motion_module: str | Path | None = None, allow_pickle: bool = False
+    directory: str | Path,
+    *,
+    motion_module: str | Path | None = None,
+    transformer_weights: str | Path | None = None,
+    allow_pickle: bool = False,
+    weights: bool = True,
 ) -> Outline:
     """Reads what a model directory is and whether its parts go together.
 
-    What is small is checked first: nobody should wait for gigabytes to learn of a missing file.
+    Everything that configs, tokenizers and the headers of weight files tell is checked: nobody should wait
+    for gigabytes to learn of a missing file.
 
     Args:
-        directory: See `ea_dit.pipelines.load_components`.
+        directory: See `ea_dit.pipelines.load_components`, as the next three.
         motion_module: File of V1's motion modules; None looks for one in the directory.
+        transformer_weights: A personalised checkpoint in the place of the transformer's weights.
         allow_pickle: Accept weights in pickles.
+        weights: Look at the headers of weight files too.
 
     Raises:
-        ValueError: If a part is missing or not understood, or parts do not fit.
+        ValueError: If a part is missing, damaged or not understood, or parts do not fit.
     """
-    layout = find_layout(directory, allow_pickle=allow_pickle)
-    motion = None if motion_module is None else Path(motion_module)
-    config, traits = _read_traits(layout, motion, allow_pickle=allow_pickle)
-    if not traits.moves and motion is None:
-        # An image model: with motion modules beside it, it is V1.
-        motion = find_motion_module(layout.directory, allow_pickle=allow_pickle)
-        config, traits = _read_traits(layout, motion, allow_pickle=allow_pickle)
-    check_text_encoders(layout, traits.text)
-    if traits.image_states is not None and layout.image_encoder is None:
-        raise ValueError(f"{layout.directory}: the transformer reads {IMAGE_ENCODER}, which is missing")
-    schedule = None if layout.scheduler is None else _read_schedule(layout.scheduler, traits)
-    return Outline(layout=layout, config=config, traits=traits, schedule=schedule, motion_module=motion)
-
-
-def _read_traits(layout: Layout, motion_module: Path | None, *, allow_pickle: bool) -> tuple[Any, Traits]:
-    config = read_transformer_config(
-        layout.transformer, motion_module=motion_module, allow_pickle=allow_pickle
+    return outline_of(
+        find_parts(
+            directory,
+            motion_module=motion_module,
+            transformer_weights=transformer_weights,
+            allow_pickle=allow_pickle,
+        ),
+        weights=weights,
     )
-    try:
-        return config, traits_of(config)
-    except ValueError as error:
-        raise ValueError(f"{layout.transformer}: {error}") from None
 
 
-def _read_schedule(file: Path, traits: Traits) -> Schedule:
-    try:
-        schedule = schedule_from_dict(read_json(file))
-        check_process(schedule, traits)
-    except ValueError as error:
-        text = str(error)
-        raise ValueError(text if text.startswith(str(file)) else f"{file}: {text}") from None
-    return schedule
+def outline_of(parts: Parts, *, weights: bool = True) -> Outline:
+    """What `read_outline` tells, for parts that are found already."""
+    for check in file_checks(parts, weights=weights):
+        check.run()
+    return Outline(
+        layout=parts.layout,
+        config=parts.config,
+        traits=parts.traits,
+        schedule=read_schedule(parts),
+        motion_module=parts.motion_module,
+    )

@@ -16,7 +16,10 @@ from ea_dit.families.pixart_motion.config import PixArtMotionConfig
 from ea_dit.families.stdit.config import STDiTConfig
 from ea_dit.pipelines.request import Mode
 from ea_dit.text.bert_t5 import BERT_LENGTH, T5_LENGTH
-from ea_dit.text.t5 import LENGTHS
+from ea_dit.text.t5 import LENGTHS, T5_KINDS
+
+BYTE_ENCODER = "ByteTextEncoder"
+"""`_class_name` of the bundled model's text encoder, in the place of a `model_type`."""
 
 Variant = Literal["text", "inpaint", "control", "camera", "frames"]
 """What is given beside the text: nothing, a masked video, a control video, camera rays, or whole frames that
@@ -58,6 +61,7 @@ class TextInput:
     """What a network reads of a text.
 
     Attributes:
+        kinds: What each text encoder may be: `model_type` of its config, or `BYTE_ENCODER`.
         widths: Width of the states of every text encoder.
         lengths: Tokens that every encoder reads where the encoder itself does not say.
         masked: Whether padding is masked inside the encoders.
@@ -67,6 +71,7 @@ class TextInput:
             unless a negative prompt is given, with the mask of the prompt.
     """
 
+    kinds: tuple[tuple[str, ...], ...]
     widths: tuple[int, ...]
     lengths: tuple[int, ...]
     masked: bool
@@ -102,6 +107,7 @@ class Traits:
         inpaint: For inpaint variants.
         reference: Whether control channels end with a reference image.
         image_states: What the network reads of CLIP, None if it does not.
+        image_width: Width of what it reads of CLIP, 0 if it does not.
         image_tokens: Tokens that it makes of that.
         size_multiple: Pixels that height and width must be multiples of, given an autoencoder of 8; 1 where
             the network fills up its last patches.
@@ -119,6 +125,7 @@ class Traits:
     inpaint: InpaintInput | None = None
     reference: bool = False
     image_states: ImageStates | None = None
+    image_width: int = 0
     image_tokens: int = 0
     size_multiple: int = 16
     moves: bool = True
@@ -130,6 +137,11 @@ class Traits:
     def modes(self) -> frozenset[Mode]:
         """What the network can be asked for."""
         return _TEXT_MODES | _MODES[self.variant] if self.moves else _IMAGE_MODES
+
+    @property
+    def takes_frames(self) -> bool:
+        """Whether the network has an input for frames that are given."""
+        return self.variant in ("inpaint", "frames")
 
     def check_size(self, height: int, width: int) -> None:
         """Refuses a size in pixels that the network cannot make.
@@ -196,6 +208,7 @@ def _mmdit(config: MMDiTConfig) -> Traits:
         latent_channels=channels,
         schedule=FlowMatching() if second is None else ZERO_SNR_V,
         text=TextInput(
+            kinds=(("qwen2_vl", BYTE_ENCODER),) if second is None else (("bert",), T5_KINDS),
             widths=widths,
             lengths=(BERT_LENGTH, T5_LENGTH),
             masked=config.enable_text_attention_mask,
@@ -213,6 +226,7 @@ def _hunyuan3d(config: Hunyuan3DConfig) -> Traits:
         latent_channels=channels,
         schedule=SCALED_V,
         text=TextInput(
+            kinds=(("bert",), T5_KINDS),
             widths=(config.cross_attention_dim, config.cross_attention_dim_t5),
             lengths=(config.text_len, config.text_len_t5),
             masked=config.enable_text_attention_mask,
@@ -220,6 +234,7 @@ def _hunyuan3d(config: Hunyuan3DConfig) -> Traits:
         variant=_by_channels(config, channels, _latent_variants(config, channels)),
         inpaint=_inpaint(config),
         image_states="patches" if config.enable_clip_in_inpaint else None,
+        image_width=config.projection_dim if config.enable_clip_in_inpaint else 0,
         image_tokens=config.n_query,
         size_multiple=8 * config.patch_size,
     )
@@ -232,6 +247,7 @@ def _pixart(config: PixArtMotionConfig) -> Traits:
         latent_channels=channels,
         schedule=LINEAR_EPSILON,
         text=TextInput(
+            kinds=((*T5_KINDS, BYTE_ENCODER),),
             widths=(config.caption_channels,),
             lengths=(LENGTHS["easyanimate-v3"],),
             masked=config.enable_text_attention_mask,
@@ -240,6 +256,7 @@ def _pixart(config: PixArtMotionConfig) -> Traits:
         variant=_by_channels(config, channels, _latent_variants(config, channels)),
         inpaint=_inpaint(config),
         image_states="pooled" if config.clip_channels else None,
+        image_width=config.clip_channels or 0,
         image_tokens=config.clip_tokens,
         size_multiple=8 * config.patch_size * grid,
         moves=bool(config.motion),
@@ -253,6 +270,7 @@ def _stdit(config: STDiTConfig) -> Traits:
         # Near the first step the numbers of 1.0 and 1.1 differ.
         schedule=Iddpm(table_dtype="float32" if config.is_stdit2 else "float64"),
         text=TextInput(
+            kinds=((*T5_KINDS, BYTE_ENCODER),),
             widths=(config.caption_channels,),
             lengths=(config.model_max_length,),
             masked=True,

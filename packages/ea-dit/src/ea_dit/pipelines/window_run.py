@@ -104,15 +104,15 @@ class WindowRun:
         """The request of a window; the first frames are given where the network has an input for them."""
         if window == Window(0, self.request.num_frames):
             return self.request
-        takes_frames = self.parts.traits.variant in ("inpaint", "frames")
-        before = handover.frames[0] if handover is not None and given and takes_frames else None
+        shown = given and handover is not None and self.parts.traits.takes_frames
+        before = handover.frames[0] if handover is not None and shown else None
         made = torch.cat(self.made, dim=1) if self.made else None
         return window_request(self.request, window, before, made)
 
     def _follows_path(self, request: GenerationRequest) -> bool:
         """Whether a window is held on the path of the one before: it has no other input for its frames."""
-        takes_frames = self.parts.traits.variant in ("inpaint", "frames")
-        return self.request.join == "latents" and (not takes_frames or request.mode == "video_to_video")
+        without_input = not self.parts.traits.takes_frames or request.mode == "video_to_video"
+        return self.request.join == "latents" and without_input
 
     def _hold(
         self, request: GenerationRequest, sampler: Sampler, inputs: Inputs, handover: Handover | None

@@ -3,13 +3,15 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from ea_dit.text.base import TextStates
 from ea_dit.text.padded import PaddedTextEncoder
-from ea_dit.text.pretrained import load_pretrained, load_tokenizer
+from ea_dit.text.pretrained import load_pretrained
 from ea_dit.text.t5 import load_t5
+from ea_dit.text.tokenizers import load_tokenizer
 from ea_kernels.runtime.weights import read_config
 
 BERT_LENGTH = 77
@@ -40,6 +42,7 @@ def load_bert_t5(
     device: torch.device,
     use_mask: bool,
     lengths: tuple[int, int] = (BERT_LENGTH, T5_LENGTH),
+    tokenizers: tuple[Any, Any] | None = None,
     allow_pickle: bool = False,
 ) -> BertT5TextEncoder:
     """Loads both encoders from a model directory in the released layout.
@@ -51,6 +54,7 @@ def load_bert_t5(
         use_mask: Whether padding is masked inside the encoders: `enable_text_attention_mask` of the
             transformer (V4 yes, V5 no).
         lengths: Tokens that each encoder reads; V4 needs its `text_len` and `text_len_t5`.
+        tokenizers: Those of the two if they are loaded already; None loads them.
         allow_pickle: Accept weights in pickles.
 
     Raises:
@@ -63,19 +67,15 @@ def load_bert_t5(
     kind = read_config(folder).get("model_type")
     if kind != "bert":
         raise ValueError(f"{folder}/config.json: model_type must be bert, got {kind!r}")
-    tokenizer = load_tokenizer(directory / "tokenizer")
-    # Only last hidden states are read; a pooler in the file is left out.
-    bert = load_pretrained(
-        "BertModel", folder, dtype=dtype, device=device, allow_pickle=allow_pickle, add_pooling_layer=False
-    )
+    first, second = tokenizers or (load_tokenizer(directory / "tokenizer"), directory / "tokenizer_2")
+    bert = load_pretrained("bert", folder, dtype=dtype, device=device, allow_pickle=allow_pickle)
     t5 = load_t5(
         directory / "text_encoder_2",
-        directory / "tokenizer_2",
+        second,
         dtype=dtype,
         device=device,
         max_length=lengths[1],
         use_mask=use_mask,
         allow_pickle=allow_pickle,
     )
-    first = PaddedTextEncoder(bert, tokenizer, max_length=lengths[0], use_mask=use_mask)
-    return BertT5TextEncoder(first, t5)
+    return BertT5TextEncoder(PaddedTextEncoder(bert, first, max_length=lengths[0], use_mask=use_mask), t5)

@@ -19,9 +19,10 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
+from ea_dit.config_values import require_whole
 from ea_dit.text.base import TextStates
 from ea_kernels import ops
-from ea_kernels.runtime.weights import load_into, read_config, save_checkpoint
+from ea_kernels.runtime.weights import check_stored, load_into, read_config, save_checkpoint
 
 PAD_ID = 256
 """Byte ids are 0..255; one more id fills the rest of the sequence."""
@@ -47,10 +48,7 @@ class ByteEncoderConfig:
 
     def __post_init__(self) -> None:
         """Refuse sizes that do not fit together."""
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                raise ValueError(f"{field.name} must be a whole number of at least 1, got {value!r}")
+        require_whole(self, (field.name for field in fields(self)))
         if self.max_bytes < 4 or self.max_bytes % 4:
             raise ValueError(f"max_bytes must be a positive multiple of 4, got {self.max_bytes}")
         if self.width % self.num_heads:
@@ -183,19 +181,31 @@ class ByteTextEncoder(nn.Module):
 
 
 def load_byte_encoder(
-    directory: Path, *, dtype: torch.dtype | None = None, device: str = "cpu"
+    directory: Path, *, dtype: torch.dtype | None = None, device: str = "cpu", allow_pickle: bool = False
 ) -> ByteTextEncoder:
     """Load an encoder that `save_byte_encoder` wrote; strict about every key.
 
     Raises:
         ValueError: A missing, extra or misshapen tensor, or an unknown config key.
     """
+    config = _read_byte_config(directory)
+    return load_into(
+        lambda: ByteTextEncoder(config), directory, dtype=dtype, device=device, allow_pickle=allow_pickle
+    )
+
+
+def check_byte_encoder(directory: Path, *, allow_pickle: bool = False) -> None:
+    """Refuse by configs and headers what `load_byte_encoder` would refuse."""
+    config = _read_byte_config(directory)
+    check_stored(lambda: ByteTextEncoder(config), directory, allow_pickle=allow_pickle)
+
+
+def _read_byte_config(directory: Path) -> ByteEncoderConfig:
     values = read_config(directory)
     try:
-        config = ByteEncoderConfig.from_dict(values)
+        return ByteEncoderConfig.from_dict(values)
     except ValueError as error:
         raise ValueError(f"{directory}/config.json: {error}") from None
-    return load_into(lambda: ByteTextEncoder(config), directory, dtype=dtype, device=device)
 
 
 def save_byte_encoder(

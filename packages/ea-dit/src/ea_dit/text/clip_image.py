@@ -50,7 +50,12 @@ class ClipPreprocessing:
     std: tuple[float, float, float] = (0.26862954, 0.26130258, 0.27577711)
 
     def __post_init__(self) -> None:
-        """Refuses a crop that is larger than the picture."""
+        """Refuses a crop that is larger than the picture, and colours that are not three."""
+        for name, colours in (("image_mean", self.mean), ("image_std", self.std)):
+            if len(colours) != 3 or not all(isinstance(one, int | float) for one in colours):
+                raise ValueError(f"{name} must be three numbers, got {list(colours)}")
+        if not all(self.std):
+            raise ValueError(f"image_std must not be 0, got {list(self.std)}")
         if not 1 <= self.crop <= self.shortest_edge:
             raise ValueError(f"crop_size must lie in 1 ... size ({self.shortest_edge}), got {self.crop}")
 
@@ -141,16 +146,24 @@ def load_clip_image(
     Raises:
         ValueError: If files or weights are missing, or a preprocessing step is not CLIP's.
     """
+    preprocessing = read_preprocessing(directory)
+    model = load_pretrained("clip", directory, dtype=dtype, device=device, allow_pickle=allow_pickle)
+    return ClipImageEncoder(model, preprocessing)
+
+
+def read_preprocessing(directory: Path) -> ClipPreprocessing:
+    """Reads how pictures are prepared for the encoder of a directory; without a file it is CLIP's own way.
+
+    Raises:
+        ValueError: Naming the file and the key.
+    """
     read_config(directory)
     settings = directory / PREPROCESSING_NAME
     try:
-        preprocessing = ClipPreprocessing.from_dict(read_json(settings) if settings.is_file() else {})
-    except ValueError as error:
-        raise ValueError(f"{settings}: {error}") from None
-    model = load_pretrained(
-        "CLIPVisionModelWithProjection", directory, dtype=dtype, device=device, allow_pickle=allow_pickle
-    )
-    return ClipImageEncoder(model, preprocessing)
+        return ClipPreprocessing.from_dict(read_json(settings) if settings.is_file() else {})
+    except (TypeError, ValueError) as error:
+        text = str(error)
+        raise ValueError(text if text.startswith(str(settings)) else f"{settings}: {text}") from None
 
 
 def _resize(levels: Tensor, size: tuple[int, int]) -> Tensor:

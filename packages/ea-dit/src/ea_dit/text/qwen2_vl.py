@@ -8,7 +8,8 @@ import torch
 
 from ea_dit.text.base import TextStates
 from ea_dit.text.padded import padded_ids
-from ea_dit.text.pretrained import load_pretrained, load_tokenizer
+from ea_dit.text.pretrained import load_pretrained
+from ea_dit.text.tokenizers import load_tokenizer
 
 MAX_LENGTH = 256
 """Tokens, template included; longer prompts are cut, as released."""
@@ -69,7 +70,7 @@ class Qwen2VLTextEncoder:
 
 def load_qwen2_vl(
     model_directory: Path,
-    tokenizer_directory: Path,
+    tokenizer: Any,
     *,
     dtype: torch.dtype,
     device: torch.device,
@@ -79,7 +80,7 @@ def load_qwen2_vl(
 
     Args:
         model_directory: `config.json` and safetensors.
-        tokenizer_directory: The tokenizer's files.
+        tokenizer: Directory of the tokenizer's files, or the tokenizer if it is loaded already.
         dtype: Of the weights.
         device: Where to put them.
         allow_pickle: Accept weights in pickles.
@@ -87,12 +88,8 @@ def load_qwen2_vl(
     Raises:
         ValueError: If files or weights are missing.
     """
-    tokenizer = load_tokenizer(tokenizer_directory)
+    loaded = load_tokenizer(tokenizer) if isinstance(tokenizer, Path) else tokenizer
     model = load_pretrained(
-        "Qwen2VLForConditionalGeneration",
-        model_directory,
-        dtype=dtype,
-        device=device,
-        allow_pickle=allow_pickle,
+        "qwen2_vl", model_directory, dtype=dtype, device=device, allow_pickle=allow_pickle
     )
-    return Qwen2VLTextEncoder(model.model, tokenizer)
+    return Qwen2VLTextEncoder(model.model, loaded)

@@ -3,11 +3,13 @@
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import torch
 
 from ea_dit.text.padded import PaddedTextEncoder
-from ea_dit.text.pretrained import load_pretrained, load_tokenizer
+from ea_dit.text.pretrained import load_pretrained
+from ea_dit.text.tokenizers import load_tokenizer
 from ea_kernels.runtime.weights import read_config
 
 LENGTHS: Mapping[str, int] = MappingProxyType(
@@ -22,13 +24,13 @@ LENGTHS: Mapping[str, int] = MappingProxyType(
 """Tokens per caption, the end mark included, in the code of each release. Later code of EasyAnimate reads up
 to 256; padding is masked, so that this changes long prompts only."""
 
-MODEL_CLASSES: Mapping[str, str] = MappingProxyType({"t5": "T5EncoderModel", "mt5": "MT5EncoderModel"})
-"""Classes of transformers by the `model_type` in a config."""
+T5_KINDS = ("t5", "mt5")
+"""`model_type` in configs."""
 
 
 def load_t5(
     model_directory: Path,
-    tokenizer_directory: Path,
+    tokenizer: Any,
     *,
     dtype: torch.dtype,
     device: torch.device,
@@ -43,7 +45,7 @@ def load_t5(
 
     Args:
         model_directory: `config.json` and safetensors; a decoder in there is left out.
-        tokenizer_directory: The tokenizer's files.
+        tokenizer: Directory of the tokenizer's files, or the tokenizer if it is loaded already.
         dtype: Of the weights; transformers keeps some layers of T5 in float32 when it is float16.
         device: Where to put them.
         max_length: Tokens per text, see `LENGTHS`.
@@ -55,13 +57,10 @@ def load_t5(
         ValueError: If it is another kind of model, or files or weights are missing.
     """
     kind = read_config(model_directory).get("model_type")
-    class_name = MODEL_CLASSES.get(str(kind))
-    if class_name is None:
+    if kind not in T5_KINDS:
         raise ValueError(
-            f"{model_directory}/config.json: model_type must be {' or '.join(MODEL_CLASSES)}, got {kind!r}"
+            f"{model_directory}/config.json: model_type must be {' or '.join(T5_KINDS)}, got {kind!r}"
         )
-    tokenizer = load_tokenizer(tokenizer_directory)
-    model = load_pretrained(
-        class_name, model_directory, dtype=dtype, device=device, allow_pickle=allow_pickle
-    )
-    return PaddedTextEncoder(model, tokenizer, max_length=max_length, use_mask=use_mask, clean=clean)
+    loaded = load_tokenizer(tokenizer) if isinstance(tokenizer, Path) else tokenizer
+    model = load_pretrained(kind, model_directory, dtype=dtype, device=device, allow_pickle=allow_pickle)
+    return PaddedTextEncoder(model, loaded, max_length=max_length, use_mask=use_mask, clean=clean)

@@ -1,11 +1,13 @@
 """Files of a checkpoint directory: finding, reading headers, writing without a half-written state."""
 
+import glob
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
@@ -107,10 +109,14 @@ def _shards(index: Path) -> list[Path]:
     table = read_json(index).get("weight_map")
     if not isinstance(table, dict) or not table:
         raise ValueError(f"{index}: has no weight_map")
-    shards = [index.parent / str(name) for name in sorted(set(table.values()))]
+    names = sorted({str(name) for name in table.values()})
+    for name in names:
+        # An index must not point out of its directory.
+        if name != PurePath(name).name or "\\" in name:
+            raise ValueError(f"{index}: weight_map must hold names of files beside it, got the path {name!r}")
+    shards = [index.parent / name for name in names]
     for shard in shards:
-        # Only file names: an index must not point out of its directory.
-        if shard.parent != index.parent or not shard.is_file():
+        if not shard.is_file():
             raise ValueError(f"{index}: shard {shard.name!r} is missing")
     return shards
 
@@ -160,7 +166,8 @@ def replacing(path: Path) -> Iterator[Path]:
 def new_directory(path: Path) -> Iterator[Path]:
     """A draft folder beside `path` that becomes `path` when the block ends without an error.
 
-    The draft is removed on an error: there is a whole folder or none.
+    The draft is removed on an error: there is a whole folder or none. So are drafts of processes that were
+    killed.
 
     Raises:
         ValueError: If there is something at `path` already, other than an empty folder.
@@ -168,6 +175,7 @@ def new_directory(path: Path) -> Iterator[Path]:
     if path.is_symlink() or (path.exists() and (not path.is_dir() or any(path.iterdir()))):
         raise ValueError(f"{path} exists already; name a new directory")
     path.parent.mkdir(parents=True, exist_ok=True)
+    _remove_orphans(path)
     draft = path.with_name(f".{path.name}.{os.getpid()}.partial")
     draft.mkdir()
     try:
@@ -175,6 +183,27 @@ def new_directory(path: Path) -> Iterator[Path]:
         draft.replace(path)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
+
+
+def _remove_orphans(path: Path) -> None:
+    """Removes drafts of `path` whose processes are gone."""
+    for found in path.parent.glob(f".{glob.escape(path.name)}.*.partial"):  # passes over what it may not read
+        named = re.fullmatch(rf"\.{re.escape(path.name)}\.(\d+)\.partial", found.name)
+        if named and found.is_dir() and not found.is_symlink() and not _runs(int(named[1])):
+            shutil.rmtree(found, ignore_errors=True)
+
+
+def _runs(process: int) -> bool:
+    """Whether there is a process of this number, as far as can be told."""
+    if process == os.getpid():
+        return False  # a number that was given again: this process has no draft of that name yet
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):
+        return True
+    return True
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

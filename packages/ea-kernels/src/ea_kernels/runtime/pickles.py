@@ -34,6 +34,7 @@ DTYPE_NAMES: Mapping[torch.dtype, str] = MappingProxyType(
 )
 """Number types as safetensors names them."""
 
+_ARCHIVE = b"PK"
 SUFFIXES = (".bin", ".pt", ".pth", ".ckpt")
 # Whatever bytes of a damaged file make of torch's reader: its messages span a page, and advise to switch the
 # protection off.
@@ -58,6 +59,19 @@ _DAMAGE = (
 def is_pickle(path: Path) -> bool:
     """Whether a file is in one of the pickle formats, judged by its name."""
     return path.suffix in SUFFIXES
+
+
+def has_table(file: Path) -> bool:
+    """Whether a pickle is in today's format, an archive, of which tensors are found without reading the rest.
+
+    Raises:
+        ValueError: If it cannot be read.
+    """
+    try:
+        with file.open("rb") as stream:
+            return stream.read(len(_ARCHIVE)) == _ARCHIVE
+    except OSError as error:
+        raise ValueError(f"{file}: cannot be read ({error.strerror})") from None
 
 
 def read_pickle(file: Path) -> dict[str, Tensor]:

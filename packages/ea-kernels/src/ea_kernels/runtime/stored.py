@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import Any
 
 from ea_kernels.runtime.files import weight_files
-from ea_kernels.runtime.pickles import DTYPE_NAMES, is_pickle, read_pickle
+from ea_kernels.runtime.pickles import DTYPE_NAMES, has_table, is_pickle, read_pickle
 
 LENGTH_BYTES = 8
 METADATA = "__metadata__"
@@ -120,6 +120,23 @@ def stored_tensors(path: str | Path, *, allow_pickle: bool = False) -> tuple[Sto
                 raise ValueError(f"{file}: tensor {tensor.name!r} is in {twice} as well")
             homes[tensor.name] = tensor
     return tuple(homes.values())
+
+
+def check_whole(path: str | Path, *, allow_pickle: bool = False) -> None:
+    """Refuses a checkpoint with a file that is missing, damaged or cut off, without reading its tensors.
+
+    A pickle in the format of before torch 1.6 has to be read through to tell, which is left to loading.
+
+    Args:
+        path: See `weight_files`, as the next argument.
+        allow_pickle: Accept weights in pickles.
+
+    Raises:
+        ValueError: As in `stored_tensors`.
+    """
+    files = weight_files(path, allow_pickle=allow_pickle)
+    if all(has_table(file) for file in files if is_pickle(file)):
+        stored_tensors(path, allow_pickle=allow_pickle)
 
 
 def _pickled(file: Path) -> tuple[StoredTensor, ...]:

@@ -27,7 +27,7 @@ MAX_SHARD = 5_000_000_000
 
 _PIECE = 16 << 20
 _ALIGNMENT = 8
-_FLOATS: Mapping[str, torch.dtype] = MappingProxyType(
+FLOATS: Mapping[str, torch.dtype] = MappingProxyType(
     {
         "F64": torch.float64,
         "F32": torch.float32,
@@ -37,6 +37,7 @@ _FLOATS: Mapping[str, torch.dtype] = MappingProxyType(
         "F8_E5M2": torch.float8_e5m2,
     }
 )
+"""Floating-point types by the format's names."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,12 +95,12 @@ def plan_rewrite(
         names: New names by old ones; names that are not in it stay.
         dtype: Number type of floating-point tensors, one that the format has; None keeps the stored one.
     """
-    kept = {kind: name for name, kind in _FLOATS.items()}
+    kept = {kind: name for name, kind in FLOATS.items()}
     return tuple(
         Rewritten(
             source=tensor,
             name=names.get(tensor.name, tensor.name),
-            dtype=tensor.dtype if dtype is None or tensor.dtype not in _FLOATS else kept[dtype],
+            dtype=tensor.dtype if dtype is None or tensor.dtype not in FLOATS else kept[dtype],
         )
         for tensor in tensors
     )
@@ -112,6 +113,7 @@ def write_rewritten(
     max_shard: int = MAX_SHARD,
     metadata: Mapping[str, str] = MappingProxyType({}),
     on_bytes: Callable[[int], None] | None = None,
+    stem: str = STEM,
 ) -> list[Path]:
     """Writes tensors to one file, or to shards with an index, in pieces of some megabytes.
 
@@ -124,6 +126,7 @@ def write_rewritten(
         max_shard: Most bytes of tensors in a file; a larger tensor gets a file of its own.
         metadata: Text for the headers.
         on_bytes: Called with the number of bytes written since the last call.
+        stem: Name of the file without its ending, or what the names of shards begin with.
 
     Returns:
         The weight files.
@@ -137,7 +140,7 @@ def write_rewritten(
     files: list[Path] = []
     for number, shard in enumerate(shards, 1):
         ending = "" if plain else f"-{number:05d}-of-{len(shards):05d}"
-        files.append(directory / f"{STEM}{ending}.safetensors")
+        files.append(directory / f"{stem}{ending}.safetensors")
         write_file(files[-1], shard, metadata, on_bytes)
     if not plain:
         index = {
@@ -146,7 +149,7 @@ def write_rewritten(
                 tensor.name: file.name for file, shard in zip(files, shards, strict=True) for tensor in shard
             },
         }
-        write_json(directory / f"{STEM}.safetensors.index.json", index)
+        write_json(directory / f"{stem}.safetensors.index.json", index)
     return files
 
 
@@ -200,9 +203,9 @@ def write_file(
         for tensor in ordered:
             source = tensor.source
             held = pickles.get(source.file)
-            pieces = _read_pieces(source) if held is None else _held_pieces(held[source.name])
+            pieces = read_pieces(source) if held is None else held_pieces(held[source.name])
             if tensor.change is not None:
-                pieces = _held_pieces(_changed(pieces, source, tensor.change))
+                pieces = held_pieces(_changed(pieces, source, tensor.change))
             _copy(pieces, tensor, stream, on_bytes)
 
 
@@ -214,7 +217,7 @@ def _copy(
         if old == new:
             written = target.write(piece)
         else:
-            cast = torch.frombuffer(piece, dtype=_FLOATS[old]).to(_FLOATS[new])
+            cast = torch.frombuffer(piece, dtype=FLOATS[old]).to(FLOATS[new])
             written = target.write(cast.view(torch.uint8).numpy().tobytes())
         if on_bytes is not None:
             on_bytes(written)
@@ -227,14 +230,21 @@ def _changed(
     whole = bytearray()
     for piece in pieces:
         whole += piece
-    values = torch.frombuffer(whole, dtype=_FLOATS[source.dtype]).reshape(source.shape)
+    values = torch.frombuffer(whole, dtype=FLOATS[source.dtype]).reshape(source.shape)
     made = change(values)
     assert (made.shape, made.dtype) == (values.shape, values.dtype), source.name
     return made
 
 
-def _read_pieces(source: StoredTensor) -> Iterator[memoryview]:
-    """Bytes of a tensor from its file; a piece is valid until the next one is asked for."""
+def read_pieces(source: StoredTensor) -> Iterator[memoryview]:
+    """Bytes of a tensor from its file, some megabytes at a time.
+
+    Yields:
+        A piece, which is valid until the next one is asked for.
+
+    Raises:
+        ValueError: If the file ends early.
+    """
     # All floats in a piece are whole: its length is a multiple of theirs.
     buffer = bytearray(min(_PIECE, source.size))
     left = source.size
@@ -248,7 +258,7 @@ def _read_pieces(source: StoredTensor) -> Iterator[memoryview]:
             left -= len(piece)
 
 
-def _held_pieces(tensor: Tensor) -> Iterator[memoryview]:
+def held_pieces(tensor: Tensor) -> Iterator[memoryview]:
     """Bytes of a tensor that an unpickler gave."""
     flat = tensor.contiguous().reshape(-1)
     for part in flat.split(_PIECE // flat.element_size()):

@@ -33,8 +33,10 @@ __all__ = [
     "KeyMap",
     "Rename",
     "Split",
+    "WithoutValues",
     "build_on_meta",
     "check_shapes",
+    "check_stored",
     "load_into",
     "load_weights",
     "read_config",
@@ -83,7 +85,7 @@ def load_weights(
     return state
 
 
-class _WithoutValues(TorchFunctionMode):
+class WithoutValues(TorchFunctionMode):
     """Leaves out the initialisation of weights that are about to be replaced.
 
     On meta it computes nothing, yet torch imports its compiler for it, which takes seconds.
@@ -101,13 +103,45 @@ class _WithoutValues(TorchFunctionMode):
 
 def build_on_meta(build: Callable[[], M]) -> M:
     """Build a model that takes no memory and has no values."""
-    with torch.device("meta"), _WithoutValues():
+    with torch.device("meta"), WithoutValues():
         return build()
 
 
 def state_shapes(model: nn.Module) -> dict[str, Shape]:
     """Our names and shapes of everything that a model's checkpoints hold."""
     return {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+
+
+def check_stored(
+    build: Callable[[], M],
+    path: str | Path,
+    *,
+    key_map: KeyMap = _IDENTITY,
+    allow_pickle: bool = False,
+    also: tuple[str | Path, ...] = (),
+) -> M:
+    """Refuse a checkpoint that is not exactly that of a model, by its headers; arguments as for `load_into`.
+
+    Returns:
+        The model on the meta device.
+
+    Raises:
+        ValueError: If a tensor is missing, left over or has another shape; it names the tensor and the file.
+    """
+    shapes: dict[str, Shape] = {}
+    for source in (path, *also):
+        found = stored_shapes(source, allow_pickle=allow_pickle)
+        if twice := sorted(found.keys() & shapes.keys()):
+            raise ValueError(f"{source}: tensor {twice[0]!r} is in {path} as well{_more(twice)}")
+        shapes |= found
+    where = " + ".join(map(str, (path, *also)))
+    try:
+        model = build_on_meta(build)
+    except (OverflowError, RuntimeError, TypeError) as error:
+        # Sizes that are fine one by one and have a product beyond all bounds, or values of a wrong kind.
+        raise ValueError(f"{where}: the network of its config cannot be built ({error})") from None
+    check_shapes(shapes, state_shapes(model), key_map=key_map, where=where)
+    return model
 
 
 def load_into(
@@ -143,16 +177,8 @@ def load_into(
     Raises:
         ValueError: If a tensor is missing, left over or has another shape; it names the tensor and the file.
     """
-    model = build_on_meta(build)
-    expected = state_shapes(model)
     # Names and shapes first: a wrong checkpoint is refused before gigabytes are read.
-    shapes: dict[str, Shape] = {}
-    for source in (path, *also):
-        found = stored_shapes(source, allow_pickle=allow_pickle)
-        if twice := sorted(found.keys() & shapes.keys()):
-            raise ValueError(f"{source}: tensor {twice[0]!r} is in {path} as well{_more(twice)}")
-        shapes |= found
-    check_shapes(shapes, expected, key_map=key_map, where=" + ".join(map(str, (path, *also))))
+    model = check_stored(build, path, key_map=key_map, allow_pickle=allow_pickle, also=also)
     state: dict[str, Tensor] = {}
     for source in (path, *also):
         state |= load_weights(

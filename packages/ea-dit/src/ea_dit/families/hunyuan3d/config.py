@@ -10,6 +10,7 @@ from ea_dit.config_values import (
     refuse_unknown,
     require_fixed,
     require_given,
+    require_kinds,
     require_whole,
 )
 from ea_vae.geometry import LatentGeometry
@@ -108,6 +109,7 @@ class Hunyuan3DConfig:
     def __post_init__(self) -> None:
         """Refuses what this implementation does not compute."""
         require_whole(self, _WHOLE_NUMBERS)
+        require_kinds(self)
         if not isinstance(self.mlp_ratio, int | float) or self.mlp_ratio <= 0:
             raise ValueError(f"mlp_ratio must be a number above 0, got {self.mlp_ratio!r}")
         _require_multiple("num_layers", self.num_layers, 2)

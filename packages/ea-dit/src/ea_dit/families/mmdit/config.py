@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Self
 
-from ea_dit.config_values import BOOKKEEPING_KEYS, refuse_unknown, require_given, require_whole
+from ea_dit.config_values import BOOKKEEPING_KEYS, refuse_unknown, require_given, require_kinds, require_whole
 
 CLASS_NAME = "EasyAnimateTransformer3DModel"
 # Keys that decide nothing.
@@ -100,6 +100,7 @@ class MMDiTConfig:
         _require("time_position_encoding_type", self.time_position_encoding_type, "3d_rope")
         _require("dropout", self.dropout, 0)
         require_whole(self, _WHOLE_NUMBERS)
+        require_kinds(self)
         if self.attention_head_dim % 16:
             raise ValueError(
                 f"attention_head_dim must be a positive multiple of 16, got {self.attention_head_dim}"

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, Self
 
-from ea_dit.config_values import require_whole
+from ea_dit.config_values import require_kinds, require_whole
 from ea_dit.families.pixart_motion.released import from_released, to_released
 
 AttentionScope = Literal["temporal", "global"]
@@ -106,6 +106,7 @@ class PixArtMotionConfig:
     def __post_init__(self) -> None:
         """Refuses what cannot be built."""
         require_whole(self, _WHOLE_NUMBERS)
+        require_kinds(self)
         if len(self.motion) > 2:
             raise ValueError(f"motion must be none, one or two (even, odd) kinds, got {len(self.motion)}")
         if not 0 <= self.num_skips <= self.first_skip_block:

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, Self
 
-from ea_dit.config_values import require_given
+from ea_dit.config_values import require_given, require_size, require_whole
+from ea_kernels.runtime.hints import known_names
 
 STDIT = "STDiT"
 STDIT2 = "STDiT2"
@@ -101,15 +102,14 @@ class STDiTConfig:
         _require("drop_path", self.drop_path, (0,))
         _require("no_temporal_pos_emb", self.no_temporal_pos_emb, (False,))
         _require("freeze", self.freeze, (None, "not_temporal", "text"))
-        for name in _WHOLE_NUMBERS:
-            _require_whole(name, getattr(self, name))
+        require_whole(self, _WHOLE_NUMBERS)
         for name, sizes in (("patch_size", self.patch_size), ("input_size", self.input_size)):
             if not isinstance(sizes, list | tuple) or len(sizes) != 3:
                 raise ValueError(f"{name} must be three numbers (frames, rows, columns), got {sizes!r}")
             object.__setattr__(self, name, tuple(sizes))
             for size in sizes:
                 if name == "patch_size" or size is not None:
-                    _require_whole(name, size)
+                    require_size(name, size)
         for name in ("mlp_ratio", *_ONLY_STDIT):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
@@ -161,8 +161,9 @@ class STDiTConfig:
         known = {field.name for field in fields(cls)} - set(foreign)
         unknown = sorted(set(values) - known - _BOOKKEEPING)
         if unknown:
-            allowed = ", ".join(sorted(known))
-            raise ValueError(f"unknown key {unknown[0]!r} for {architecture}; known: {allowed}")
+            raise ValueError(
+                f"unknown key {unknown[0]!r} for {architecture}; {known_names(unknown[0], known)}"
+            )
         require_given(values, ("hidden_size", "depth", "num_heads"))
         given: dict[str, Any] = {name: value for name, value in values.items() if name in known}
         given["architecture"] = architecture
@@ -196,8 +197,3 @@ def architecture_of(values: Mapping[str, Any]) -> str | None:
 def _require(name: str, value: object, allowed: tuple[object, ...]) -> None:
     if value not in allowed:
         raise ValueError(f"{name} must be {' or '.join(map(repr, allowed))}, got {value!r}")
-
-
-def _require_whole(name: str, value: object) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise ValueError(f"{name} must be made of whole numbers of at least 1, got {value!r}")

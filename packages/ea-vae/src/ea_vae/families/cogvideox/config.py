@@ -4,7 +4,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
-from ea_vae.config_values import STAGE_FIELDS, check_stages, check_types, read_values, write_values
+from ea_vae.config_values import (
+    STAGE_FIELDS,
+    check_scaling,
+    check_stages,
+    check_types,
+    read_values,
+    write_values,
+)
 from ea_vae.geometry import LatentGeometry
 
 DOWN_BLOCK = "CogVideoXDownBlock3D"
@@ -91,6 +98,7 @@ class CogVideoXConfig:
 
     def __post_init__(self) -> None:
         check_types(self, _NAMES)
+        check_scaling(self.scaling_factor)
         check_stages(self, {"down_block_types": (DOWN_BLOCK,), "up_block_types": (UP_BLOCK,)})
         ratio, halvings = self.temporal_compression_ratio, len(self.block_out_channels) - 1
         if ratio.bit_count() != 1 or self.num_time_stages > halvings:

@@ -4,7 +4,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
-from ea_vae.config_values import STAGE_FIELDS, check_stages, check_types, read_values, write_values
+from ea_vae.config_values import (
+    STAGE_FIELDS,
+    check_scaling,
+    check_stages,
+    check_types,
+    read_values,
+    write_values,
+)
 from ea_vae.geometry import LatentGeometry
 
 DOWN_BLOCK = "DownEncoderBlock2D"
@@ -63,6 +70,7 @@ class ImageVaeConfig:
 
     def __post_init__(self) -> None:
         check_types(self, _NAMES)
+        check_scaling(self.scaling_factor)
         check_stages(self, {"down_block_types": (DOWN_BLOCK,), "up_block_types": (UP_BLOCK,)})
 
     @property

@@ -4,7 +4,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Self, get_args
 
-from ea_vae.config_values import STAGE_FIELDS, check_stages, check_types, label, read_values, write_values
+from ea_vae.config_values import (
+    STAGE_FIELDS,
+    check_scaling,
+    check_stages,
+    check_types,
+    label,
+    read_values,
+    write_values,
+)
 from ea_vae.families.magvit.temporal import TEMPORAL_MODES, TemporalMode
 from ea_vae.geometry import LatentGeometry
 
@@ -135,6 +143,7 @@ class MagvitConfig:
 
     def __post_init__(self) -> None:
         check_types(self, _RENAMED)
+        check_scaling(self.scaling_factor)
         check_stages(self, {"down_block_types": DOWN_BLOCKS, "up_block_types": UP_BLOCKS})
         _check_attention(self)
         _check_execution(self)
