@@ -7,7 +7,11 @@ import numpy as np
 import pytest
 
 from ea_data.synthetic import MOTIONS, SHAPES, BackgroundSpec, SceneSpec, ShapeSpec, SyntheticDataset, render
-from ea_data.synthetic.judge import judge
+from ea_data.synthetic.camera_scenes import CameraScene
+from ea_data.synthetic.clips import draw, sample
+from ea_data.synthetic.judge import judge, judge_camera, judge_pair
+from ea_data.synthetic.pairs import PairScene
+from ea_data.synthetic.view import view_of
 
 Change = Callable[[np.ndarray, int], np.ndarray]
 
@@ -109,3 +113,97 @@ def test_an_empty_clip_has_no_objects() -> None:
 def test_wrong_arrays_are_refused(frames: np.ndarray) -> None:
     with pytest.raises(ValueError, match="allowed: uint8"):
         judge(frames)
+
+
+@pytest.mark.parametrize(
+    ("size", "count"), [((17, 64, 64), 40), ((9, 64, 112), 16), ((9, 96, 54), 16)], ids=str
+)
+def test_moves_of_the_camera_are_named(size: tuple[int, int, int], count: int) -> None:
+    frames, height, width = size
+    right, errors = 0, []
+    for index in range(count):
+        scene = sample("camera", 12, index, split="all")
+        assert isinstance(scene, CameraScene)
+        clip = draw(scene, num_frames=frames, height=height, width=width)
+        found = judge_camera(clip.frames)
+        right += found.move == scene.move
+        view, short = view_of(clip.camera, scene.floor_depth, height, width), min(height, width)
+        true = (view.shift_x[-1] / short, view.shift_y[-1] / short, view.scale[-1], view.turn[-1])
+        errors.append(np.subtract((*found.shift, found.scale, found.turn), true))
+    assert right == count
+    # The shape, which is nearer, pulls at what is measured.
+    assert np.median(np.abs(errors), axis=0).max() < 0.01
+    assert np.abs(errors).max() < 0.08
+
+
+def test_moves_of_the_camera_are_named_in_degraded_clips(degrade: Change) -> None:
+    right = 0
+    for index in range(16):
+        scene = sample("camera", 13, index)
+        assert isinstance(scene, CameraScene)
+        frames = draw(scene, num_frames=17, height=64, width=64).frames
+        right += judge_camera(degrade(frames, index)).move == scene.move
+    assert right >= 15
+
+
+def test_a_camera_that_stands_is_static_and_without_a_pattern_unknown() -> None:
+    shape = ShapeSpec(shape="star", colour="green", motion="right", size=0.3)
+    striped = SceneSpec(shapes=(shape,), background=BackgroundSpec(kind="striped", colours=("red",)))
+    frames = render(striped, num_frames=9, height=64, width=64)
+    assert judge_camera(frames).move == "static"
+    assert judge_camera(frames[:1]).move == "static"
+    plain = SceneSpec(shapes=(shape,), background=BackgroundSpec(kind="plain", colours=("black",)))
+    found = judge_camera(render(plain, num_frames=9, height=64, width=64))
+    assert (found.move, found.confidence) == (None, 0.0)
+
+
+def _score_pairs(count: int, change: Change) -> Counter[str]:
+    right: Counter[str] = Counter()
+    for index in range(count):
+        scene = sample("two", 14, index, split="all")
+        assert isinstance(scene, PairScene)
+        found = judge_pair(change(draw(scene, num_frames=17, height=64, width=64).frames, index))
+        assert found is not None
+        kind = "behind" if scene.relation == "behind" else "apart"
+        wanted = [shape.colour for shape in scene.shapes]
+        right[f"{kind} all"] += 1
+        right[f"{kind} relation"] += found.relation == scene.relation
+        right[f"{kind} order"] += [found.first.colour, found.second.colour] == wanted
+        by_colour = {seen.colour: seen for seen in (found.first, found.second)}
+        for place, shape in zip(("first", "second"), scene.shapes, strict=True):
+            for name in ("shape", "motion"):
+                seen = by_colour.get(shape.colour)
+                right[f"{kind} {place} {name}"] += seen is not None and getattr(seen, name) == getattr(
+                    shape, name
+                )
+    return right
+
+
+def test_pairs_are_judged_right() -> None:
+    right = _score_pairs(60, lambda video, _: video)
+    apart, behind = right["apart all"], right["behind all"]
+    assert min(apart, behind) >= 12
+    for name in ("relation", "order", "first shape", "first motion", "second shape", "second motion"):
+        assert right[f"apart {name}"] >= 0.98 * apart, right
+    for name in ("relation", "order", "first motion", "second shape", "second motion"):
+        assert right[f"behind {name}"] >= 0.9 * behind, right
+    # Of what is behind, the visible part alone is compared with whole shapes.
+    assert right["behind first shape"] >= 0.5 * behind, right
+
+
+def test_degraded_pairs_are_judged_right(degrade: Change) -> None:
+    right = _score_pairs(12, degrade)
+    assert right["apart relation"] + right["behind relation"] >= 11, right
+
+
+def test_fewer_than_two_colours_are_no_pair() -> None:
+    assert judge_pair(np.full((5, 32, 32, 3), 118, dtype=np.uint8)) is None
+    shape = ShapeSpec(shape="star", colour="green", motion="up", size=0.4)
+    scene = SceneSpec(shapes=(shape,), background=BackgroundSpec(kind="plain", colours=("black",)))
+    assert judge_pair(render(scene, num_frames=5, height=64, width=64)) is None
+
+
+@pytest.mark.parametrize("look", [judge_pair, judge_camera])
+def test_wrong_arrays_are_refused_by_all(look: Callable[[np.ndarray], object]) -> None:
+    with pytest.raises(ValueError, match="allowed: uint8"):
+        look(np.zeros((5, 8, 64, 3), np.uint8))

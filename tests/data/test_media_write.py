@@ -48,6 +48,17 @@ def test_flat_colours_survive_mp4(tmp_path: Path) -> None:
     assert np.abs(found.astype(int) - np.array(colours)).max() <= 4
 
 
+def test_the_same_frames_make_the_same_bytes(tmp_path: Path) -> None:
+    from ea_data.synthetic.clips import draw, sample
+
+    made = set()
+    frames = draw(sample("one", 0, 8), num_frames=5, height=32, width=32).frames
+    for size in range(1000, 200_000, 10_000):
+        np.full(size, size % 256, np.uint8)  # memory that the encoder may get next
+        made.add(write_video(tmp_path / "clip.mp4", frames, repeatable=True).read_bytes())
+    assert len(made) == 1
+
+
 def test_lower_crf_is_nearer(tmp_path: Path, clip: np.ndarray) -> None:
     quality = [
         _psnr(read_video(write_video(tmp_path / f"{crf}.mp4", clip, crf=crf)).frames, clip) for crf in (4, 40)

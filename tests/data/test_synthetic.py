@@ -236,6 +236,7 @@ def test_index_outside_the_data_set_ends_iteration() -> None:
 def test_the_data_set_needs_numpy_alone() -> None:
     code = (
         "import sys, ea_data.synthetic, ea_data.synthetic.judge; "
+        "import ea_data.synthetic.clips, ea_data.synthetic.signals; "
         "assert not {'av', 'PIL', 'torch', 'pydantic'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -31,12 +31,30 @@ def build_parser() -> argparse.ArgumentParser:
         "--two-shapes", type=float, default=0.25, help="share of scenes with two shapes, 0 to 1"
     )
 
+    _add_synthesize(
+        commands.add_parser(
+            "synthesize",
+            help="write procedural scenes with their control signals, trajectories and cameras",
+            description="Write a folder of procedural clips and of control signals that are exactly theirs, "
+            "and a metadata.jsonl that names them. The same command continues what was stopped.",
+            formatter_class=defaults,
+        )
+    )
+
     probe = commands.add_parser("probe", help="describe a video or picture, as JSON")
     probe.add_argument("file", type=Path)
     probe.add_argument("--metadata", action="store_true", help="print the embedded text instead")
 
-    judge = commands.add_parser("judge", help="say what a procedural clip shows, as JSON")
+    judge = commands.add_parser(
+        "judge", help="say what a procedural clip shows, as JSON", formatter_class=defaults
+    )
     judge.add_argument("file", type=Path)
+    judge.add_argument(
+        "--of",
+        choices=("shapes", "pair", "camera"),
+        default="shapes",
+        help="the shapes and the background, two shapes and how they stand to each other, or the camera",
+    )
 
     check = commands.add_parser("check", help="check every row of a manifest (.json, .jsonl or .csv)")
     check.add_argument("manifest", type=Path)
@@ -44,6 +62,40 @@ def build_parser() -> argparse.ArgumentParser:
 
     _add_control(commands.add_parser, defaults)
     return parser
+
+
+def _add_synthesize(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("folder", type=Path, metavar="DIR", help="output folder; made if its parent exists")
+    parser.add_argument("--count", type=int, default=100, metavar="INT", help="number of samples")
+    parser.add_argument("--size", default="64x64", metavar="WIDTHxHEIGHT", help="in pixels, even for clips")
+    parser.add_argument(
+        "--frames", type=int, default=17, metavar="INT", help="frames per clip; 1 writes pictures"
+    )
+    parser.add_argument("--fps", type=float, default=8.0, metavar="NUMBER", help="frames per second")
+    parser.add_argument(
+        "--scenes",
+        default="one,two,camera",
+        metavar="KIND,...",
+        help="kinds that take turns: one (one shape), two (two shapes and how they stand to each other), "
+        "camera (a shape, and a camera that moves)",
+    )
+    parser.add_argument(
+        "--control",
+        default="",
+        metavar="KIND,...",
+        help="control signals: canny, edges, masks, heat (videos), trajectory (.json), camera (.txt); the "
+        "first one is the control_file_path of the rows",
+    )
+    parser.add_argument("--seed", type=int, default=0, metavar="INT", help="seed of the scenes, 0 or more")
+    parser.add_argument(
+        "--split",
+        choices=("train", "heldout", "all"),
+        default="train",
+        help="which combinations appear: those to train with, those kept out of training, or both",
+    )
+    parser.add_argument(
+        "--workers", type=int, default=1, metavar="INT", help="processes; the files are the same for any"
+    )
 
 
 def _add_control(add_parser: Callable[..., argparse.ArgumentParser], defaults: Any) -> None:
@@ -79,6 +131,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = build_parser().parse_args(argv)
     handlers = {
         "synth": _synth,
+        "synthesize": _synthesize,
         "probe": _probe,
         "judge": _judge,
         "check": _check,
@@ -116,6 +169,28 @@ def _synth(arguments: argparse.Namespace) -> None:
     print(write_dataset(arguments.out, dataset, fps=arguments.fps, progress=_progress()))
 
 
+def _synthesize(arguments: argparse.Namespace) -> None:
+    from ea_data.synthetic.folder import write_samples
+    from ea_data.synthetic.samples import Plan
+
+    width, height = _size(arguments.size)
+    plan = Plan(
+        num_frames=arguments.frames,
+        height=height,
+        width=width,
+        fps=arguments.fps,
+        scenes=_names(arguments.scenes),
+        controls=_names(arguments.control),
+        seed=arguments.seed,
+        split=arguments.split,
+    )
+    written = write_samples(
+        arguments.folder, plan, arguments.count, workers=arguments.workers, progress=_progress()
+    )
+    print(f"ea-data synthesize: {written.made} samples made, {written.kept} kept", file=sys.stderr)
+    print(written.manifest)
+
+
 def _probe(arguments: argparse.Namespace) -> None:
     import json
     from dataclasses import asdict
@@ -133,9 +208,11 @@ def _judge(arguments: argparse.Namespace) -> None:
     from dataclasses import asdict
 
     from ea_data.media import read_frames
-    from ea_data.synthetic.judge import judge
+    from ea_data.synthetic.judge import judge, judge_camera, judge_pair
 
-    print(json.dumps(asdict(judge(read_frames(arguments.file))), indent=1))
+    judges = {"shapes": judge, "pair": judge_pair, "camera": judge_camera}
+    verdict = judges[arguments.of](read_frames(arguments.file))
+    print(json.dumps(None if verdict is None else asdict(verdict), indent=1))
 
 
 def _check(arguments: argparse.Namespace) -> None:
@@ -194,6 +271,10 @@ def _progress() -> Callable[[int, int], None]:
 def _check_frames(frames: int) -> None:
     if not 1 <= frames <= _MAX_FRAMES:
         raise ValueError(f"--frames is {frames}; allowed: 1 to {_MAX_FRAMES}")
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",")) if text.strip() else ()
 
 
 def _size(text: str) -> tuple[int, int]:

@@ -24,6 +24,7 @@ __all__ = [
     "SOURCE_SIZE",
     "CameraPath",
     "camera_from_text",
+    "focal_shares",
     "plucker_rays",
     "read_camera",
 ]
@@ -163,12 +164,8 @@ def plucker_rays(
         sizes = (frames, height, width, *source_size)
         raise ValueError(f"frames, height, width and source_size are {sizes}; allowed: 1 or more")
     path = path.stretched(frames)
-    fx, fy, cx, cy = path.intrinsics.T
-    ratio = source_size[0] / source_size[1]
-    if ratio > width / height:
-        fx = fx * (height * ratio) / width
-    else:
-        fy = fy * (width / ratio) / height
+    fx, fy = focal_shares(path, height, width, source_size=source_size)
+    cx, cy = path.intrinsics[:, 2:].T
     poses = _relative_to_first(path.world_to_camera)
     x_W, y_H = np.arange(width) + 0.5, np.arange(height) + 0.5
     rays = np.empty((frames, 6, height, width), dtype=np.float32)
@@ -180,6 +177,27 @@ def plucker_rays(
         rays[i, :3] = np.cross(poses[i, :, 3], direction, axisa=0, axisb=0, axisc=0)
         rays[i, 3:] = direction
     return rays
+
+
+def focal_shares(
+    path: CameraPath, height: int, width: int, *, source_size: tuple[int, int] = SOURCE_SIZE
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Focal lengths of a path for a picture that is cut out of the middle of its footage.
+
+    Args:
+        path: T poses.
+        height: Of the picture, pixels.
+        width: Of the picture, pixels.
+        source_size: Width and height of the footage.
+
+    Returns:
+        fx as shares of the picture's width and fy of its height, each (T,).
+    """
+    fx, fy = path.intrinsics[:, :2].T
+    ratio = source_size[0] / source_size[1]
+    if ratio > width / height:
+        return fx * (height * ratio) / width, fy
+    return fx, fy * (width / ratio) / height
 
 
 def _relative_to_first(world_to_camera: NDArray[np.float64]) -> NDArray[np.float64]:

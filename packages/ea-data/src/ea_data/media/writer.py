@@ -20,6 +20,8 @@ Frames = NDArray[np.uint8]
 
 OUTPUT_SUFFIXES: Final = (".mp4", ".gif", ".webp", ".png")
 _BT709: Final = 1
+# x264's macroblock tree reads memory that is not set in small pictures, and its threads race.
+_REPEATABLE: Final = {"threads": "1", "x264-params": "no-mbtree=1"}
 
 
 def check_output(path: str | Path) -> Path:
@@ -41,7 +43,13 @@ def check_output(path: str | Path) -> Path:
 
 
 def write_video(
-    path: str | Path, frames: Frames, *, fps: float = 8.0, crf: int = 14, metadata: str | None = None
+    path: str | Path,
+    frames: Frames,
+    *,
+    fps: float = 8.0,
+    crf: int = 14,
+    metadata: str | None = None,
+    repeatable: bool = False,
 ) -> Path:
     """Write frames; the suffix chooses the format. Only a complete, checked file replaces an existing one.
 
@@ -57,6 +65,8 @@ def write_video(
         fps: Frames per second, 0.1 to 240.
         crf: x264 quality, 0 (lossless 4:2:0) to 51; 14 shows no loss to the eye.
         metadata: Text to embed, read back by `read_metadata`; any Unicode without NUL.
+        repeatable: Encode in one thread and in a way that makes the same bytes of the same frames every time;
+            else an `.mp4` of the same frames can differ a little from run to run.
 
     Returns:
         What was written: the path, or the folder of a sequence.
@@ -80,14 +90,16 @@ def write_video(
         return _write_png(path, frames, metadata)
     with atomic_path(path) as temporary:
         if suffix == ".mp4":
-            _write_mp4(temporary, frames, fps, crf, metadata)
+            _write_mp4(
+                temporary, frames, fps, {"crf": str(crf), **(_REPEATABLE if repeatable else {})}, metadata
+            )
         else:
             _write_animation(temporary, frames, fps, metadata)
         _verify(temporary, path, frames)
     return path
 
 
-def _write_mp4(path: Path, frames: Frames, fps: float, crf: int, metadata: str | None) -> None:
+def _write_mp4(path: Path, frames: Frames, fps: float, options: dict[str, str], metadata: str | None) -> None:
     _, height, width, _ = frames.shape
     odd = ((0, 0), (0, height % 2), (0, width % 2), (0, 0))
     frames = np.pad(frames, odd, mode="edge") if height % 2 or width % 2 else np.ascontiguousarray(frames)
@@ -95,7 +107,7 @@ def _write_mp4(path: Path, frames: Frames, fps: float, crf: int, metadata: str |
         if metadata is not None:
             container.metadata["comment"] = metadata
         rate = Fraction(fps).limit_denominator(1001)
-        stream = container.add_stream("libx264", rate=rate, options={"crf": str(crf), "preset": "medium"})
+        stream = container.add_stream("libx264", rate=rate, options={"preset": "medium", **options})
         stream.height, stream.width = frames.shape[1:3]
         stream.pix_fmt = "yuv420p"
         codec = stream.codec_context

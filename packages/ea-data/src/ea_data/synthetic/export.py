@@ -1,9 +1,10 @@
 """Writing the procedural data set out as an ordinary data set folder."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from ea_data.media import MediaError, write_text, write_video
 from ea_data.synthetic.captions import caption
@@ -12,6 +13,7 @@ from ea_data.synthetic.scene import SceneSpec
 
 __all__ = [
     "MANIFEST_NAME",
+    "claim",
     "write_dataset",
 ]
 
@@ -52,7 +54,8 @@ def write_dataset(
         (folder / f"{kind}s").mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise MediaError(f"cannot write {folder}: {error.strerror}") from error
-    _claim(folder, dataset, fps)
+    # The length may grow: the items of a shorter data set are the first items of a longer one.
+    claim(folder, {key: value for key, value in asdict(dataset).items() if key != "length"} | {"fps": fps})
     rows = []
     for index in range(len(dataset)):
         name = f"{kind}s/{index:07d}.{suffix}"
@@ -71,10 +74,13 @@ def _row(name: str, kind: str, dataset: SyntheticDataset, spec: SceneSpec) -> di
     return {"file_path": name, "text": text, "type": kind, "scene": asdict(spec)}
 
 
-def _claim(folder: Path, dataset: SyntheticDataset, fps: float) -> None:
-    """Write down what the folder holds, or check that it is the same as before."""
-    # The length may grow: the items of a shorter data set are the first items of a longer one.
-    wanted = {key: value for key, value in asdict(dataset).items() if key != "length"} | {"fps": fps}
+def claim(folder: Path, wanted: Mapping[str, Any]) -> None:
+    """Write down what a folder holds, or check that it is the same as before.
+
+    Raises:
+        MediaError: The folder holds a data set made with other parameters, or cannot be read or written.
+    """
+    wanted = json.loads(json.dumps(wanted))
     file = folder / _PARAMETERS_NAME
     if not file.exists():
         write_text(file, json.dumps(wanted, indent=1) + "\n")

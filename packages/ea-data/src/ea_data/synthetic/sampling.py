@@ -16,6 +16,7 @@ from ea_data.synthetic.vocabulary import (
     MOTIONS,
     SHAPE_RGB,
     SHAPES,
+    Rgb,
     Split,
     is_heldout,
     is_valid,
@@ -54,7 +55,7 @@ def sample_scene(seed: int, index: int, *, split: Split = "train", two_shapes: f
             shapes = _sample_pair(rng, split)
         else:
             shapes = (_sample_shape(rng, _pick(rng, split), pair=False),)
-    background = _sample_background(rng, tuple(sorted({shape.colour for shape in shapes})))
+    background = sample_background(rng, tuple(sorted({shape.colour for shape in shapes})))
     variant = int(rng.integers(1, _MAX_VARIANT))
     return SceneSpec(shapes=shapes, background=background, language=language, variant=variant)
 
@@ -84,8 +85,7 @@ def _sample_shape(rng: np.random.Generator, triple: tuple[str, str, str], *, pai
         travel = rng.uniform(0.26, 0.34) if pair else rng.uniform(0.30, 0.40)
     else:
         travel = rng.uniform(0.33, 0.42) if pair else rng.uniform(0.36, 0.46)
-    jitter = rng.integers(-6, 7, size=3)
-    red, green, blue = (int(np.clip(c + j, 0, 255)) for c, j in zip(SHAPE_RGB[colour], jitter, strict=True))
+    fill = exact_colour(rng, colour)
     return ShapeSpec(
         shape=shape,
         colour=colour,
@@ -94,8 +94,15 @@ def _sample_shape(rng: np.random.Generator, triple: tuple[str, str, str], *, pai
         x=round(float(rng.random()), 4),
         y=round(float(rng.random()), 4),
         travel=round(float(travel), 4),
-        rgb=(red, green, blue),
+        rgb=fill,
     )
+
+
+def exact_colour(rng: np.random.Generator, colour: str) -> Rgb:
+    """Draw a fill near the prototype of a colour."""
+    jitter = rng.integers(-6, 7, size=3)
+    red, green, blue = (int(np.clip(c + j, 0, 255)) for c, j in zip(SHAPE_RGB[colour], jitter, strict=True))
+    return red, green, blue
 
 
 def _sample_pair(rng: np.random.Generator, split: Split) -> tuple[ShapeSpec, ShapeSpec]:
@@ -124,7 +131,8 @@ def _smallest_gap(pair: tuple[ShapeSpec, ShapeSpec]) -> float:
     return float((np.hypot(xa - xb, ya - yb) - radii[0] - radii[1]).min())
 
 
-def _sample_background(rng: np.random.Generator, colours: tuple[str, ...]) -> BackgroundSpec:
+def sample_background(rng: np.random.Generator, colours: tuple[str, ...]) -> BackgroundSpec:
+    """Draw a background that shapes of these colours stand out from."""
     kind = str(rng.choice(BACKGROUND_KINDS, p=_KIND_WEIGHTS))
     angle = int(rng.integers(8)) * math.pi / 4
     if kind == "gradient":

@@ -168,15 +168,24 @@ def is_heldout(shape: str, colour: str, motion: str) -> bool:
     return cell % len(SHAPES) == 4
 
 
-def triples(split: Split) -> tuple[tuple[str, str, str], ...]:
-    """All (shape, colour, motion) triples of a split, in vocabulary order."""
+def split_of(split: Split) -> bool | None:
+    """Whether a split is the held-out one; None for both together.
+
+    Raises:
+        ValueError: An unknown split.
+    """
     if split not in ("train", "heldout", "all"):
         raise ValueError(f"split is {split!r}; allowed: train, heldout, all")
+    return None if split == "all" else split == "heldout"
+
+
+def triples(split: Split) -> tuple[tuple[str, str, str], ...]:
+    """All (shape, colour, motion) triples of a split, in vocabulary order."""
+    wanted = split_of(split)
     return tuple(
         (shape, colour, motion)
         for shape in SHAPES
         for colour in COLOURS
         for motion in MOTIONS
-        if is_valid(shape, colour, motion)
-        and (split == "all" or is_heldout(shape, colour, motion) == (split == "heldout"))
+        if is_valid(shape, colour, motion) and (wanted is None or is_heldout(shape, colour, motion) == wanted)
     )

@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,16 +65,12 @@ def judge(frames: NDArray[np.uint8]) -> Verdict:
     Raises:
         ValueError: Another shape or type of array.
     """
-    if frames.ndim != 4 or frames.shape[3] != 3 or frames.dtype != np.uint8 or min(frames.shape[1:3]) < 16:
-        raise ValueError(
-            f"frames are {frames.dtype} {frames.shape}; allowed: uint8 (T, H, W, 3), 16 pixels or more"
-        )
-    small = _shrunk(frames)
+    small = shrunk(frames)
     background = fit_background(small)
     behind = background.at(small)
     sightings = find_objects(small, foreground(small, behind))
-    described = [(seen.area, _describe(small, behind, seen)) for seen in sightings]
-    found = [(area, judged) for area, judged in described if judged is not None]
+    described = [(seen.area, describe(small, behind, seen)) for seen in sightings]
+    found = [(area, told.judged) for area, told in described if told is not None]
     found.sort(key=lambda pair: -pair[0])
     kind, names = _name_background(background)
     return Verdict(
@@ -82,7 +78,16 @@ def judge(frames: NDArray[np.uint8]) -> Verdict:
     )
 
 
-def _shrunk(frames: NDArray[np.uint8]) -> Float:
+def shrunk(frames: NDArray[np.uint8]) -> Float:
+    """Check frames, and bring large ones to the size that is worked at.
+
+    Raises:
+        ValueError: See `judge`.
+    """
+    if frames.ndim != 4 or frames.shape[3] != 3 or frames.dtype != np.uint8 or min(frames.shape[1:3]) < 16:
+        raise ValueError(
+            f"frames are {frames.dtype} {frames.shape}; allowed: uint8 (T, H, W, 3), 16 pixels or more"
+        )
     factor = max(1, min(frames.shape[1:3]) // _WORKING_SIDE)
     if factor == 1:
         return frames.astype(np.float32)
@@ -91,7 +96,17 @@ def _shrunk(frames: NDArray[np.uint8]) -> Float:
     return cut.reshape(count, height, factor, width, factor, 3).mean(axis=(2, 4), dtype=np.float32)
 
 
-def _describe(frames: Float, behind: Float, seen: Sighting) -> JudgedObject | None:
+class Described(NamedTuple):
+    """An object, where it is on average in short sides, and how far its outline is from its shape's."""
+
+    judged: JudgedObject
+    x: float
+    y: float
+    misfit: float
+
+
+def describe(frames: Float, behind: Float, seen: Sighting) -> Described | None:
+    """Name shape and motion of an object; None where nothing of it has an outline."""
     short = min(frames.shape[1:3])
     pictures, rows = [], []
     for time, region in seen.regions.items():
@@ -120,13 +135,14 @@ def _describe(frames: Float, behind: Float, seen: Sighting) -> JudgedObject | No
     motion, motion_confidence = name_motion(
         Track(turning_x / short, turning_y / short, radius / short, angle), shape
     )
-    return JudgedObject(
+    judged = JudgedObject(
         shape=shape,
         colour=seen.colour,
         motion=motion,
         confidence=min(shape_confidence, motion_confidence),
         seen=len(seen.regions) / len(frames),
     )
+    return Described(judged, float(x.mean()) / short, float(y.mean()) / short, float(votes[order[0]]))
 
 
 def _soft_mask(frame: Float, behind: Float, region: Mask, rgb: Float) -> tuple[Float, int, int]:
