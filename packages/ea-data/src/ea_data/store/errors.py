@@ -4,7 +4,7 @@ __all__ = ["CacheError", "CorruptSampleError", "MissingSampleError"]
 
 
 class CacheError(ValueError):
-    """A store cannot be opened, read or written; the message is one line that names the file and the reason."""
+    """A store cannot be opened, read or written; one line that names the file and the reason."""
 
 
 class MissingSampleError(CacheError):

@@ -1,9 +1,10 @@
-"""Which files a store has, and the two things that everybody may do with them: make a store, list its shards.
+"""Which files a store has; making a store, listing its shards, telling who writes.
 
-    store.json                  says that this is a store; written once, never changed
-    shards/NAME.safetensors     samples, readable by anything that reads safetensors
-    shards/NAME.manifest        what is in them; a shard without one does not exist
-    writers/ID.lock             held by a living writer; NAME begins with the ID of its writer
+store.json                  says that this is a store; written once, never changed
+shards/NAME.safetensors     samples, readable by anything that reads safetensors
+shards/NAME.manifest        what is in them; a shard without one does not exist
+writers/ID.lock             held by a living writer; NAME begins with the ID of its writer
+gc.lock                     held by a collection
 """
 
 import json
@@ -12,10 +13,20 @@ import uuid
 from pathlib import Path
 from typing import Final
 
+from filelock import FileLock, Timeout
+
 from ea_data.store.errors import CacheError
 from ea_data.store.manifest import MANIFEST_SUFFIX
 
-__all__ = ["PART_SUFFIX", "StorePaths", "create_store", "open_paths", "write_error"]
+__all__ = [
+    "PART_SUFFIX",
+    "StorePaths",
+    "create_store",
+    "living_writers",
+    "open_paths",
+    "write_error",
+    "writer_of",
+]
 
 PART_SUFFIX: Final = ".part"
 _FORMAT: Final = {"format": "ea-cache", "version": 1}
@@ -100,10 +111,31 @@ def open_paths(folder: str | Path) -> StorePaths:
     return paths
 
 
+def living_writers(paths: StorePaths, *, remove_dead: bool = False) -> frozenset[str]:
+    """IDs of writers that hold their locks; on request the lock files of others go."""
+    alive: set[str] = set()
+    for path in paths.writers.glob("*.lock"):
+        lock = FileLock(path)
+        try:
+            lock.acquire(blocking=False)
+        except Timeout:
+            alive.add(path.stem)
+            continue
+        if remove_dead:
+            path.unlink(missing_ok=True)
+        lock.release()
+    return frozenset(alive)
+
+
+def writer_of(file: str) -> str:
+    """The ID of the writer of a shard, or of one of its files."""
+    return file.lstrip(".").partition("-")[0]
+
+
 def write_error(path: Path, error: OSError) -> CacheError:
     """What to say when something cannot be written."""
     return CacheError(f"cannot write {path}: {error.strerror or error}")
 
 
 def _is_ours(name: str) -> bool:
-    return name in ("shards", "writers", "store.json") or name.startswith(".store.json.")
+    return name in ("shards", "writers", "store.json", "gc.lock") or name.startswith(".store.json.")

@@ -70,7 +70,9 @@ class ShardFiles:
                 values = np.empty(entry.shape, entry.numpy_dtype)
                 # A private copy: what is checked below cannot change any more.
                 got = os.preadv(
-                    file.descriptor, [values.reshape(-1).view(np.uint8)], start + place.row * values.nbytes
+                    file.descriptor,
+                    [values.reshape(-1).view(np.uint8).data],
+                    start + place.row * values.nbytes,
                 )
                 if got != values.nbytes:
                     raise DamageError(f"the file ends inside {entry.name}")

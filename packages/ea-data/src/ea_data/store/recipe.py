@@ -49,7 +49,7 @@ class Recipe:
         for part in ("inputs", "encoders"):
             for name, value in getattr(self, part).items():
                 if not isinstance(name, str) or not isinstance(value, str) or not value:
-                    raise CacheError(f"recipe: {part} must have texts that are not empty, got {name!r}: {value!r}")
+                    raise CacheError(f"recipe: {part} must hold texts, none empty, got {name!r}: {value!r}")
         if not self.inputs:
             raise CacheError("recipe: inputs is empty; name at least one digest")
         if not isinstance(self.code, str):

@@ -57,6 +57,7 @@ class CacheWriter:
     Attributes:
         id: Name of the writer, with which its files begin.
         published: Number of samples in finished shards.
+        shards: Names of finished shards.
     """
 
     def __init__(self, folder: str | Path, *, shard_bytes: int = SHARD_BYTES) -> None:
@@ -75,16 +76,11 @@ class CacheWriter:
         self._shard_bytes = shard_bytes
         self._waiting: dict[str, _Waiting] = {}
         self._bytes = 0
-        self._count = 0
         self._process = os.getpid()
-        self.id = uuid.uuid4().hex[:16]
+        self.id = ""
         self.published = 0
-        # Not by thread: a writer may be closed by another one than opened it.
-        self._lock = FileLock(self._paths.writers / f"{self.id}.lock", thread_local=False)
-        try:
-            self._lock.acquire(blocking=False)
-        except OSError as error:
-            raise write_error(self._paths.writers, error) from error
+        self.shards: list[str] = []
+        self._lock = self._locked()
 
     def __enter__(self) -> Self:
         return self
@@ -100,9 +96,7 @@ class CacheWriter:
                 raise
             error.add_note(f"and what was waiting could not be kept: {second}")
 
-    def put(
-        self, recipe: Recipe, fields: Mapping[str, Field], *, source: str = "", variant: str = ""
-    ) -> str:
+    def put(self, recipe: Recipe, fields: Mapping[str, Field], *, source: str = "", variant: str = "") -> str:
         """Add a sample; its arrays are copied. One that already waits is kept as it was.
 
         Args:
@@ -152,7 +146,7 @@ class CacheWriter:
         """
         if not self._waiting:
             return None
-        name = f"{self.id}-{self._count:05d}"
+        name = f"{self.id}-{len(self.shards):05d}"
         samples = sorted(self._waiting.values(), key=lambda waiting: waiting.numbers)
         layouts = sorted({waiting.layout for waiting in samples})
         if len(layouts) > _MOST_LAYOUTS:
@@ -165,8 +159,8 @@ class CacheWriter:
             manifest.unlink(missing_ok=True)
             data.unlink(missing_ok=True)
             raise
-        self._count += 1
         self.published += len(samples)
+        self.shards.append(name)
         self._waiting.clear()
         self._bytes = 0
         return name
@@ -185,6 +179,26 @@ class CacheWriter:
             self._lock.release()
             Path(self._lock.lock_file).unlink(missing_ok=True)
 
+    @property
+    def waiting_bytes(self) -> int:
+        """Bytes of the samples that wait to be published."""
+        return self._bytes
+
+    def _locked(self) -> FileLock:
+        """Take an ID, and its lock, which says as long as it is held that this writer lives."""
+        try:
+            while True:
+                self.id = uuid.uuid4().hex[:16]
+                path = self._paths.writers / f"{self.id}.lock"
+                # Not by thread: a writer may be closed by another one than opened it.
+                lock = FileLock(path, thread_local=False)
+                lock.acquire()
+                if path.exists():
+                    return lock
+                lock.release()  # a collection took it for a dead writer's, between making and locking it
+        except OSError as error:
+            raise write_error(self._paths.writers, error) from error
+
     def _write(self, final: Path, fill: Callable[[BinaryIO], _T]) -> _T:
         """Fill a file under a temporary name, wait until it is on the disk, rename it."""
         temporary = final.with_name(f".{final.name}{PART_SUFFIX}")
@@ -196,9 +210,8 @@ class CacheWriter:
             publish(temporary, final)
         except OSError as error:
             free = shutil.disk_usage(self._paths.folder).free
-            raise CacheError(
-                f"{write_error(final, error)} ({self._bytes} bytes wait, {free} are free); no part of it is kept"
-            ) from error
+            sizes = f"{self._bytes} bytes wait, {free} are free"
+            raise CacheError(f"{write_error(final, error)} ({sizes}); nothing of it is kept") from error
         finally:
             temporary.unlink(missing_ok=True)
         return made
