@@ -31,7 +31,8 @@ def run(arguments: argparse.Namespace, *, progress: Callable[[int, int], None]) 
         progress: Is told how many shards are done, and how many there are.
 
     Returns:
-        What to print, and the exit code: 0; or 1 when samples are missing (`plan`, `explain`) or damaged (`verify`, `explain`, `ls`).
+        What to print, and the exit code: 0; or 1 when samples are missing (`plan`, `explain`) or damaged
+        (`verify`, `explain`, `ls`).
 
     Raises:
         ValueError: The folder is no store, or another mistake of the user.
@@ -79,6 +80,8 @@ def _ls(arguments: argparse.Namespace, progress: Callable[[int, int], None]) -> 
 def _plan(arguments: argparse.Namespace, progress: Callable[[int, int], None]) -> _Outcome:
 
     del progress
+    if arguments.sample_bytes < 0:
+        raise ValueError(f"--sample-bytes is {arguments.sample_bytes}; allowed: 0 and up")
     plan = plan_samples(arguments.store, read_wanted(arguments.wanted))
     needed = plan.to_make * (arguments.sample_bytes or plan.mean_bytes)
     reasons: dict[str, int] = {}

@@ -17,7 +17,7 @@ from typing import Any, BinaryIO, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ea_data.store.fields import CODES
+from ea_data.store.fields import CODES, FieldLayout
 
 __all__ = ["Span", "TensorRows", "header_of", "header_size", "publish", "write_container"]
 
@@ -115,10 +115,16 @@ def publish(temporary: Path, final: Path) -> None:
 
 
 def _spans(described: Mapping[str, Any], base: int) -> dict[str, Span]:
+    """Where tensors lie, one after the other without gaps; ValueError and the like if they do not."""
     names = {code: name for name, code in CODES.items()}
     spans: dict[str, Span] = {}
+    end = 0
     for name, entry in described.items():
         if name != "__metadata__":
+            layout = FieldLayout(name, names[entry["dtype"]], tuple(entry["shape"]))
             start, stop = entry["data_offsets"]
-            spans[name] = Span(names[entry["dtype"]], tuple(entry["shape"]), base + start, base + stop)
+            if (start, stop) != (end, end + layout.nbytes):
+                raise ValueError(f"{name} lies where it cannot")
+            end = stop
+            spans[name] = Span(layout.dtype, layout.shape, base + start, base + stop)
     return spans

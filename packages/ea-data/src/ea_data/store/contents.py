@@ -102,14 +102,7 @@ def shards_of(paths: StorePaths) -> Iterator[Shard]:
 
 def sample_bytes(shard: Shard, sample: int) -> int:
     """Bytes of the arrays of a sample."""
-    layout = shard.index.facts.layouts[int(shard.index.layouts[sample])]
-    total = 0
-    for entry in layout:
-        count = entry.numpy_dtype.itemsize
-        for length in entry.shape:
-            count *= length
-        total += count
-    return total
+    return sum(entry.nbytes for entry in shard.index.facts.layouts[int(shard.index.layouts[sample])])
 
 
 def header_bytes(shard: Shard) -> bytes:

@@ -8,12 +8,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+
 from ea_data.store.contents import Shard, sample_bytes, shards_of
 from ea_data.store.errors import CacheError
 from ea_data.store.layout import open_paths
 from ea_data.store.plan import Wanted, stale_reasons
 from ea_data.store.reader import DamageError, ShardFiles
-from ea_data.store.recipe import KEY_LETTERS, Recipe
+from ea_data.store.recipe import KEY_LETTERS, Recipe, key_numbers
 
 __all__ = ["Explanation", "explain_sample"]
 
@@ -69,9 +71,10 @@ def explain_sample(folder: str | Path, query: str, wanted: Iterable[Wanted] = ()
     """
     paths = open_paths(folder)
     files = ShardFiles(paths.shards)
-    found = [
-        _explained(shard, sample, files) for shard in shards_of(paths) for sample in _fitting(shard, query)
-    ]
+    found: list[Explanation] = []
+    for fitting in (_of_key, _of_source):
+        if not found:
+            found = [_explained(s, sample, files) for s in shards_of(paths) for sample in fitting(s, query)]
     by_key = {each.recipe.key: each for each in wanted}
     missing = {key: each for key, each in by_key.items() if query in (key, each.source)} if by_key else {}
     there = {explanation.key for explanation in found}
@@ -95,10 +98,18 @@ def _of_missing(folder: str | Path, key: str, wanted: Wanted) -> Explanation:
     )
 
 
-def _fitting(shard: Shard, query: str) -> Iterator[int]:
-    if _is_key(query, _SHORTEST):
-        yield from (sample for sample in range(len(shard)) if shard.key(sample).startswith(query))
+def _of_key(shard: Shard, query: str) -> Iterator[int]:
+    """Samples whose key begins with the query."""
+    if not _is_key(query, _SHORTEST):
         return
+    (low_1, low_2), (high_1, high_2) = (key_numbers(query.ljust(KEY_LETTERS, digit)) for digit in "0f")
+    first, second = shard.index.keys.T
+    after = (first > low_1) | ((first == low_1) & (second >= low_2))
+    before = (first < high_1) | ((first == high_1) & (second <= high_2))
+    yield from np.flatnonzero(after & before).tolist()
+
+
+def _of_source(shard: Shard, query: str) -> Iterator[int]:
     try:
         notes = shard.notes()
     except CacheError:
@@ -118,8 +129,8 @@ def _explained(shard: Shard, sample: int, files: ShardFiles) -> Explanation:
     source, variant, recipe = "", "", None
     try:
         note = shard.note(sample)
-        source, variant, recipe = note.source, note.variant, dict(note.recipe)
-        if Recipe.from_json(recipe).key != shard.key(sample):
+        source, variant, recipe = note.source, note.variant, dict(note.recipe) or None
+        if recipe and Recipe.from_json(recipe).key != shard.key(sample):
             reasons.append("its recipe does not give its key")
     except CacheError as error:
         reasons.append(str(error))

@@ -5,6 +5,7 @@ numpy has no bfloat16. Such numbers are kept as their 16 bits (uint16), and `dty
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 
@@ -35,6 +36,11 @@ class FieldLayout(NamedTuple):
     def numpy_dtype(self) -> np.dtype[Any]:
         """The type of the numpy array, little-endian."""
         return np.dtype("uint16" if self.dtype == "bfloat16" else self.dtype).newbyteorder("<")
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the array."""
+        return math.prod(self.shape) * self.numpy_dtype.itemsize
 
 
 Layout = tuple[FieldLayout, ...]

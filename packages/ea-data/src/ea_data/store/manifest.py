@@ -48,6 +48,7 @@ SHARD_SUFFIX: Final = ".safetensors"
 MANIFEST_SUFFIX: Final = ".manifest"
 INDEX: Final = {"keys": "uint64", "checksums": "uint64", "rows": "uint32", "layouts": "uint16"}
 _NOTES: Final = {"note_labels": "uint64", "note_ends": "uint64", "notes": "uint8"}
+_FORMAT: Final = "ea-cache-manifest-1"
 _FIRST_READ: Final = 1 << 16
 
 
@@ -105,7 +106,7 @@ def checksum(key: tuple[int, int], layout: Layout, fields: Mapping[str, Field]) 
     digest = xxhash.xxh3_64(_layout_text(layout))
     digest.update(key[0].to_bytes(8) + key[1].to_bytes(8))
     for entry in layout:
-        digest.update(fields[entry.name].values)
+        digest.update(fields[entry.name].values.data)
     return digest.intdigest()
 
 
@@ -132,7 +133,7 @@ def write_manifest(
     }
     described = json.dumps(asdict(facts), separators=(",", ":"))
     metadata = {
-        "format": "ea-cache-manifest-1",
+        "format": _FORMAT,
         "shard": described,
         "index_checksum": _checksum_of(described, arrays),
         "notes_checksum": _checksum_of("", noted),
@@ -188,6 +189,8 @@ def _open(file: BinaryIO) -> tuple[dict[str, str], dict[str, Span], bytes]:
     if size > len(beginning):
         beginning = os.pread(file.fileno(), size, 0)
     metadata, spans = header_of(beginning)
+    if metadata.get("format") != _FORMAT:
+        raise ValueError(f"its format is {metadata.get('format')!r} and not {_FORMAT!r}")
     return metadata, spans, beginning
 
 
@@ -201,6 +204,8 @@ def _arrays(
         content, first = beginning, 0
     else:
         content = os.pread(file.fileno(), last - first, first)
+    if first + len(content) < last:
+        raise ValueError("it is cut off")
     for name, dtype in names.items():
         span = spans[name]
         if span.dtype != dtype:
@@ -224,7 +229,7 @@ def _checksum_of(described: str, arrays: Mapping[str, NDArray[Any]]) -> str:
     digest = xxhash.xxh3_128(described.encode())
     for name, array in arrays.items():
         digest.update(f"{name}{array.shape}".encode())
-        digest.update(array)
+        digest.update(array.data)
     return digest.hexdigest()
 
 

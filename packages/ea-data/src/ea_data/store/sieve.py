@@ -102,25 +102,20 @@ class Sieve:
         self._finish()
 
     def _shard(self, shard: Shard) -> None:
-        try:
-            notes = shard.all_notes()
-        except CacheError:
-            notes = None
-        verdicts = [self._verdict(shard, sample, notes) for sample in range(len(shard))]
+        verdicts = [self._verdict(shard, sample) for sample in range(len(shard))]
         reasons = [verdict for verdict in verdicts if verdict]
         if not reasons and (self._seen is None or not damage_outside_samples(shard)):
             return
         for reason in reasons:
             self._report.dropped[reason] = self._report.dropped.get(reason, 0) + 1
         staying = [sample for sample, verdict in enumerate(verdicts) if not verdict]
-        if staying and notes is None:
-            raise CacheError(f"the notes of shard {shard.name} are damaged; a deep collection removes it")
-        if not staying or notes is None:
+        if not staying:
             self._drop(shard)
             return
         self._report.rewritten += len(staying)
         self._copied.append(shard)
         if self._writer is not None:
+            notes = _notes(shard)
             for sample in staying:
                 self._copy(shard, sample, notes[sample], self._writer)
             if self._writer.waiting_bytes > SHARD_BYTES // 2:
@@ -135,7 +130,7 @@ class Sieve:
             return
         writer.put_as(shard.key(sample), fields, note)
 
-    def _verdict(self, shard: Shard, sample: int, notes: list[Note] | None) -> str:
+    def _verdict(self, shard: Shard, sample: int) -> str:
         """Why a sample goes; empty for one that stays."""
         key = shard.key(sample)
         if self._keep is not None and key not in self._keep:
@@ -144,7 +139,7 @@ class Sieve:
             return ""
         if key in self._seen:
             return "second copy"
-        if notes is None or not _is_good(shard, self._files, sample):
+        if not _is_good(shard, self._files, sample):
             return "damaged"
         self._seen.add(key)
         return ""
@@ -162,6 +157,14 @@ class Sieve:
         for end in (MANIFEST_SUFFIX, SHARD_SUFFIX):
             path = self._paths.shards / f"{shard.name}{end}"
             self._report.remove(self._paths, path, "samples of it had to go", dry_run=self._writer is None)
+
+
+def _notes(shard: Shard) -> list[Note]:
+    """Its notes; empty ones where they are damaged, since the numbers are dearer than their note."""
+    try:
+        return shard.all_notes()
+    except CacheError:
+        return [Note("", "", {})] * len(shard)
 
 
 def _is_good(shard: Shard, files: ShardFiles, sample: int) -> bool:
