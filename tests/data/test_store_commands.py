@@ -133,7 +133,7 @@ def test_verify(capsys, store):
     code, out = run(capsys, "verify", store)
     assert code == 1
     assert fault["key"] in out
-    assert "1 faults; `ea-data cache gc --deep`" in out
+    assert "1 fault; `ea-data cache gc --deep`" in out
 
 
 def test_explain_a_sample(capsys, store):
@@ -198,7 +198,7 @@ def test_gc_drops_damage_when_it_is_deep(capsys, store):
     assert run(capsys, "gc", store) == (0, "0 files removed, 0 B\n")
     code, out = run(capsys, "gc", store, "--deep")
     assert code == 0
-    assert "1 samples dropped: damaged\n2 samples written anew\n2 files removed" in out
+    assert "1 sample dropped: damaged\n2 samples written anew\n2 files removed" in out
     assert shard in out
     assert run(capsys, "verify", store)[0] == 0
     assert len(CacheStore(store)) == 5

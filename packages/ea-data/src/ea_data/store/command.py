@@ -73,7 +73,9 @@ def _ls(arguments: argparse.Namespace, progress: Callable[[int, int], None]) -> 
         for s in shards
     ]
     table = _table(("shard", "samples", "size", "made", "writer", "fields"), rows)
-    table.append(f"{len(store)} samples in {len(shards)} shards, {_size(result['bytes'])}")
+    table.append(
+        f"{_count(len(store), 'sample')} in {_count(len(shards), 'shard')}, {_size(result['bytes'])}"
+    )
     return result, table + list(store.problems), _FOUND_SOMETHING if store.problems else 0
 
 
@@ -121,10 +123,12 @@ def _verify(arguments: argparse.Namespace, progress: Callable[[int, int], None])
 
     found = verify_store(arguments.store, progress=progress)
     result = {"store": str(arguments.store), "good": not found.damage, **asdict(found)}
-    table = [f"{found.samples} samples in {found.shards} shards, {_size(found.bytes)}"]
+    table = [f"{_count(found.samples, 'sample')} in {_count(found.shards, 'shard')}, {_size(found.bytes)}"]
     if found.damage:
         table += _table(("shard", "key", "what is wrong"), [(d.shard, d.key, d.reason) for d in found.damage])
-        table.append(f"{len(found.damage)} faults; `ea-data cache gc --deep` removes what is damaged")
+        table.append(
+            f"{_count(len(found.damage), 'fault')}; `ea-data cache gc --deep` removes what is damaged"
+        )
     else:
         table.append("all good")
     return result, table, _FOUND_SOMETHING if found.damage else 0
@@ -161,11 +165,13 @@ def _gc(arguments: argparse.Namespace, progress: Callable[[int, int], None]) -> 
     result = {"store": str(arguments.store), "dry_run": arguments.dry_run, **asdict(report)}
     rows = [(removal.file, _size(removal.bytes), removal.reason) for removal in report.removed]
     table = _table(("file", "size", "why"), rows) if rows else []
-    table += [f"{count} samples dropped: {reason}" for reason, count in report.dropped.items()]
+    table += [f"{_count(count, 'sample')} dropped: {reason}" for reason, count in report.dropped.items()]
     if report.rewritten:
-        table.append(f"{report.rewritten} samples written anew")
+        table.append(
+            f"{_count(report.rewritten, 'sample')} {'would be ' if arguments.dry_run else ''}written anew"
+        )
     verb = "would be removed" if arguments.dry_run else "removed"
-    table.append(f"{len(report.removed)} files {verb}, {_size(freed)}")
+    table.append(f"{_count(len(report.removed), 'file')} {verb}, {_size(freed)}")
     return result, table, 0
 
 
@@ -187,6 +193,10 @@ def _plain(value: object) -> str:
 
 def _fields(layout: Iterable[Any]) -> str:
     return ", ".join(f"{entry.name} {entry.dtype} {'x'.join(map(str, entry.shape))}" for entry in layout)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _size(count: int) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 from ea_data.store.container import header_size
 from ea_data.store.errors import CacheError
-from ea_data.store.fields import Field
+from ea_data.store.fields import Field, layout_bytes
 from ea_data.store.index import Place
 from ea_data.store.layout import StorePaths
 from ea_data.store.manifest import (
@@ -102,7 +102,7 @@ def shards_of(paths: StorePaths) -> Iterator[Shard]:
 
 def sample_bytes(shard: Shard, sample: int) -> int:
     """Bytes of the arrays of a sample."""
-    return sum(entry.nbytes for entry in shard.index.facts.layouts[int(shard.index.layouts[sample])])
+    return layout_bytes(shard.index.facts.layouts[int(shard.index.layouts[sample])])
 
 
 def header_bytes(shard: Shard) -> bytes:

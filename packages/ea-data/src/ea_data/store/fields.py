@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["CODES", "Field", "FieldLayout", "Layout", "layout_of"]
+__all__ = ["CODES", "Field", "FieldLayout", "Layout", "layout_bytes", "layout_of"]
 
 CODES: Final = {
     "float64": "F64", "float32": "F32", "float16": "F16", "bfloat16": "BF16", "int64": "I64", "int32": "I32",
@@ -111,6 +111,11 @@ class Field:
         if self.dtype != "bfloat16":
             return self.values
         return (self.values.astype(np.uint32) << 16).view(np.float32)
+
+
+def layout_bytes(layout: Layout) -> int:
+    """Bytes of the arrays of one sample."""
+    return sum(entry.nbytes for entry in layout)
 
 
 def layout_of(fields: dict[str, Field]) -> Layout:

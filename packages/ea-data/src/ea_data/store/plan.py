@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from ea_data.store.contents import sample_bytes, shards_of
+from ea_data.store.contents import shards_of
 from ea_data.store.errors import CacheError
+from ea_data.store.fields import layout_bytes
 from ea_data.store.index import StoreIndex
 from ea_data.store.layout import open_paths
 from ea_data.store.manifest import label_hash
@@ -60,7 +61,7 @@ class Plan:
     Attributes:
         samples: One for each different key, in the order of the list.
         repeated: How many of the list have the key of an earlier one.
-        mean_bytes: Of a sample of the store; 0 when it is empty.
+        mean_bytes: Of those of the list that are present; of the store if none is; 0 if that is empty.
         free_bytes: On the disk of the store.
     """
 
@@ -127,8 +128,12 @@ def plan_samples(folder: str | Path, wanted: Iterable[Wanted]) -> Plan:
         else PlannedSample(each, "stale" if key in stale else "missing", stale.get(key, ()))
         for key, each in different.items()
     )
-    sizes = [sample_bytes(shard, 0) * len(shard) for shard in shards if len(shard)]
-    mean = sum(sizes) // max(1, sum(len(shard) for shard in shards))
+    places = [index.places(index.position(key))[0] for key in different if key not in absent]
+    if places:
+        sizes = [layout_bytes(shards[place.shard].index.facts.layouts[place.layout]) for place in places]
+        mean = sum(sizes) // len(sizes)
+    else:
+        mean = sum(shard.index.facts.bytes for shard in shards) // max(1, len(index))
     return Plan(samples, count - len(different), mean, shutil.disk_usage(paths.folder).free)
 
 
