@@ -164,6 +164,24 @@ def test_explain_what_is_not_there(capsys, store, tmp_path):
     assert (code, [each["state"] for each in found["samples"]]) == (1, ["good", "missing"])
 
 
+def test_damaged_notes_hide_what_a_sample_is_and_nothing_else(capsys, store, tmp_path):
+    for path in store.glob("shards/*.manifest"):
+        content = bytearray(path.read_bytes())
+        content[-1] ^= 1  # the end of the notes
+        path.write_bytes(content)
+    assert CacheStore(store).missing(recipe(number).key for number in range(6)) == []
+    code, found = run_json(capsys, "explain", store, recipe(2).key)
+    assert (code, found["samples"][0]["state"], found["samples"][0]["recipe"]) == (1, "damaged", None)
+    assert "the checksum of its notes is wrong" in found["samples"][0]["reason"]
+    wanted = wanted_file(tmp_path / "w.jsonl", [row(0), row(1, code="2")])
+    code, found = run_json(capsys, "plan", store, wanted)
+    assert (found["present"], found["missing"], found["stale"]) == (1, 1, 0)
+    code, found = run_json(capsys, "gc", store, "--deep")
+    assert (code, found["rewritten"], found["dropped"]) == (0, 6, {})
+    code, found = run_json(capsys, "explain", store, recipe(2).key)
+    assert (code, found["samples"][0]["recipe"], found["samples"][0]["source"]) == (0, None, "")
+
+
 def test_explain_damage(capsys, store):
     damage(store)
     states = {}

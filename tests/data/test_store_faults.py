@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 import store_samples
+from filelock import FileLock
 from store_samples import fields, fill, is_sample, recipe
 
 from ea_data.store import CacheError, CacheStore, CacheWriter, CorruptSampleError, MissingSampleError, writer
@@ -152,9 +153,10 @@ def test_samples_of_another_shard_are_not_taken_for_ones_own(tmp_path):
             store.read_at(position)
 
 
-def test_files_that_are_gone(tmp_path):
+def test_files_that_are_gone(tmp_path, monkeypatch):
     keys = fill(tmp_path, range(4), shard=2)
     store = CacheStore(tmp_path)
+    monkeypatch.setattr(store, "refresh", None)  # nothing was collected: loading the index again is no help
     data, manifest = (sorted(tmp_path.glob(f"shards/*.{end}")) for end in ("safetensors", "manifest"))
     data[0].unlink()
     for key in keys[:2]:
@@ -286,6 +288,19 @@ def test_writers_at_once(tmp_path, world):
     # One that was opened before finds the samples in their new place.
     assert all(is_sample(store.read(recipe(number).key), number) for number in range(count))
     assert verify_store(folder).samples == count
+
+
+def test_file_systems_without_locks(tmp_path, monkeypatch):
+    fill(tmp_path, [0])
+
+    def refuse(*_, **__):
+        raise NotImplementedError("this file system has no locks")
+
+    monkeypatch.setattr(FileLock, "acquire", refuse)
+    for work in (CacheWriter, collect_garbage):
+        with pytest.raises(CacheError, match=r"cannot write .*: this file system has no locks"):
+            work(tmp_path)
+    assert len(CacheStore(tmp_path)) == 1  # readers need none
 
 
 def test_a_writer_belongs_to_one_process(tmp_path, monkeypatch):

@@ -64,7 +64,7 @@ def _alone(paths: StorePaths) -> Iterator[None]:
         lock.acquire(blocking=False)
     except Timeout:
         raise CacheError(f"another collection is at {paths.folder}; wait for it") from None
-    except OSError as error:
+    except (OSError, NotImplementedError) as error:
         raise write_error(paths.folder, error) from error
     try:
         yield

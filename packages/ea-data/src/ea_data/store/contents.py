@@ -61,9 +61,14 @@ class Shard:
         place = Place(0, int(index.layouts[sample]), int(index.rows[sample]), int(index.checksums[sample]))
         return files.read(self.name, index.facts, place, self.numbers(sample))
 
+    def labels_and_notes(self) -> tuple[list[int], list[bytes]]:
+        """Hashes of source and variant, and notes as JSON, of all samples; CacheError if they are damaged."""
+        labels, notes = read_notes(self.paths.shards / f"{self.name}{MANIFEST_SUFFIX}")
+        return labels.tolist(), notes
+
     def notes(self) -> list[bytes]:
         """The notes of all samples as JSON; CacheError if they are damaged."""
-        return read_notes(self.paths.shards / f"{self.name}{MANIFEST_SUFFIX}")[1]
+        return self.labels_and_notes()[1]
 
     def all_notes(self) -> list[Note]:
         """The notes of all samples; CacheError if they are damaged."""
@@ -73,10 +78,6 @@ class Shard:
         """The note of one sample; CacheError if the notes are damaged."""
         content: dict[str, Any] = json.loads(self.notes()[sample])
         return Note(**content)
-
-    def labels(self) -> list[int]:
-        """The hash of source and variant of all samples; CacheError if the notes are damaged."""
-        return read_notes(self.paths.shards / f"{self.name}{MANIFEST_SUFFIX}")[0].tolist()
 
     def disk_bytes(self) -> int:
         """Bytes of its two files; those that are missing count nothing."""

@@ -81,7 +81,9 @@ def explain_sample(folder: str | Path, query: str, wanted: Iterable[Wanted] = ()
     missing = {key: each for key, each in missing.items() if key not in there}
     found += [_of_missing(folder, key, each) for key, each in missing.items()]
     if not found and _is_key(query, KEY_LETTERS):
-        return [Explanation(query, "missing", "the store has no such sample")]
+        unusable = len(paths.shard_names()) - sum(1 for _ in shards_of(paths))
+        more = f"; {unusable} of its manifests cannot be used" if unusable else ""
+        return [Explanation(query, "missing", f"the store has no such sample{more}")]
     if not found:
         raise CacheError(f"{folder} has no sample whose key begins with {query!r} or whose source it is")
     return found

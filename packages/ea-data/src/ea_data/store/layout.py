@@ -15,6 +15,7 @@ from typing import Final
 
 from filelock import FileLock, Timeout
 
+from ea_data.store.container import publish
 from ea_data.store.errors import CacheError
 from ea_data.store.manifest import MANIFEST_SUFFIX
 
@@ -84,8 +85,11 @@ def create_store(folder: str | Path) -> StorePaths:
         paths.writers.mkdir(exist_ok=True)
         temporary = paths.folder / f".store.json.{uuid.uuid4().hex[:12]}{PART_SUFFIX}"
         try:
-            temporary.write_text(json.dumps(_FORMAT) + "\n", encoding="ascii")
-            temporary.replace(paths.marker)
+            with temporary.open("w", encoding="ascii") as file:
+                file.write(json.dumps(_FORMAT) + "\n")
+                file.flush()
+                os.fsync(file.fileno())
+            publish(temporary, paths.marker)
         finally:
             temporary.unlink(missing_ok=True)
     except OSError as error:
@@ -132,9 +136,9 @@ def writer_of(file: str) -> str:
     return file.lstrip(".").partition("-")[0]
 
 
-def write_error(path: Path, error: OSError) -> CacheError:
-    """What to say when something cannot be written."""
-    return CacheError(f"cannot write {path}: {error.strerror or error}")
+def write_error(path: Path, error: OSError | NotImplementedError) -> CacheError:
+    """What to say when something cannot be written, or a file system has no locks."""
+    return CacheError(f"cannot write {path}: {getattr(error, 'strerror', None) or error}")
 
 
 def _is_ours(name: str) -> bool:

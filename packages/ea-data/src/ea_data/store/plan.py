@@ -110,7 +110,7 @@ def plan_samples(folder: str | Path, wanted: Iterable[Wanted]) -> Plan:
     """Compare a list with a store.
 
     Raises:
-        CacheError: The folder is no store, or the notes of a shard are damaged.
+        CacheError: The folder is no store.
     """
     paths = open_paths(folder)
     different: dict[str, Wanted] = {}
@@ -149,11 +149,13 @@ def stale_reasons(folder: str | Path, absent: Iterable[Wanted]) -> dict[str, tup
             by_label.setdefault(label_hash(each.source, each.variant), []).append(each)
     found: dict[str, tuple[str, ...]] = {}
     for shard in shards_of(open_paths(folder)) if by_label else ():
-        notes: list[bytes] | None = None
-        for sample, label in enumerate(shard.labels()):
+        try:
+            labels, notes = shard.labels_and_notes()
+        except CacheError:  # damaged: it cannot be told what they are, and `verify` says so
+            continue
+        for sample, label in enumerate(labels):
             if label not in by_label:
                 continue
-            notes = notes or shard.notes()
             other = Recipe.from_json(json.loads(notes[sample])["recipe"])
             for each in by_label[label]:
                 differs = tuple(each.recipe.differences(other))

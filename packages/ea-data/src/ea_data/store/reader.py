@@ -6,9 +6,10 @@ import os
 import threading
 from collections import OrderedDict
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ea_data.store.fields import Field
 from ea_data.store.index import Place
@@ -37,6 +38,18 @@ class _OpenFile:
     def __del__(self) -> None:
         if self.descriptor >= 0:
             os.close(self.descriptor)
+
+
+def _read_into(values: NDArray[Any], descriptor: int, start: int) -> bool:
+    """Fill an array from a file; False if the file ends before."""
+    view = values.reshape(-1).view(np.uint8).data
+    done = os.preadv(descriptor, [view], start)
+    while done < values.nbytes:  # a call gives at most 2 GiB
+        more = os.preadv(descriptor, [view[done:]], start + done)
+        if not more:
+            return False
+        done += more
+    return True
 
 
 class ShardFiles:
@@ -69,12 +82,7 @@ class ShardFiles:
             for entry, start in zip(layout, starts, strict=True):
                 values = np.empty(entry.shape, entry.numpy_dtype)
                 # A private copy: what is checked below cannot change any more.
-                got = os.preadv(
-                    file.descriptor,
-                    [values.reshape(-1).view(np.uint8).data],
-                    start + place.row * values.nbytes,
-                )
-                if got != values.nbytes:
+                if not _read_into(values, file.descriptor, start + place.row * values.nbytes):
                     raise DamageError(f"the file ends inside {entry.name}")
                 fields[entry.name] = Field(values, entry.dtype)
         except FileNotFoundError as error:

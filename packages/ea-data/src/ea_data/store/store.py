@@ -60,7 +60,7 @@ class CacheStore:
         loaded: list[ShardIndex] = []
         for name in names:
             try:
-                loaded.append(read_index(self._paths.shards / f"{name}{MANIFEST_SUFFIX}"))
+                loaded.append(read_index(self._manifest(name)))
             except CacheError as error:
                 problems.append(str(error))
         index = StoreIndex.of(list(enumerate(loaded)))
@@ -104,10 +104,12 @@ class CacheStore:
         """
         try:
             return self._read(key)
-        except (MissingSampleError, CorruptSampleError) as error:
+        except CorruptSampleError as error:
             gone = isinstance(error.__cause__, ShardGoneError)
-        if gone:  # a collection may have moved it
-            self.refresh()
+            if not gone or self._manifest(error.shard).exists():
+                raise
+        # A collection has removed the shard, and may have written its samples anew.
+        self.refresh()
         return self._read(key)
 
     def read_at(self, position: int) -> dict[str, Field]:
@@ -129,6 +131,9 @@ class CacheStore:
                 first = first or (name, error)
         assert first is not None
         raise CorruptSampleError(key, first[0], str(first[1])) from first[1]
+
+    def _manifest(self, shard: str) -> Path:
+        return self._paths.shards / f"{shard}{MANIFEST_SUFFIX}"
 
     def _checked(self, position: int) -> int:
         if not 0 <= position < len(self):

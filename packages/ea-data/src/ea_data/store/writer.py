@@ -196,7 +196,7 @@ class CacheWriter:
                 if path.exists():
                     return lock
                 lock.release()  # a collection took it for a dead writer's, between making and locking it
-        except OSError as error:
+        except (OSError, NotImplementedError) as error:
             raise write_error(self._paths.writers, error) from error
 
     def _write(self, final: Path, fill: Callable[[BinaryIO], _T]) -> _T:
