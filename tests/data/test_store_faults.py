@@ -171,6 +171,30 @@ def test_files_that_are_gone(tmp_path, monkeypatch):
     assert verify_store(tmp_path).shards == 0
 
 
+def test_what_cannot_be_read_now_is_not_collected(tmp_path, monkeypatch):
+    keys = fill(tmp_path, range(4), shard=2)
+    broken = OSError(errno.EIO, "Input/output error")
+
+    def refuse(*_, **__):
+        raise broken
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "preadv", refuse)
+        with pytest.raises(CorruptSampleError, match=r"the data file cannot be read \(Input/output error\)"):
+            CacheStore(tmp_path).read(keys[0])
+        assert len(verify_store(tmp_path).damage) == 4
+        for kept in (None, keys[::2]):
+            with pytest.raises(CacheError, match=r"the collection stops at shard .*Input/output error"):
+                collect_garbage(tmp_path, deep=kept is None, keep=kept)
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "pread", refuse)
+        with pytest.raises(CacheError, match=r"cannot be used: Input/output error"):
+            collect_garbage(tmp_path)
+        assert len(CacheStore(tmp_path).problems) == 2
+    assert verify_store(tmp_path).damage == ()
+    assert CacheStore(tmp_path).missing(keys) == []
+
+
 # -------------------- killed writers
 
 

@@ -41,7 +41,8 @@ def collect_garbage(
         progress: Is told after each shard how many are done, and how many there are.
 
     Raises:
-        CacheError: The folder is no store, another collection is at it, or something cannot be written.
+        CacheError: The folder is no store, another collection is at it, or something cannot be read or
+            written; what the system does not let us read may be good, so a collection stops there.
     """
     paths = open_paths(folder)
     report = GarbageReport()
@@ -91,5 +92,7 @@ def _leftovers(paths: StorePaths, path: Path) -> Iterator[tuple[Path, str]]:
         try:
             open_shard(paths, path.stem)
         except CacheError as error:
+            if isinstance(error.__cause__, OSError):  # it may be good, and readable another time
+                raise
             yield path, str(error)
             yield path.with_suffix(SHARD_SUFFIX), "its manifest cannot be used"

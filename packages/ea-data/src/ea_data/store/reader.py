@@ -15,7 +15,7 @@ from ea_data.store.fields import Field
 from ea_data.store.index import Place
 from ea_data.store.manifest import SHARD_SUFFIX, ShardFacts, checksum
 
-__all__ = ["DamageError", "ShardFiles", "ShardGoneError"]
+__all__ = ["DamageError", "ShardFiles", "ShardGoneError", "UnreadableError"]
 
 _MOST_OPEN: Final = 128
 
@@ -26,6 +26,10 @@ class DamageError(Exception):
 
 class ShardGoneError(DamageError):
     """The data file is not there."""
+
+
+class UnreadableError(DamageError):
+    """The system does not let the data file be read; another time it may."""
 
 
 class _OpenFile:
@@ -88,7 +92,7 @@ class ShardFiles:
         except FileNotFoundError as error:
             raise ShardGoneError("the data file is missing") from error
         except OSError as error:
-            raise DamageError(f"the data file cannot be read ({error.strerror})") from error
+            raise UnreadableError(f"the data file cannot be read ({error.strerror})") from error
         if checksum(key, layout, fields) != place.checksum:
             raise DamageError("the checksum is wrong")
         return fields

@@ -10,7 +10,7 @@ from ea_data.store.contents import Shard, open_shard
 from ea_data.store.errors import CacheError
 from ea_data.store.layout import StorePaths, living_writers, writer_of
 from ea_data.store.manifest import MANIFEST_SUFFIX, SHARD_SUFFIX, Note
-from ea_data.store.reader import DamageError, ShardFiles
+from ea_data.store.reader import DamageError, ShardFiles, UnreadableError
 from ea_data.store.verify import damage_outside_samples
 from ea_data.store.writer import SHARD_BYTES, CacheWriter
 
@@ -95,7 +95,7 @@ class Sieve:
             if writer_of(name) not in alive:
                 try:
                     shard = open_shard(self._paths, name)
-                except CacheError:  # one of the leftovers, in a dry run
+                except CacheError:  # a leftover, in a dry run; or removed by hand a moment ago
                     continue
                 self._shard(shard)
             progress(done, len(names))
@@ -124,6 +124,8 @@ class Sieve:
     def _copy(self, shard: Shard, sample: int, note: Note, writer: CacheWriter) -> None:
         try:
             fields = shard.read(self._files, sample)
+        except UnreadableError as error:
+            raise _stopped(shard, error) from error
         except DamageError:  # without `deep`, this is where it is seen
             self._report.rewritten -= 1
             self._report.dropped["damaged"] = self._report.dropped.get("damaged", 0) + 1
@@ -167,9 +169,15 @@ def _notes(shard: Shard) -> list[Note]:
         return [Note("", "", {})] * len(shard)
 
 
+def _stopped(shard: Shard, error: UnreadableError) -> CacheError:
+    return CacheError(f"the collection stops at shard {shard.name}: {error}")
+
+
 def _is_good(shard: Shard, files: ShardFiles, sample: int) -> bool:
     try:
         shard.read(files, sample)
+    except UnreadableError as error:
+        raise _stopped(shard, error) from error
     except DamageError:
         return False
     return True
