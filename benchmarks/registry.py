@@ -115,6 +115,7 @@ BENCHMARKS: dict[str, Benchmark] = {
             Bar("samples_per_second", least=2000.0),
             Bar("pairs_per_second", least=2000.0),
             Bar("index_seconds", most=10.0),
+            Bar("index_gigabytes", most=2.0),
         ),
         of_a_model=False,
     ),

@@ -24,6 +24,10 @@ CODES: Final = {
 }  # fmt: skip
 """Number types that a sample may have, and what safetensors calls them."""
 
+_DTYPES: Final = {
+    name: np.dtype("uint16" if name == "bfloat16" else name).newbyteorder("<") for name in CODES
+}
+
 
 class FieldLayout(NamedTuple):
     """Name, number type and shape of one field."""
@@ -35,7 +39,7 @@ class FieldLayout(NamedTuple):
     @property
     def numpy_dtype(self) -> np.dtype[Any]:
         """The type of the numpy array, little-endian."""
-        return np.dtype("uint16" if self.dtype == "bfloat16" else self.dtype).newbyteorder("<")
+        return _DTYPES[self.dtype]
 
     @property
     def nbytes(self) -> int:
@@ -64,12 +68,12 @@ class Field:
 
     def __post_init__(self) -> None:
         """Check type and shape."""
-        stored = self.values.dtype.name
         if not self.dtype:
-            object.__setattr__(self, "dtype", stored)
+            object.__setattr__(self, "dtype", self.values.dtype.name)
         if self.dtype not in CODES:
             raise ValueError(f"fields: number type {self.dtype!r}; allowed: {', '.join(CODES)}")
-        if stored != ("uint16" if self.dtype == "bfloat16" else self.dtype):
+        stored, expected = self.values.dtype, _DTYPES[self.dtype]
+        if stored != expected and stored.name != expected.name:  # of the other byte order is as good
             raise ValueError(f"fields: {self.dtype} cannot be kept in an array of {stored}")
         if not self.values.size:
             raise ValueError(f"fields: an array of shape {self.values.shape} is empty")

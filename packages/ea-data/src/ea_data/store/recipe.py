@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -21,6 +22,7 @@ __all__ = ["KEY_LETTERS", "Recipe", "digest_bytes", "digest_file", "digest_text"
 
 KEY_LETTERS: Final = 32
 """Hexadecimal digits of a key."""
+_KEY: Final = re.compile(f"[0-9a-f]{{{KEY_LETTERS}}}")
 _BLOCK: Final = 1 << 20
 _PARTS: Final = ("inputs", "transform", "encoders", "code")
 
@@ -125,7 +127,7 @@ def key_numbers(key: str) -> tuple[int, int]:
     Raises:
         CacheError: It is not a key.
     """
-    if len(key) != KEY_LETTERS or not set(key) <= set("0123456789abcdef"):
+    if not _KEY.fullmatch(key):
         raise CacheError(f"{key!r} is no key; a key has {KEY_LETTERS} digits of 0-9 and a-f")
     return int(key[:16], 16), int(key[16:], 16)
 
