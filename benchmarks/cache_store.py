@@ -197,11 +197,11 @@ def _indexing(folder: Path, samples: int, repeats: int) -> dict[str, list[float]
 
 
 def _load_index(folder: Path) -> dict[str, float]:
+    before = _peak_gigabytes()  # what was imported
     start = time.perf_counter()
     store = CacheStore(folder)
     seconds = time.perf_counter() - start
-    unit = 1 if sys.platform == "darwin" else 1024
-    gigabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9
+    gigabytes = _peak_gigabytes() - before
     places = np.random.default_rng(3).integers(0, len(store), 20_000).tolist()
     keys = [store.key_at(place) for place in places]
     start = time.process_time()
@@ -209,6 +209,11 @@ def _load_index(folder: Path) -> dict[str, float]:
         raise GateError("a key of the big index is not found")
     lookups = len(keys) / (time.process_time() - start)
     return {"index_seconds": seconds, "index_gigabytes": gigabytes, "lookups_per_second": lookups}
+
+
+def _peak_gigabytes() -> float:
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9
 
 
 def _check(folder: Path) -> dict[str, float]:

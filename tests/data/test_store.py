@@ -212,6 +212,16 @@ def test_missing_samples_are_named(tmp_path):
             store.read(wrong)
 
 
+def test_a_closed_writer_takes_nothing(tmp_path):
+    with CacheWriter(tmp_path) as writer:
+        writer.put(recipe(0), fields(0))
+    writer.close()
+    assert writer.flush() is None
+    with pytest.raises(CacheError, match="this writer is closed"):
+        writer.put(recipe(1), fields(1))
+    assert len(CacheStore(tmp_path)) == 1
+
+
 def test_an_empty_store(tmp_path):
     CacheWriter(tmp_path).close()
     store = CacheStore(tmp_path)

@@ -51,8 +51,8 @@ class CacheWriter:
 
     Samples wait in memory until there are enough for a shard. They are safe, and seen by readers, once
     `flush` has returned: after a crash a store has all samples of finished shards and nothing else. Any
-    number of writers may work on one store; each process needs its own. Two that make the same sample store
-    it twice, which costs space and nothing else.
+    number of writers may work on one store; each process needs its own, and threads take turns with it. Two
+    that make the same sample store it twice, which costs space and nothing else.
 
     Attributes:
         id: Name of the writer, with which its files begin.
@@ -77,6 +77,7 @@ class CacheWriter:
         self._waiting: dict[str, _Waiting] = {}
         self._bytes = 0
         self._process = os.getpid()
+        self._closed = False
         self.id = ""
         self.published = 0
         self.shards: list[str] = []
@@ -116,8 +117,7 @@ class CacheWriter:
 
     def put_as(self, key: str, fields: Mapping[str, Field], note: Note) -> None:
         """Add a sample whose key and note are known, as `put` does; for moving samples between shards."""
-        if self._process != os.getpid():
-            raise CacheError("this writer was made in another process; make one in each process")
+        self._check_usable()
         if not fields or "" in fields:
             raise CacheError("a sample needs at least one field, and every field a name")
         if key in self._waiting:
@@ -146,6 +146,7 @@ class CacheWriter:
         """
         if not self._waiting:
             return None
+        self._check_usable()
         name = f"{self.id}-{len(self.shards):05d}"
         samples = sorted(self._waiting.values(), key=lambda waiting: waiting.numbers)
         layouts = sorted({waiting.layout for waiting in samples})
@@ -166,16 +167,17 @@ class CacheWriter:
         return name
 
     def close(self) -> None:
-        """Publish what waits and give the lock back; a closed writer may be closed again.
+        """Publish what waits, and be done; a closed writer may be closed again.
 
         Raises:
-            CacheError: As for `flush`; the lock is given back all the same.
+            CacheError: As for `flush`, and what waited is lost: call `flush` before, to be able to try again.
         """
-        if self._process != os.getpid():
+        if self._closed or self._process != os.getpid():
             return
         try:
             self.flush()
         finally:
+            self._closed = True
             self._lock.release()
             Path(self._lock.lock_file).unlink(missing_ok=True)
 
@@ -183,6 +185,12 @@ class CacheWriter:
     def waiting_bytes(self) -> int:
         """Bytes of the samples that wait to be published."""
         return self._bytes
+
+    def _check_usable(self) -> None:
+        if self._process != os.getpid():
+            raise CacheError("this writer was made in another process; make one in each process")
+        if self._closed:
+            raise CacheError("this writer is closed; make another one")
 
     def _locked(self) -> FileLock:
         """Take an ID, and its lock, which says as long as it is held that this writer lives."""
