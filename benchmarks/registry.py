@@ -106,4 +106,15 @@ BENCHMARKS: dict[str, Benchmark] = {
         (Bar("ellipse_times", least=100.0), Bar("disc_times", least=100.0)),
         of_a_model=False,
     ),
+    "cache_store": Benchmark(
+        "cache_store",
+        "how many encoded samples a second does one core read, and how fast is the index of ten million",
+        (
+            Bar("samples_per_second", least=2000.0),
+            Bar("pairs_per_second", least=2000.0),
+            Bar("index_seconds", most=10.0),
+            Bar("index_gigabytes", most=2.0),
+        ),
+        of_a_model=False,
+    ),
 }

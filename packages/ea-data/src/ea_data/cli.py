@@ -61,6 +61,7 @@ def build_parser() -> argparse.ArgumentParser:
     check.add_argument("--root", type=Path, help="folder of relative paths; the manifest's own by default")
 
     _add_control(commands.add_parser, defaults)
+    _add_cache(commands.add_parser("cache", help="look after a store of encoded latents and texts"))
     return parser
 
 
@@ -122,14 +123,44 @@ def _add_control(add_parser: Callable[..., argparse.ArgumentParser], defaults: A
     trajectory.add_argument("--fps", type=float, default=8.0, help="frames per second")
 
 
+def _add_cache(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION", title="actions")
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("store", type=Path, help="folder of the store")
+    common.add_argument("--json", action="store_true", help="print JSON instead of a table")
+
+    def add(name: str, text: str) -> argparse.ArgumentParser:
+        return actions.add_parser(
+            name, help=text, description=f"{text[0].upper()}{text[1:]}.", parents=[common]
+        )
+
+    wanted = "list of wanted samples, a recipe as JSON a line; see docs/cache-store.md"
+    add("ls", "list the shards; exit code 1 if one cannot be used")
+    plan = add("plan", "tell what is there, missing or stale; exit code 1 if something has to be made")
+    plan.add_argument("wanted", type=Path, metavar="WANTED", help=wanted)
+    plan.add_argument("--list", action="store_true", help="name every sample that is not there")
+    plan.add_argument(
+        "--sample-bytes", type=int, default=0, help="of one sample, for the forecast [mean of the store]"
+    )
+    add("verify", "read every byte and check it; exit code 1 if something is damaged")
+    explain = add("explain", "tell what a sample is made of; exit code 1 if it is missing or damaged")
+    explain.add_argument("sample", metavar="KEY", help="a key, its first digits (6 or more), or a source")
+    explain.add_argument("--wanted", type=Path, help=f"{wanted}; tells why a sample is not there")
+    collect = add("gc", "remove leftovers of writers that died, and on request more")
+    collect.add_argument("--keep", type=Path, metavar="WANTED", help=f"drop all but the {wanted}")
+    collect.add_argument("--deep", action="store_true", help="drop damaged samples and second copies too")
+    collect.add_argument("--dry-run", action="store_true", help="tell what would be done, and do nothing")
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command.
 
     Returns:
-        0, or 2 after a mistake of the user, told in one line on standard error.
+        0; 1 when `cache` found something missing or damaged; 2 after a mistake of the user, told in one
+        line on standard error.
     """
     arguments = build_parser().parse_args(argv)
-    handlers = {
+    handlers: dict[str, Callable[[argparse.Namespace], int | None]] = {
         "synth": _synth,
         "synthesize": _synthesize,
         "probe": _probe,
@@ -138,9 +169,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         "control": _control,
         "camera": _camera,
         "trajectory": _trajectory,
+        "cache": _cache,
     }
     try:
-        handlers[arguments.command](arguments)
+        return handlers[arguments.command](arguments) or 0
     except (ValueError, OSError) as error:
         if arguments.debug:
             raise
@@ -149,7 +181,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print(f"ea-data {arguments.command}: stopped", file=sys.stderr)
         return 130
-    return 0
 
 
 def _synth(arguments: argparse.Namespace) -> None:
@@ -252,6 +283,14 @@ def _trajectory(arguments: argparse.Namespace) -> None:
     paths = read_trajectory(arguments.file, height, width)
     video = draw_trajectory(paths, arguments.frames, height, width)
     print(write_video(arguments.output, video, fps=arguments.fps))
+
+
+def _cache(arguments: argparse.Namespace) -> int:
+    from ea_data.store.command import run
+
+    text, code = run(arguments, progress=_progress())
+    print(text)
+    return code
 
 
 def _progress() -> Callable[[int, int], None]:
