@@ -1,0 +1,143 @@
+"""Opening videos with PyAV, and decoding them from beginning to end.
+
+PyAV is the reader because its wheels carry their own FFmpeg; torchcodec binds to the FFmpeg libraries of the
+system, which a fresh machine does not have.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import av
+import av.container
+import av.video.stream
+
+from ea_data.media.errors import MediaError
+from ea_data.media.limits import Limits, check_pixels
+
+__all__ = [
+    "CONTAINERS",
+    "check_packets",
+    "decode_all",
+    "decode_packet",
+    "is_shown",
+    "opened",
+    "rate_of",
+    "seconds_of",
+]
+
+CONTAINERS: Final = ("mp4", "matroska", "avi")
+_MAX_PACKETS: Final = 4_000_000
+_VP8_SHOWN: Final = 0x10  # RFC 6386, 9.1: the bit show_frame of a frame's first byte
+_FALLBACK_RATE: Final = 25.0
+
+
+@contextmanager
+def opened(
+    path: Path, name: str, limits: Limits, *, threads: int = 1
+) -> Iterator[tuple[av.container.InputContainer, av.video.stream.VideoStream]]:
+    """Open a video with a forced demuxer and check its bounds before decoding.
+
+    Args:
+        path: The file.
+        name: Its container, as `sniff` found it.
+        limits: Bounds.
+        threads: That decode frames side by side; 0 is one per core.
+
+    Raises:
+        MediaError: No video stream, an unknown codec, or out of bounds.
+    """
+    options = {"max_pixels": str(limits.max_pixels), "protocol_whitelist": "file"}
+    with av.open(str(path), format=name, options=options, metadata_errors="replace") as container:
+        if not container.streams.video:
+            raise MediaError(f"cannot read {path}: it has no video stream")
+        stream = container.streams.video[0]
+        if stream.codec_context is None:
+            raise MediaError(f"cannot read {path}: its codec is unknown")
+        check_pixels(path, stream.width, stream.height, limits)
+        seconds = seconds_of(container, stream)
+        if seconds > limits.max_seconds:
+            raise MediaError(
+                f"cannot read {path}: {seconds:.1f} s long; allowed: at most {limits.max_seconds:g} s"
+            )
+        stream.codec_context.options = {"err_detect": "explode"}  # a damaged frame is an error, not a guess
+        if threads != 1:
+            stream.thread_type = "AUTO"
+            stream.codec_context.thread_count = threads
+        yield container, stream
+
+
+def seconds_of(container: av.container.InputContainer, stream: av.video.stream.VideoStream) -> float:
+    """Declared length in seconds, 0 when the file does not say."""
+    if stream.duration and stream.time_base:
+        return float(stream.duration * stream.time_base)
+    return float(container.duration or 0) / av.time_base
+
+
+def rate_of(stream: av.video.stream.VideoStream) -> float:
+    """Average frames per second, 25 when the file does not say."""
+    return float(stream.average_rate or stream.guessed_rate or 0) or _FALLBACK_RATE
+
+
+def is_shown(packet: "av.Packet[av.video.stream.VideoStream]", codec: str) -> bool:
+    """Whether a frame comes out of a packet: not one cut away by an edit list, nor a hidden one of VP8."""
+    if packet.is_discard:
+        return False
+    return codec != "vp8" or bool(memoryview(packet)[0] & _VP8_SHOWN)
+
+
+def decode_packet(
+    path: Path, packet: "av.Packet[av.video.stream.VideoStream]", limits: Limits
+) -> Iterator[av.VideoFrame]:
+    """The frames that come out when a packet goes in; an empty packet brings out what is left.
+
+    Raises:
+        MediaError: A frame is damaged or too large.
+    """
+    if packet.is_corrupt:
+        raise MediaError(f"cannot read {path}: damaged at byte {packet.pos}")
+    for frame in packet.decode():
+        assert isinstance(frame, av.VideoFrame)
+        if frame.is_corrupt:
+            raise MediaError(f"cannot read {path}: damaged at {frame.time or 0:.2f} s")
+        check_pixels(path, frame.width, frame.height, limits)
+        yield frame
+
+
+def decode_all(
+    path: Path,
+    container: av.container.InputContainer,
+    stream: av.video.stream.VideoStream,
+    limits: Limits,
+) -> Iterator[av.VideoFrame]:
+    """Every frame in the order of presentation, one at a time.
+
+    Raises:
+        MediaError: Damaged anywhere; after the last frame also when fewer came out than were declared.
+    """
+    codec = stream.codec_context.name
+    packets = hidden = count = 0
+    for packet in container.demux(stream):
+        if packet.size:
+            packets += 1
+            hidden += not is_shown(packet, codec)
+            check_packets(path, packets)
+        for frame in decode_packet(path, packet, limits):
+            count += 1
+            yield frame
+    if not count:
+        raise MediaError(f"cannot read {path}: it has no frames")
+    if packets < stream.frames or count < packets - hidden:
+        declared = max(stream.frames, packets) - hidden
+        raise MediaError(f"cannot read {path}: damaged, {count} of {declared} frames could be decoded")
+
+
+def check_packets(path: Path, count: int) -> None:
+    """Refuse files that claim frames without end.
+
+    Raises:
+        MediaError: Too many.
+    """
+    if count > _MAX_PACKETS:
+        raise MediaError(f"cannot read {path}: more than {_MAX_PACKETS} packets")

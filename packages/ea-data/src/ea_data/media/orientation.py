@@ -1,0 +1,78 @@
+"""How a stored frame is turned, mirrored and stretched before it is shown."""
+
+import struct
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Final
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Box", "Orientation", "orientation_of", "shown_width"]
+
+Box = tuple[int, int, int, int]
+"""(top, left, height, width) in pixels."""
+
+_MATRIX: Final = struct.Struct("=9i")
+_MAX_STRETCH: Final = 8
+
+
+@dataclass(frozen=True)
+class Orientation:
+    """A mirror image from left to right, and then quarter turns.
+
+    Attributes:
+        turns: Counter-clockwise quarter turns, 0 to 3.
+        mirrored: Whether the stored picture is mirrored first.
+    """
+
+    turns: int = 0
+    mirrored: bool = False
+
+    @property
+    def swaps(self) -> bool:
+        """Whether height and width change places."""
+        return self.turns % 2 == 1
+
+    def apply(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """A view (H, W, 3) or (W, H, 3) of a stored picture as it is shown."""
+        return np.rot90(picture[:, ::-1] if self.mirrored else picture, self.turns)
+
+    def stored_box(self, box: Box, height: int, width: int) -> Box:
+        """Where a (top, left, height, width) of the shown picture lies in the stored one.
+
+        Args:
+            box: In pixels of the shown picture.
+            height: Of the stored picture.
+            width: Of the stored picture.
+        """
+        top, left, tall, wide = box
+        if self.turns == 1:
+            top, left, tall, wide = left, width - top - tall, wide, tall
+        elif self.turns == 2:
+            top, left = height - top - tall, width - left - wide
+        elif self.turns == 3:
+            top, left, tall, wide = height - left - wide, top, wide, tall
+        return top, width - left - wide if self.mirrored else left, tall, wide
+
+
+def orientation_of(frame: av.VideoFrame) -> Orientation:
+    """What the display matrix of a frame says, to the nearest quarter turn."""
+    for entry in frame.side_data:
+        if entry.type.name == "DISPLAYMATRIX" and len(bytes(entry)) >= _MATRIX.size:
+            a, b, _, c, d, *_ = _MATRIX.unpack_from(bytes(entry))
+            mirrored = a * d - b * c < 0
+            if mirrored:  # the matrix of a mirror from left to right goes first
+                a, b = -a, -b
+            # (a, b) is where the right-hand direction of the stored picture points to, with y downwards.
+            turns = round(np.degrees(np.arctan2(-b, a)) / 90) % 4
+            return Orientation(turns, mirrored)
+    return Orientation()
+
+
+def shown_width(width: int, aspect: Fraction | None) -> int:
+    """Width of a stored picture whose pixels have been made square."""
+    if not aspect or aspect <= 0 or aspect == 1:
+        return width
+    return max(1, min(round(width * aspect), _MAX_STRETCH * width))
