@@ -18,7 +18,9 @@ from ea_data.media.limits import Limits, check_pixels
 
 __all__ = [
     "CONTAINERS",
+    "TIMED",
     "check_packets",
+    "declared_packets",
     "decode_all",
     "decode_packet",
     "is_shown",
@@ -28,6 +30,9 @@ __all__ = [
 ]
 
 CONTAINERS: Final = ("mp4", "matroska", "avi")
+TIMED: Final = ("mp4", "matroska")
+"""Containers whose time stamps say when a frame is shown; those of avi only count."""
+
 _MAX_PACKETS: Final = 4_000_000
 _VP8_SHOWN: Final = 0x10  # RFC 6386, 9.1: the bit show_frame of a frame's first byte
 _FALLBACK_RATE: Final = 25.0
@@ -80,6 +85,15 @@ def rate_of(stream: av.video.stream.VideoStream) -> float:
     return float(stream.average_rate or stream.guessed_rate or 0) or _FALLBACK_RATE
 
 
+def declared_packets(stream: av.video.stream.VideoStream) -> int:
+    """Packets that a file says it has, 0 when it does not say.
+
+    The table of an mp4 is that after its edit list, which may leave out whole groups of pictures. The table
+    of a matroska has only some packets, so that it never says too much.
+    """
+    return stream.frames if stream.container.format.name == "avi" else len(stream.index_entries)
+
+
 def is_shown(packet: "av.Packet[av.video.stream.VideoStream]", codec: str) -> bool:
     """Whether a frame comes out of a packet: not one cut away by an edit list, nor a hidden one of VP8."""
     if packet.is_discard:
@@ -128,8 +142,9 @@ def decode_all(
             yield frame
     if not count:
         raise MediaError(f"cannot read {path}: it has no frames")
-    if packets < stream.frames or count < packets - hidden:
-        declared = max(stream.frames, packets) - hidden
+    declared = declared_packets(stream)
+    if packets < declared or count < packets - hidden:
+        declared = max(declared, packets) - hidden
         raise MediaError(f"cannot read {path}: damaged, {count} of {declared} frames could be decoded")
 
 

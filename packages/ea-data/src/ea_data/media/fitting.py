@@ -1,4 +1,4 @@
-"""Decoded frames to RGB pictures of one size: cropped, scaled and converted by FFmpeg's filters."""
+"""Decoded frames to RGB pictures of one size: cropped, scaled and converted by FFmpeg."""
 
 from fractions import Fraction
 from pathlib import Path
@@ -7,6 +7,7 @@ from typing import Final
 import av
 import numpy as np
 from av.filter import Graph
+from av.video.reformatter import Interpolation, VideoReformatter
 from numpy.typing import NDArray
 
 from ea_data.media.errors import MediaError
@@ -24,7 +25,7 @@ _SCALED_FIRST: Final = ("yuv420p", "yuvj420p")
 class FrameFitter:
     """Writes frames of one video into arrays of one size.
 
-    The filters are set up for the first frame and again when a frame has another size or format.
+    What cuts is set up for the first frame, and again when a frame has another size or format.
 
     Args:
         path: For messages.
@@ -40,7 +41,8 @@ class FrameFitter:
     ) -> None:
         self._path, self._aspect = path, aspect
         self._size, self._crop = size, crop
-        self._graph: Graph | None = None
+        self._cutter: Graph | None = None
+        self._scaler, self._converter = VideoReformatter(), VideoReformatter()
         self._setup: tuple[int, int, str, Orientation] | None = None
 
     def result_size(self, frame: av.VideoFrame) -> tuple[int, int]:
@@ -62,12 +64,20 @@ class FrameFitter:
         """
         orientation = orientation_of(frame)
         setup = (frame.height, frame.width, frame.format.name, orientation)
-        if self._graph is None or setup != self._setup:
-            self._graph, self._setup = self._build(frame, orientation, result.shape[:2]), setup
-        self._graph.vpush(frame)
-        fitted = self._graph.vpull()
-        assert isinstance(fitted, av.VideoFrame)
-        result[:] = orientation.apply(_pixels(fitted))
+        if setup != self._setup:
+            self._cutter, self._setup = self._cut(frame, orientation), setup
+        if self._cutter is not None:
+            self._cutter.vpush(frame)
+            frame = self._cutter.vpull()
+        height, width = result.shape[1::-1] if orientation.swaps else result.shape[:2]
+        if frame.format.name in _SCALED_FIRST:
+            frame = self._scaler.reformat(
+                frame, width, height, frame.format.name, interpolation=Interpolation.BICUBIC, threads=1
+            )
+        frame = self._converter.reformat(
+            frame, width, height, _RGB, interpolation=Interpolation.BICUBIC, threads=1
+        )
+        result[:] = orientation.apply(_pixels(frame))
 
     def _box(self, frame: av.VideoFrame, orientation: Orientation) -> Box:
         height, width = frame.height, shown_width(frame.width, self._aspect)
@@ -83,34 +93,29 @@ class FrameFitter:
             )
         return self._crop
 
-    def _build(self, frame: av.VideoFrame, orientation: Orientation, size: tuple[int, ...]) -> Graph:
+    def _cut(self, frame: av.VideoFrame, orientation: Orientation) -> Graph | None:
+        """A filter that cuts the stored frame without copying it, None when all of it is wanted."""
         square = shown_width(frame.width, self._aspect)
-        top, left, tall, wide = orientation.stored_box(self._box(frame, orientation), frame.height, square)
-        left, wide = left * frame.width // square, max(1, round(wide * frame.width / square))
-        height, width = size[::-1] if orientation.swaps else size
+        top, left, height, width = orientation.stored_box(self._box(frame, orientation), frame.height, square)
+        left, width = left * frame.width // square, max(1, round(width * frame.width / square))
+        if (top, left, height, width) == (0, 0, frame.height, frame.width):
+            return None
         graph = Graph()
-        nodes = [
-            graph.add_buffer(
-                width=frame.width,
-                height=frame.height,
-                format=frame.format,
-                time_base=frame.time_base or Fraction(1, 1000),
-            )
-        ]
-        if (top, left, tall, wide) != (0, 0, frame.height, frame.width):
-            nodes.append(graph.add("crop", f"w={wide}:h={tall}:x={left}:y={top}"))
-        nodes.append(graph.add("scale", f"w={width}:h={height}:flags=bicubic"))
-        if frame.format.name in _SCALED_FIRST:
-            nodes += [graph.add("format", frame.format.name), graph.add("scale", f"w={width}:h={height}")]
-        nodes += [graph.add("format", _RGB), graph.add("buffersink")]
-        graph.link_nodes(*nodes).configure()
+        source = graph.add_buffer(
+            width=frame.width,
+            height=frame.height,
+            format=frame.format,
+            time_base=frame.time_base or Fraction(1, 1000),
+        )
+        cut = graph.add("crop", f"w={width}:h={height}:x={left}:y={top}")
+        graph.link_nodes(source, cut, graph.add("buffersink")).configure()
         return graph
 
 
 def to_rgb(frame: av.VideoFrame, aspect: Fraction | None) -> NDArray[np.uint8]:
     """A whole frame (H, W, 3), upright and with square pixels."""
     rgb = frame.reformat(width=shown_width(frame.width, aspect), format=_RGB)
-    return np.ascontiguousarray(orientation_of(frame).apply(_pixels(rgb))).copy()
+    return np.array(orientation_of(frame).apply(_pixels(rgb)), order="C")
 
 
 def check_size(path: Path, size: tuple[int, int] | None) -> None:
@@ -126,7 +131,7 @@ def check_size(path: Path, size: tuple[int, int] | None) -> None:
 def _pixels(frame: av.VideoFrame) -> NDArray[np.uint8]:
     """A view (H, W, 3) of an rgb24 frame; it lives as long as the frame."""
     plane = frame.planes[0]
-    rows = np.frombuffer(plane, np.uint8)[: plane.line_size * frame.height].reshape(frame.height, -1)
+    rows = np.asarray(memoryview(plane))[: plane.line_size * frame.height].reshape(frame.height, -1)
     return rows[:, : frame.width * 3].reshape(frame.height, frame.width, 3)
 
 

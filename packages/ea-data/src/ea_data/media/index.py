@@ -11,7 +11,7 @@ import av.video.stream
 import numpy as np
 from numpy.typing import NDArray
 
-from ea_data.media.container import check_packets, is_shown, rate_of
+from ea_data.media.container import check_packets, declared_packets, is_shown, rate_of
 from ea_data.media.errors import MediaError
 
 __all__ = ["FrameIndex", "read_index"]
@@ -79,8 +79,9 @@ def read_index(
             keys.append((packet.pts, packet.pts if packet.dts is None else packet.dts))
     if not shown:
         raise MediaError(f"cannot read {path}: it has no frames")
-    if packets < stream.frames:
-        raise MediaError(f"cannot read {path}: damaged, {packets} of {stream.frames} frames are there")
+    declared = declared_packets(stream)
+    if packets < declared:
+        raise MediaError(f"cannot read {path}: damaged, {packets} of {declared} frames are there")
     stamps = [stamp for stamp in shown if stamp is not None]
     if not timed or len(set(stamps)) < len(shown):
         none = np.zeros(0, np.int64)

@@ -1,12 +1,14 @@
 """How a stored frame is turned, mirrored and stretched before it is shown."""
 
+import math
 import struct
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Final
+from typing import Final, cast
 
 import av
 import numpy as np
+from av.sidedata.sidedata import SideDataContainer, Type
 from numpy.typing import NDArray
 
 __all__ = ["Box", "Orientation", "orientation_of", "shown_width"]
@@ -59,15 +61,17 @@ class Orientation:
 
 def orientation_of(frame: av.VideoFrame) -> Orientation:
     """What the display matrix of a frame says, to the nearest quarter turn."""
-    for entry in frame.side_data:
-        if entry.type.name == "DISPLAYMATRIX" and len(bytes(entry)) >= _MATRIX.size:
-            a, b, _, c, d, *_ = _MATRIX.unpack_from(bytes(entry))
-            mirrored = a * d - b * c < 0
-            if mirrored:  # the matrix of a mirror from left to right goes first
-                a, b = -a, -b
-            # (a, b) is where the right-hand direction of the stored picture points to, with y downwards.
-            turns = round(np.degrees(np.arctan2(-b, a)) / 90) % 4
-            return Orientation(turns, mirrored)
+    entries = cast("SideDataContainer", frame.side_data)  # PyAV's own annotation names no buffers
+    for place in range(len(entries)):
+        entry = entries[place]
+        if entry.type is not Type.DISPLAYMATRIX or entry.buffer_size < _MATRIX.size:
+            continue
+        a, b, _, c, d, *_ = _MATRIX.unpack_from(bytes(entry))
+        mirrored = a * d - b * c < 0
+        if mirrored:  # the mirror goes first: take it out of the matrix
+            a, b = -a, -b
+        # (a, b) is where the right-hand direction of the stored picture points to; y goes down.
+        return Orientation(round(math.degrees(math.atan2(-b, a)) / 90) % 4, mirrored)
     return Orientation()
 
 

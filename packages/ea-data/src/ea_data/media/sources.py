@@ -4,22 +4,19 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from fractions import Fraction
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Protocol
 
 import av
 import numpy as np
 from numpy.typing import NDArray
 
-from ea_data.media.container import decode_all, decode_packet, opened, rate_of
+from ea_data.media.container import TIMED, decode_all, decode_packet, opened, rate_of
 from ea_data.media.errors import MediaError, media_errors
 from ea_data.media.image import read_animation
 from ea_data.media.index import read_index
 from ea_data.media.limits import Limits
 
 __all__ = ["AnimationSource", "FrameSource", "VideoSource"]
-
-# Containers whose time stamps say when a frame is shown; those of avi only count.
-_TIMED: Final = ("mp4", "matroska")
 
 
 class FrameSource(Protocol):
@@ -68,7 +65,7 @@ class VideoSource:
             try:
                 self._open()
                 stream = self._stream
-                self.index = read_index(path, self._container, stream, timed=name in _TIMED)
+                self.index = read_index(path, self._container, stream, timed=name in TIMED)
                 self.fps = rate_of(stream)
                 self.aspect: Fraction | None = stream.sample_aspect_ratio
             except BaseException:
