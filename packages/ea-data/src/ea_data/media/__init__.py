@@ -8,7 +8,7 @@ from ea_data.media.metadata import read_metadata
 from ea_data.media.probe import MediaInfo, probe, read_frames, read_mask
 from ea_data.media.reader import VideoReader, read_clip
 from ea_data.media.video import Video, read_video
-from ea_data.media.writer import OUTPUT_SUFFIXES, check_output, write_video
+from ea_data.media.writer import OUTPUT_SUFFIXES, VideoWriter, check_output, open_writer, write_video
 
 __all__ = [
     "IMAGE_SUFFIXES",
@@ -19,7 +19,9 @@ __all__ = [
     "MediaInfo",
     "Video",
     "VideoReader",
+    "VideoWriter",
     "check_output",
+    "open_writer",
     "probe",
     "read_clip",
     "read_frames",
