@@ -4,6 +4,7 @@ import errno
 import json
 import subprocess
 import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import av
@@ -188,10 +189,13 @@ def test_an_error_of_the_caller_comes_through_and_leaves_nothing(
     tmp_path: Path, clip: np.ndarray, name: str, after: int
 ) -> None:
     (tmp_path / name).write_bytes(b"older")
-    with pytest.raises(KeyError, match="mine"), open_writer(tmp_path / name) as writer:
-        for frame in clip[:after]:
-            writer.add(frame)
+
+    def frames() -> Iterator[np.ndarray]:
+        yield from clip[:after]
         raise KeyError("mine")
+
+    with pytest.raises(KeyError, match="mine"):
+        _write_each(tmp_path / name, frames())
     assert [entry.name for entry in tmp_path.iterdir()] == [name]
     assert (tmp_path / name).read_bytes() == b"older"
 
@@ -209,7 +213,7 @@ def test_frames_of_a_writer_are_alike(tmp_path: Path, clip: np.ndarray) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def _write_each(path: Path, frames: list[np.ndarray]) -> None:
+def _write_each(path: Path, frames: Iterable[np.ndarray]) -> None:
     with open_writer(path) as writer:
         for frame in frames:
             writer.add(frame)
@@ -232,7 +236,8 @@ from ea_data.media import VideoReader, open_writer
 frame = np.zeros((360, 640, 3), np.uint8)
 peaks = []
 def note():
-    peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024))
+    unit = 1 if sys.platform == "darwin" else 1024
+    peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit)
 with open_writer(sys.argv[1], fps=24) as writer:
     for number in range(600):
         frame[:, number] = number % 255

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from ea_data.media.errors import MediaError
 from ea_data.media.limits import MAX_SIDE
-from ea_data.media.orientation import Box, Orientation, orientation_of, shown_width
+from ea_data.media.orientation import Box, Orientation, OrientationOf, shown_width
 
-__all__ = ["FrameFitter", "check_size", "to_rgb"]
+__all__ = ["FrameFitter", "RgbConverter", "check_size"]
 
 _RGB: Final = "rgb24"
 # Scaling inside 4:2:0 and converting afterwards takes half the time of doing both at once; other formats keep
@@ -41,6 +41,7 @@ class FrameFitter:
     ) -> None:
         self._path, self._aspect = path, aspect
         self._size, self._crop = size, crop
+        self._orientation_of = OrientationOf()
         self._cutter: Graph | None = None
         self._scaler, self._converter = VideoReformatter(), VideoReformatter()
         self._setup: tuple[int, int, str, Orientation] | None = None
@@ -53,7 +54,7 @@ class FrameFitter:
         """
         if self._size is not None:
             return self._size
-        _, _, height, width = self._box(frame, orientation_of(frame))
+        _, _, height, width = self._box(frame, self._orientation_of(frame))
         return height, width
 
     def write(self, frame: av.VideoFrame, result: NDArray[np.uint8]) -> None:
@@ -62,7 +63,7 @@ class FrameFitter:
         Raises:
             MediaError: The crop leaves the picture.
         """
-        orientation = orientation_of(frame)
+        orientation = self._orientation_of(frame)
         setup = (frame.height, frame.width, frame.format.name, orientation)
         if setup != self._setup:
             self._cutter, self._setup = self._cut(frame, orientation), setup
@@ -112,10 +113,22 @@ class FrameFitter:
         return graph
 
 
-def to_rgb(frame: av.VideoFrame, aspect: Fraction | None) -> NDArray[np.uint8]:
-    """A whole frame (H, W, 3), upright and with square pixels."""
-    rgb = frame.reformat(width=shown_width(frame.width, aspect), format=_RGB)
-    return np.array(orientation_of(frame).apply(_pixels(rgb)), order="C")
+class RgbConverter:
+    """Whole frames of one video as arrays.
+
+    Args:
+        aspect: Width of a stored pixel over its height.
+    """
+
+    def __init__(self, aspect: Fraction | None) -> None:
+        self._aspect = aspect
+        self._orientation_of = OrientationOf()
+        self._reformatter = VideoReformatter()
+
+    def __call__(self, frame: av.VideoFrame) -> NDArray[np.uint8]:
+        """Shape (H, W, 3), upright and with square pixels."""
+        rgb = self._reformatter.reformat(frame, width=shown_width(frame.width, self._aspect), format=_RGB)
+        return np.array(self._orientation_of(frame).apply(_pixels(rgb)), order="C")
 
 
 def check_size(path: Path, size: tuple[int, int] | None) -> None:

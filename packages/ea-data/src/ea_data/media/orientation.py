@@ -11,7 +11,7 @@ import numpy as np
 from av.sidedata.sidedata import SideDataContainer, Type
 from numpy.typing import NDArray
 
-__all__ = ["Box", "Orientation", "orientation_of", "shown_width"]
+__all__ = ["Box", "Orientation", "OrientationOf", "shown_width"]
 
 Box = tuple[int, int, int, int]
 """(top, left, height, width) in pixels."""
@@ -59,8 +59,25 @@ class Orientation:
         return top, width - left - wide if self.mirrored else left, tall, wide
 
 
-def orientation_of(frame: av.VideoFrame) -> Orientation:
-    """What the display matrix of a frame says, to the nearest quarter turn."""
+class OrientationOf:
+    """What the display matrix of a frame says, to the nearest quarter turn.
+
+    Looking at the side data of a frame makes PyAV keep the frame until the next collection of cycles, so only
+    one is looked at for as long as the angle stays.
+    """
+
+    def __init__(self) -> None:
+        self._angle: int | None = None
+        self._found = Orientation()
+
+    def __call__(self, frame: av.VideoFrame) -> Orientation:
+        """The orientation of a frame."""
+        if frame.rotation != self._angle:
+            self._angle, self._found = frame.rotation, _of_side_data(frame)
+        return self._found
+
+
+def _of_side_data(frame: av.VideoFrame) -> Orientation:
     entries = cast("SideDataContainer", frame.side_data)  # PyAV's own annotation names no buffers
     for place in range(len(entries)):
         entry = entries[place]

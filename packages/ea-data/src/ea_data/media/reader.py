@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ea_data.media.container import CONTAINERS
 from ea_data.media.errors import MediaError, media_errors
-from ea_data.media.fitting import FrameFitter, check_size, to_rgb
+from ea_data.media.fitting import FrameFitter, RgbConverter, check_size
 from ea_data.media.limits import Limits, sniff
 from ea_data.media.orientation import Box
 from ea_data.media.sources import AnimationSource, FrameSource, VideoSource
@@ -91,8 +91,9 @@ class VideoReader:
             MediaError: Damaged; after the last frame also when some were missing.
         """
         with media_errors(self.path, "read"):
+            convert = RgbConverter(self._source.aspect)
             for frame in self._source.every():
-                yield to_rgb(frame, self._source.aspect)
+                yield convert(frame)
 
     def number_at(self, seconds: float) -> int:
         """Number of the frame that is on screen at a time; the last one also after the end.

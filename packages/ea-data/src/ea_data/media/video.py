@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ea_data.media.container import TIMED, decode_all, opened, rate_of
 from ea_data.media.errors import MediaError, media_errors
-from ea_data.media.fitting import to_rgb
+from ea_data.media.fitting import RgbConverter
 from ea_data.media.image import read_animation
 from ea_data.media.limits import Limits, sniff
 
@@ -75,11 +75,11 @@ def _decode(
     frames: list[NDArray[np.uint8]] = []
     starts: list[float] = []
     with media_errors(path, "read"), opened(path, name, limits) as (container, stream):
-        rate = rate_of(stream)
+        rate, convert = rate_of(stream), RgbConverter(stream.sample_aspect_ratio)
         for frame in decode_all(path, container, stream, limits):
             if len(frames) >= limits.max_frames:
                 raise MediaError(f"cannot read {path}: more than {limits.max_frames} frames")
-            frames.append(to_rgb(frame, stream.sample_aspect_ratio))
+            frames.append(convert(frame))
             timed = name in TIMED and frame.time is not None
             starts.append(frame.time if timed else len(starts) / rate)
             if len(frames) == take:

@@ -97,7 +97,7 @@ def check_output(path: str | Path) -> Path:
 def open_writer(
     path: str | Path, *, fps: float = 8.0, crf: int = 14, metadata: str | None = None
 ) -> Iterator[VideoWriter]:
-    """Open a file that takes a video frame by frame: `with open_writer(path) as writer: writer.add(frame)`.
+    """Write a video frame by frame: a block in which `writer.add(frame)` appends one.
 
     The file is read back and gets its name when the block ends without an error; otherwise nothing is left
     and a file that was there stays. An mp4 and a sequence of pictures are written as frames come, so that
