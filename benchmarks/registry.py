@@ -108,4 +108,10 @@ BENCHMARKS: dict[str, Benchmark] = {
         (Bar("ellipse_times", least=100.0), Bar("disc_times", least=100.0)),
         of_a_model=False,
     ),
+    "clip_reading": Benchmark(
+        "clip_reading",
+        "how fast are clips decoded, scaled and cropped, beside merely decoding their frames",
+        (Bar("share_of_raw", least=0.9),),
+        of_a_model=False,
+    ),
 }

@@ -17,6 +17,7 @@ from ea_data.media.orientation import Box, Orientation, OrientationOf, shown_wid
 __all__ = ["FrameFitter", "RgbConverter", "check_size"]
 
 _RGB: Final = "rgb24"
+_FILTER: Final = Interpolation.BILINEAR  # made wider when a picture gets smaller, so that nothing is aliased
 # Scaling inside 4:2:0 and converting afterwards takes half the time of doing both at once; other formats keep
 # more colour and are converted while they are scaled.
 _SCALED_FIRST: Final = ("yuv420p", "yuvj420p")
@@ -73,11 +74,9 @@ class FrameFitter:
         height, width = result.shape[1::-1] if orientation.swaps else result.shape[:2]
         if frame.format.name in _SCALED_FIRST:
             frame = self._scaler.reformat(
-                frame, width, height, frame.format.name, interpolation=Interpolation.BICUBIC, threads=1
+                frame, width, height, frame.format.name, interpolation=_FILTER, threads=1
             )
-        frame = self._converter.reformat(
-            frame, width, height, _RGB, interpolation=Interpolation.BICUBIC, threads=1
-        )
+        frame = self._converter.reformat(frame, width, height, _RGB, interpolation=_FILTER, threads=1)
         result[:] = orientation.apply(_pixels(frame))
 
     def _box(self, frame: av.VideoFrame, orientation: Orientation) -> Box:

@@ -127,7 +127,7 @@ class VideoReader:
         Args:
             indexes: Numbers of frames, from 0, in any order; one may come several times.
             size: (height, width) of the result; that of the crop, or of the video, if None. Scaling is
-                bicubic.
+                bilinear and anti-aliased, as in the training of EasyAnimate and Open-Sora.
             crop: (top, left, height, width) in pixels of the upright picture with square pixels. If None, the
                 largest centred box with the proportions of `size`, so that nothing is distorted. It is
                 rounded to two pixels where the video stores colour at half resolution.
