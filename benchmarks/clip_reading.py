@@ -7,6 +7,7 @@ Gate: random clips hold the pixels of the same frames decoded in order.
 
 import argparse
 import importlib
+import os
 import statistics
 import tempfile
 import time
@@ -35,6 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> Report:
     """Measure."""
+    load = _load_average()
     with tempfile.TemporaryDirectory() as folder:
         path = _draw(Path(folder, "clip.mp4"), arguments.length)
         gate = _check(path)
@@ -62,7 +64,9 @@ def run(arguments: argparse.Namespace) -> Report:
         "pyav_raw": "av.open, seek, decode up to the last frame; PyAV's default threads",
         "pyav_raw_threaded": "the same with threads that decode frames side by side, as read_clip has them",
         "absent": [name for name in ("cv2", "torchcodec.decoders") if _load(name) is None],
-        "load_average": list(_load_average()),
+        "versions": {"av": av.__version__, "opencv": getattr(_load("cv2"), "__version__", None)},
+        "load_average": load,
+        "loaded": bool(load) and load[0] > 0.5,
     }
     return Report(figures=figures, gate=gate, settings=settings, details=details)
 
@@ -178,7 +182,6 @@ def _load(name: str) -> Any:
         return None
 
 
-def _load_average() -> tuple[float, ...]:
-    import os
-
-    return os.getloadavg() if hasattr(os, "getloadavg") else ()
+def _load_average() -> list[float]:
+    """Work of others before this began: processes that ran, over 1, 5 and 15 minutes."""
+    return [round(value, 2) for value in os.getloadavg()] if hasattr(os, "getloadavg") else []

@@ -288,3 +288,33 @@ def test_damage_is_found_where_it_is_wanted(tmp_path: Path) -> None:
             reader[30]
         with pytest.raises(MediaError):
             list(reader)
+
+
+@pytest.mark.parametrize(
+    ("codec", "format_"),
+    [
+        ("libx264", "yuv422p"),
+        ("libx264", "yuv444p"),
+        ("libx264", "yuv420p10le"),
+        ("libx264", "gray"),
+        ("libx264rgb", "rgb24"),
+        ("mjpeg", "yuvj420p"),
+        ("ffv1", "bgr0"),
+    ],
+)
+def test_clips_of_every_pixel_format(tmp_path: Path, codec: str, format_: str) -> None:
+    from ea_data.transforms import cover_crop
+
+    path = tmp_path / "clip.mkv"
+    smooth = np.linspace(0, 255, HEIGHT * WIDTH * 3).reshape(HEIGHT, 3, WIDTH).transpose(0, 2, 1)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=25)
+        stream.height, stream.width, stream.pix_fmt = HEIGHT, WIDTH, format_
+        picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(smooth.astype(np.uint8)), format="rgb24")
+        for _ in range(5):
+            container.mux(stream.encode(picture.reformat(format=format_)))
+        container.mux(stream.encode())
+    whole = read_video(path).frames
+    assert np.array_equal(read_clip(path, range(5)), whole)
+    small = read_clip(path, [2], (32, 32)).astype(int)
+    assert np.abs(small - cover_crop(whole[[2]], 32, 32)).mean() < 2.5

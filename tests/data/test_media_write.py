@@ -253,3 +253,13 @@ print(peaks[1] - peaks[0], peaks[3] - peaks[2])
     command = [sys.executable, "-c", script, str(tmp_path / "long.mp4")]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert max(int(value) for value in done.stdout.split()) < 40e6  # 450 frames are 311 MB
+
+
+@pytest.mark.parametrize("stem", ["圆" * 83, "x" * 251, "a b'\"<&>", "é", "-i", "%05d"])
+def test_names_of_any_kind(tmp_path: Path, clip: np.ndarray, stem: str) -> None:
+    path = tmp_path / f"{stem}.mp4"
+    assert read_metadata(write_video(path, clip[:2], metadata=TEXT)) == TEXT
+    assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
+    with pytest.raises(MediaError, match="cannot write"):
+        write_video(tmp_path / f"{'x' * 252}.mp4", clip[:2])
+    assert [entry.name for entry in tmp_path.iterdir()] == [path.name]

@@ -37,7 +37,8 @@ def temporary_name(path: Path) -> Path:
     folder = path.parent
     if not folder.is_dir():
         raise MediaError(f"cannot write {path}: the folder {folder} does not exist")
-    return folder / f".{path.stem[:80]}.{uuid.uuid4().hex[:12]}.part{path.suffix}"
+    begin = path.stem.encode()[:80].decode(errors="ignore")  # names have at most 255 bytes, not characters
+    return folder / f".{begin}.{uuid.uuid4().hex[:12]}.part{path.suffix}"
 
 
 def put_in_place(temporary: Path, path: Path) -> None:

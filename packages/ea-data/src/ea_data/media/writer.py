@@ -79,17 +79,18 @@ def check_output(path: str | Path) -> Path:
     """Check an output name before any work is done.
 
     Raises:
-        MediaError: Unknown suffix, or a folder that does not exist.
+        MediaError: Unknown suffix, a folder that does not exist, or a name that cannot be.
     """
     path = Path(path)
     if path.suffix.lower() not in OUTPUT_SUFFIXES:
         raise MediaError(
             f"cannot write {path}: unknown suffix {path.suffix!r}; allowed: {', '.join(OUTPUT_SUFFIXES)}"
         )
-    if not path.parent.is_dir():
-        raise MediaError(f"cannot write {path}: the folder {path.parent} does not exist")
-    if path.is_dir():
-        raise MediaError(f"cannot write {path}: a folder has that name")
+    with media_errors(path, "write"):  # a name may be too long to be looked for
+        if not path.parent.is_dir():
+            raise MediaError(f"cannot write {path}: the folder {path.parent} does not exist")
+        if path.is_dir():
+            raise MediaError(f"cannot write {path}: a folder has that name")
     return path
 
 
