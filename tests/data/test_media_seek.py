@@ -219,8 +219,9 @@ def test_turned_and_mirrored_videos(
     assert np.array_equal(cut[0], expected[1, 16:48, 8:32])
 
 
-def test_square_pixels_in_clips(tmp_path: Path) -> None:
-    path = tmp_path / "wide.mp4"
+@pytest.mark.parametrize("name", ["wide.mp4", "wide.mkv", "wide.avi", "only_in_the_stream.mp4"])
+def test_square_pixels_in_clips(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
     frames = np.zeros((3, 32, 48, 3), np.uint8)
     frames[:, :, 24:] = 255
     with av.open(str(path), "w") as container:
@@ -230,7 +231,14 @@ def test_square_pixels_in_clips(tmp_path: Path) -> None:
         for picture in frames:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
         container.mux(stream.encode())
+    if name.startswith("only"):  # without the box that has it in the container
+        data = path.read_bytes()
+        assert data.count(b"pasp") == 1
+        path.write_bytes(data.replace(b"pasp", b"free"))
     assert read_clip(path, [0]).shape == (1, 32, 96, 3)
+    assert read_video(path).frames.shape == (3, 32, 96, 3)
+    with VideoReader(path) as reader:
+        assert {frame.shape for frame in reader} == {(32, 96, 3)}
     right = read_clip(path, [0], (32, 32), (0, 64, 32, 32))
     assert right.min() > 240
     assert read_clip(path, [0], (32, 32), (0, 0, 32, 32)).max() < 15

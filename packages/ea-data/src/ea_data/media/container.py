@@ -7,7 +7,7 @@ system, which a fresh machine does not have.
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import av
 import av.container
@@ -40,7 +40,7 @@ _FALLBACK_RATE: Final = 25.0
 
 @contextmanager
 def opened(
-    path: Path, name: str, limits: Limits, *, threads: int = 1
+    path: Path, name: str, limits: Limits, *, threads: int = 1, headers_only: bool = False
 ) -> Iterator[tuple[av.container.InputContainer, av.video.stream.VideoStream]]:
     """Open a video with a forced demuxer and check its bounds before decoding.
 
@@ -49,12 +49,18 @@ def opened(
         name: Its container, as `sniff` found it.
         limits: Bounds.
         threads: That decode frames side by side; 0 is one per core.
+        headers_only: Do not decode the first frame of an mp4 to learn what its headers leave out, such as the
+            pixel format. The shape of its pixels may then only be known when a frame was decoded.
 
     Raises:
         MediaError: No video stream, an unknown codec, or out of bounds.
     """
     options = {"max_pixels": str(limits.max_pixels), "protocol_whitelist": "file"}
-    with av.open(str(path), format=name, options=options, metadata_errors="replace") as container:
+    # Headers of an mp4 give sizes, times and rates, and a first frame is the most expensive one.
+    streams: Any = [{"skip_frame": "all"}] if headers_only and name == "mp4" else None
+    with av.open(
+        str(path), format=name, options=options, stream_options=streams, metadata_errors="replace"
+    ) as container:
         if not container.streams.video:
             raise MediaError(f"cannot read {path}: it has no video stream")
         stream = container.streams.video[0]

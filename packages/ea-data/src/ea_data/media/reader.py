@@ -91,8 +91,9 @@ class VideoReader:
             MediaError: Damaged; after the last frame also when some were missing.
         """
         with media_errors(self.path, "read"):
-            convert = RgbConverter(self._source.aspect)
+            convert: RgbConverter | None = None
             for frame in self._source.every():
+                convert = convert or RgbConverter(self._source.aspect)
                 yield convert(frame)
 
     def number_at(self, seconds: float) -> int:
@@ -144,10 +145,11 @@ class VideoReader:
         numbers = np.asarray(indexes)
         self._check(numbers, size, out)
         wanted, places = np.unique(numbers, return_inverse=True)
-        fitter = FrameFitter(self.path, self._source.aspect, size, crop)
+        fitter: FrameFitter | None = None
         with media_errors(self.path, "read"):
             frames = self._source.pick([int(number) for number in wanted])
             for position, frame in enumerate(frames):
+                fitter = fitter or FrameFitter(self.path, self._source.aspect, size, crop)
                 if out is None or not position:
                     shape = (len(numbers), *fitter.result_size(frame), 3)
                     out = np.empty(shape, np.uint8) if out is None else out

@@ -25,12 +25,15 @@ class FrameSource(Protocol):
     Attributes:
         seconds: Begin of every frame (N,), the first at 0.
         fps: Frames per second on average.
-        aspect: Width of a stored pixel over its height, None for square ones.
     """
 
     seconds: NDArray[np.float64]
     fps: float
-    aspect: Fraction | None
+
+    @property
+    def aspect(self) -> Fraction | None:
+        """Width of a stored pixel over its height, None for square ones; known once a frame came out."""
+        ...
 
     def pick(self, frames: Sequence[int]) -> Iterator[av.VideoFrame]:
         """The frames with these ascending numbers, each once."""
@@ -67,11 +70,15 @@ class VideoSource:
                 stream = self._stream
                 self.index = read_index(path, self._container, stream, timed=name in TIMED)
                 self.fps = rate_of(stream)
-                self.aspect: Fraction | None = stream.sample_aspect_ratio
             except BaseException:
                 self.close()
                 raise
         self.seconds = self.index.seconds
+
+    @property
+    def aspect(self) -> Fraction | None:
+        """Width of a stored pixel over its height, as the container has it, or else the decoder."""
+        return self._stream.sample_aspect_ratio or self._stream.codec_context.sample_aspect_ratio
 
     def close(self) -> None:
         """Close the file."""
@@ -81,7 +88,7 @@ class VideoSource:
         """Open the file, again if it was: not every container can seek back to its first packet."""
         self._files.close()
         self._container, self._stream = self._files.enter_context(
-            opened(self._path, self._name, self._limits, threads=self._threads)
+            opened(self._path, self._name, self._limits, threads=self._threads, headers_only=True)
         )
 
     def every(self) -> Iterator[av.VideoFrame]:
@@ -175,7 +182,11 @@ class AnimationSource:
             self._frames, shown = read_animation(path, limits, None)
         self.seconds = np.concatenate([[0.0], np.cumsum(shown)[:-1]])
         self.fps = len(shown) / sum(shown)
-        self.aspect: Fraction | None = None
+
+    @property
+    def aspect(self) -> Fraction | None:
+        """Square pixels."""
+        return None
 
     def close(self) -> None:
         """Nothing is open."""
