@@ -63,7 +63,7 @@ def run(arguments: argparse.Namespace) -> Report:
         "share_of_raw": "read_clip with threads=1 to pyav_raw, clip by clip",
         "share_of_raw_threaded": "read_clip to pyav_raw_threaded, clip by clip",
         "absent": [name for name in ("cv2", "torchcodec.decoders") if _load(name) is None],
-        "versions": {"av": av.__version__, "opencv": getattr(_load("cv2"), "__version__", None)},
+        "versions": {name: getattr(_load(name), "__version__", None) for name in ("av", "cv2", "torchcodec")},
         "load_average": load,
         "loaded": bool(load) and load[0] > 0.5,
     }
