@@ -117,4 +117,10 @@ BENCHMARKS: dict[str, Benchmark] = {
         ),
         of_a_model=False,
     ),
+    "clip_reading": Benchmark(
+        "clip_reading",
+        "how fast are clips decoded, scaled and cropped, beside merely decoding their frames",
+        (Bar("share_of_raw", least=0.9),),
+        of_a_model=False,
+    ),
 }

@@ -141,3 +141,12 @@ def test_help_starts_quickly() -> None:
         "assert not {'numpy', 'av', 'PIL'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_check_names_every_wrong_row(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "list.jsonl"
+    path.write_text('{"file_path": "absent"}\n' * 15 + '{"file_path": "list.jsonl"}\n', encoding="utf-8")
+    assert cli.main(["check", str(path)]) == 2
+    *rows, last = capsys.readouterr().err.splitlines()
+    assert rows == [f"{path}:{line}: no such file: absent" for line in range(1, 16)]
+    assert last == "ea-data check: error: 15 of 16 rows are wrong"

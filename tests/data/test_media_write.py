@@ -2,13 +2,25 @@
 
 import errno
 import json
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
 
-from ea_data.media import MediaError, probe, read_frames, read_metadata, read_video, write_text, write_video
+from ea_data.media import (
+    MediaError,
+    open_writer,
+    probe,
+    read_frames,
+    read_metadata,
+    read_video,
+    write_text,
+    write_video,
+)
 from ea_data.synthetic import SyntheticDataset
 from ea_data.synthetic.vocabulary import BACKGROUND_RGB, SHAPE_RGB
 
@@ -161,3 +173,104 @@ def test_text_files_are_written_whole(tmp_path: Path) -> None:
     assert write_text(tmp_path / "note.json", "圆\n").read_bytes() == "圆\n".encode()
     with pytest.raises(MediaError, match="does not exist"):
         write_text(tmp_path / "absent" / "note.json", "")
+
+
+@pytest.mark.parametrize("name", ["clip.mp4", "clip.gif", "clip.webp", "clip.png"])
+def test_frame_by_frame_writes_the_same_file(tmp_path: Path, clip: np.ndarray, name: str) -> None:
+    with open_writer(tmp_path / name, fps=8, metadata=TEXT) as writer:
+        buffer = np.empty_like(clip[0])
+        for frame in clip:
+            buffer[:] = frame  # a writer must not keep what it was given
+            writer.add(buffer)
+        assert not writer.path.exists()
+    assert writer.count == len(clip)
+    (tmp_path / "whole").mkdir()
+    whole = write_video(tmp_path / "whole" / name, clip, fps=8, metadata=TEXT)
+    pairs = [(writer.path, whole)]
+    if whole.is_dir():
+        pairs = [(writer.path / file.name, file) for file in whole.iterdir()]
+        assert len(pairs) == len(list(writer.path.iterdir())) == len(clip)
+    assert all(first.read_bytes() == second.read_bytes() for first, second in pairs)
+    assert not list(tmp_path.glob(".*"))
+
+
+@pytest.mark.parametrize("name", ["clip.mp4", "clip.gif", "clip.png"])
+@pytest.mark.parametrize("after", [0, 1, 5])
+def test_an_error_of_the_caller_comes_through_and_leaves_nothing(
+    tmp_path: Path, clip: np.ndarray, name: str, after: int
+) -> None:
+    (tmp_path / name).write_bytes(b"older")
+
+    def frames() -> Iterator[np.ndarray]:
+        yield from clip[:after]
+        raise KeyError("mine")
+
+    with pytest.raises(KeyError, match="mine"):
+        _write_each(tmp_path / name, frames())
+    assert [entry.name for entry in tmp_path.iterdir()] == [name]
+    assert (tmp_path / name).read_bytes() == b"older"
+
+
+def test_frames_of_a_writer_are_alike(tmp_path: Path, clip: np.ndarray) -> None:
+    wrong = [
+        ([clip[0], clip[0, :24]], r"frame 1 is uint8 \(24, 64, 3\); allowed: uint8 \(48, 64, 3\)"),
+        ([clip[0].astype(np.float32)], r"frame 0 is float32 .* allowed: uint8 \(H, W, 3\)"),
+        ([clip[:1]], r"frame 0 is uint8 \(1, 48, 64, 3\)"),
+        ([], "no frames"),
+    ]
+    for frames, message in wrong:
+        with pytest.raises(MediaError, match=message):
+            _write_each(tmp_path / "clip.mp4", frames)
+    assert not list(tmp_path.iterdir())
+
+
+def _write_each(path: Path, frames: Iterable[np.ndarray]) -> None:
+    with open_writer(path) as writer:
+        for frame in frames:
+            writer.add(frame)
+
+
+def test_what_does_not_read_back_is_not_kept(
+    tmp_path: Path, clip: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ea_data.media.mp4_sink.decode_all", lambda *_: iter(()))
+    with pytest.raises(MediaError, match="reading it back gave 0 of 9 frames"):
+        write_video(tmp_path / "clip.mp4", clip)
+    assert not list(tmp_path.iterdir())
+
+
+def test_memory_does_not_grow_with_the_length_of_a_video(tmp_path: Path) -> None:
+    script = """
+import resource, sys
+import numpy as np
+from ea_data.media import VideoReader, open_writer
+frame = np.zeros((360, 640, 3), np.uint8)
+peaks = []
+def note():
+    unit = 1 if sys.platform == "darwin" else 1024
+    peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit)
+with open_writer(sys.argv[1], fps=24) as writer:
+    for number in range(600):
+        frame[:, number] = number % 255
+        writer.add(frame)
+        if number in (150, 599):
+            note()
+with VideoReader(sys.argv[1]) as reader:
+    for number, _ in enumerate(reader):
+        if number in (50, 599):
+            note()
+print(peaks[1] - peaks[0], peaks[3] - peaks[2])
+"""
+    command = [sys.executable, "-c", script, str(tmp_path / "long.mp4")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert max(int(value) for value in done.stdout.split()) < 40e6  # 450 frames are 311 MB
+
+
+@pytest.mark.parametrize("stem", ["圆" * 83, "x" * 251, "a b'\"<&>", "é", "-i", "%05d"])
+def test_names_of_any_kind(tmp_path: Path, clip: np.ndarray, stem: str) -> None:
+    path = tmp_path / f"{stem}.mp4"
+    assert read_metadata(write_video(path, clip[:2], metadata=TEXT)) == TEXT
+    assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
+    with pytest.raises(MediaError, match="cannot write"):
+        write_video(tmp_path / f"{'x' * 252}.mp4", clip[:2])
+    assert [entry.name for entry in tmp_path.iterdir()] == [path.name]

@@ -56,7 +56,9 @@ def build_parser() -> argparse.ArgumentParser:
         help="the shapes and the background, two shapes and how they stand to each other, or the camera",
     )
 
-    check = commands.add_parser("check", help="check every row of a manifest (.json, .jsonl or .csv)")
+    check = commands.add_parser(
+        "check", help="name every wrong row of a manifest (.json, .jsonl, .csv, .parquet)"
+    )
     check.add_argument("manifest", type=Path)
     check.add_argument("--root", type=Path, help="folder of relative paths; the manifest's own by default")
 
@@ -247,10 +249,17 @@ def _judge(arguments: argparse.Namespace) -> None:
 
 
 def _check(arguments: argparse.Namespace) -> None:
-    from ea_data.manifest import read_manifest
+    from ea_data.manifest import Entry, ManifestError, iter_manifest
 
-    manifest = read_manifest(arguments.manifest, root=arguments.root)
-    print(f"{len(manifest.entries)} rows, all good")
+    count = wrong = 0
+    for row in iter_manifest(arguments.manifest, root=arguments.root):
+        count += 1
+        if not isinstance(row, Entry):
+            wrong += 1
+            print(row, file=sys.stderr)
+    if wrong:
+        raise ManifestError(f"{wrong} of {count} rows are wrong")
+    print(f"{count} rows, all good")
 
 
 def _control(arguments: argparse.Namespace) -> None:

@@ -6,8 +6,9 @@ from ea_data.media.image import read_image
 from ea_data.media.limits import IMAGE_SUFFIXES, VIDEO_SUFFIXES, Limits
 from ea_data.media.metadata import read_metadata
 from ea_data.media.probe import MediaInfo, probe, read_frames, read_mask
+from ea_data.media.reader import VideoReader, read_clip
 from ea_data.media.video import Video, read_video
-from ea_data.media.writer import OUTPUT_SUFFIXES, check_output, write_video
+from ea_data.media.writer import OUTPUT_SUFFIXES, VideoWriter, check_output, open_writer, write_video
 
 __all__ = [
     "IMAGE_SUFFIXES",
@@ -17,8 +18,12 @@ __all__ = [
     "MediaError",
     "MediaInfo",
     "Video",
+    "VideoReader",
+    "VideoWriter",
     "check_output",
+    "open_writer",
     "probe",
+    "read_clip",
     "read_frames",
     "read_image",
     "read_mask",

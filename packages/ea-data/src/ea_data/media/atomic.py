@@ -19,24 +19,49 @@ def atomic_path(path: Path) -> Iterator[Path]:
     Raises:
         MediaError: The folder does not exist or cannot be written, `path` is a folder, or the disk is full.
     """
-    folder = path.parent
-    if not folder.is_dir():
-        raise MediaError(f"cannot write {path}: the folder {folder} does not exist")
-    temporary = folder / f".{path.stem[:80]}.{uuid.uuid4().hex[:12]}.part{path.suffix}"
+    temporary = temporary_name(path)
     with media_errors(path, "write"):
         try:
             yield temporary
-            if path.is_dir():
-                raise MediaError(f"cannot write {path}: a folder has that name")
-            if temporary.is_file():
-                with temporary.open("rb+") as file:
-                    os.fsync(file.fileno())
-            temporary.replace(path)
+            put_in_place(temporary, path)
         finally:
-            if temporary.is_dir():
-                shutil.rmtree(temporary, ignore_errors=True)
-            else:
-                temporary.unlink(missing_ok=True)
+            discard(temporary)
+
+
+def temporary_name(path: Path) -> Path:
+    """A name beside `path`, with its suffix, that nothing has.
+
+    Raises:
+        MediaError: The folder does not exist.
+    """
+    folder = path.parent
+    if not folder.is_dir():
+        raise MediaError(f"cannot write {path}: the folder {folder} does not exist")
+    begin = path.stem.encode()[:80].decode(errors="ignore")  # names have at most 255 bytes, not characters
+    return folder / f".{begin}.{uuid.uuid4().hex[:12]}.part{path.suffix}"
+
+
+def put_in_place(temporary: Path, path: Path) -> None:
+    """Rename what is finished.
+
+    Raises:
+        MediaError: A folder has that name.
+        OSError: It cannot be renamed, or not be kept on the disk.
+    """
+    if path.is_dir():
+        raise MediaError(f"cannot write {path}: a folder has that name")
+    if temporary.is_file():
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def discard(temporary: Path) -> None:
+    """Remove what was begun, if it is there."""
+    if temporary.is_dir():
+        shutil.rmtree(temporary, ignore_errors=True)
+    else:
+        temporary.unlink(missing_ok=True)
 
 
 def write_text(path: str | Path, text: str) -> Path:

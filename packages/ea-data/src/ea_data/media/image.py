@@ -46,12 +46,13 @@ def open_pillow(path: Path, limits: Limits) -> Iterator[Image.Image]:
     if name not in _PILLOW_FORMATS:
         allowed = ", ".join(_PILLOW_FORMATS)
         raise MediaError(f"cannot read {path}: it is a {name} video, not a picture; allowed: {allowed}")
-    with path.open("rb") as file:
+    with path.open("rb") as file, warnings.catch_warnings():
+        # Pillow warns from 89 million pixels on; what is too many is for `limits` to say. It also warns of
+        # damaged EXIF data, without which a picture can be read.
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        warnings.simplefilter("ignore", UserWarning)
         try:
-            with warnings.catch_warnings():
-                # Pillow warns from 89 million pixels on; what is too many is for `limits` to say.
-                warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-                image = Image.open(file, formats=[_PILLOW_FORMATS[name]])
+            image = Image.open(file, formats=[_PILLOW_FORMATS[name]])
         except Image.DecompressionBombError as error:
             raise MediaError(f"cannot read {path}: {error}; allowed: {limits.max_pixels} pixels") from error
         with image:

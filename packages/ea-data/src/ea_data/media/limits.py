@@ -12,6 +12,10 @@ VIDEO_SUFFIXES: Final = (".mp4", ".m4v", ".mov", ".webm", ".mkv", ".avi", ".gif"
 IMAGE_SUFFIXES: Final = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif")
 
 
+MAX_SIDE: Final = 16384
+"""Largest height or width of a picture that is asked for."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Limits:
     """Upper bounds of an input file.

@@ -5,10 +5,10 @@ import re
 from pathlib import Path
 from typing import Final
 
+from ea_data.media.container import CONTAINERS, opened
 from ea_data.media.errors import media_errors
 from ea_data.media.image import open_pillow
 from ea_data.media.limits import Limits, sniff
-from ea_data.media.video import opened
 
 PNG_KEY: Final = "comment"
 _XMP_HEAD: Final = (
@@ -39,7 +39,7 @@ def read_metadata(path: str | Path, *, limits: Limits | None = None) -> str | No
         path = path / "00000.png"
     name = sniff(path, limits)
     with media_errors(path, "read"):
-        if name in ("mp4", "matroska", "avi"):
+        if name in CONTAINERS:
             with opened(path, name, limits) as (container, _):
                 tags = {key.lower(): value for key, value in container.metadata.items()}
             return tags.get("comment") or tags.get("description")

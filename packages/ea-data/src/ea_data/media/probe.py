@@ -7,10 +7,11 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from ea_data.media.container import CONTAINERS, opened, seconds_of
 from ea_data.media.errors import media_errors
 from ea_data.media.image import open_pillow, read_image
 from ea_data.media.limits import Kind, Limits, sniff
-from ea_data.media.video import opened, read_video, seconds_of
+from ea_data.media.video import read_video
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +51,7 @@ def probe(path: str | Path, *, limits: Limits | None = None) -> MediaInfo:
     """
     path, limits = Path(path), limits or Limits()
     name = sniff(path, limits)
-    if name in ("mp4", "matroska", "avi"):
+    if name in CONTAINERS:
         with media_errors(path, "read"), opened(path, name, limits) as (container, stream):
             return MediaInfo(
                 path=str(path),

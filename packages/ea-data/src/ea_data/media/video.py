@@ -1,25 +1,19 @@
-"""Reading videos with PyAV.
+"""Whole videos as arrays of frames at a constant rate."""
 
-PyAV is the default because its wheels carry their own FFmpeg; torchcodec binds to the FFmpeg libraries of the
-system, which a fresh machine does not have.
-"""
-
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 from typing import Final
 
-import av
-import av.container
-import av.video.stream
 import numpy as np
 from numpy.typing import NDArray
 
+from ea_data.media.container import TIMED, decode_all, opened, rate_of
 from ea_data.media.errors import MediaError, media_errors
+from ea_data.media.fitting import RgbConverter
 from ea_data.media.image import read_animation
-from ea_data.media.limits import Limits, check_pixels, sniff
+from ea_data.media.limits import Limits, sniff
+
+__all__ = ["Video", "read_video"]
 
 _PILLOW_ANIMATIONS: Final = ("gif", "webp")
 _STILL_FORMATS: Final = ("png", "jpeg", "bmp")
@@ -69,84 +63,28 @@ def read_video(
         uneven = max(shown) - min(shown) > _UNEVEN * float(np.median(shown))
         rate = 1 / min(shown) if uneven else len(shown) / sum(shown)
         return _constant_rate(path, frames, starts, rate, sum(shown), fps, limits)
-    with media_errors(path, "read"), opened(path, name, limits) as (container, stream):
-        rate = float(stream.average_rate or stream.guessed_rate or 0) or 25.0
-        frames, starts = _decode(path, container, stream, limits, take)
+    frames, starts, rate = _decode(path, name, limits, take)
     length = float(starts[-1] - starts[0]) + 1 / rate
     return _constant_rate(path, frames, starts - starts[0], rate, length, fps, limits)
 
 
-@contextmanager
-def opened(
-    path: Path, name: str, limits: Limits
-) -> Iterator[tuple[av.container.InputContainer, av.video.stream.VideoStream]]:
-    """Open a video with a forced demuxer and check its bounds before decoding."""
-    options = {"max_pixels": str(limits.max_pixels), "protocol_whitelist": "file"}
-    with av.open(str(path), format=name, options=options, metadata_errors="replace") as container:
-        if not container.streams.video:
-            raise MediaError(f"cannot read {path}: it has no video stream")
-        stream = container.streams.video[0]
-        if stream.codec_context is None:
-            raise MediaError(f"cannot read {path}: its codec is unknown")
-        check_pixels(path, stream.width, stream.height, limits)
-        seconds = seconds_of(container, stream)
-        if seconds > limits.max_seconds:
-            raise MediaError(
-                f"cannot read {path}: {seconds:.1f} s long; allowed: at most {limits.max_seconds:g} s"
-            )
-        stream.codec_context.options = {"err_detect": "explode"}  # a damaged frame is an error, not a guess
-        yield container, stream
-
-
-def seconds_of(container: av.container.InputContainer, stream: av.video.stream.VideoStream) -> float:
-    """Declared length in seconds, 0 when the file does not say."""
-    if stream.duration and stream.time_base:
-        return float(stream.duration * stream.time_base)
-    return float(container.duration or 0) / av.time_base
-
-
 def _decode(
-    path: Path,
-    container: av.container.InputContainer,
-    stream: av.video.stream.VideoStream,
-    limits: Limits,
-    take: int | None,
-) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
+    path: Path, name: str, limits: Limits, take: int | None
+) -> tuple[NDArray[np.uint8], NDArray[np.float64], float]:
+    """Frames (T, H, W, 3), their begin in seconds (T,), and the declared rate."""
     frames: list[NDArray[np.uint8]] = []
     starts: list[float] = []
-    packets = hidden = 0
-    for packet in container.demux(stream):
-        if packet.size:
-            packets += 1
-            hidden += bool(packet.is_discard)  # cut away by an edit list
-        if packet.is_corrupt:
-            raise MediaError(f"cannot read {path}: damaged at frame {packets}")
-        for frame in packet.decode():
-            assert isinstance(frame, av.VideoFrame)
-            if frame.is_corrupt:
-                raise MediaError(f"cannot read {path}: damaged at frame {len(frames)}")
-            check_pixels(path, frame.width, frame.height, limits)
+    with media_errors(path, "read"), opened(path, name, limits) as (container, stream):
+        rate, convert = rate_of(stream), RgbConverter(stream.sample_aspect_ratio)
+        for frame in decode_all(path, container, stream, limits):
             if len(frames) >= limits.max_frames:
                 raise MediaError(f"cannot read {path}: more than {limits.max_frames} frames")
-            frames.append(_upright(frame, stream.sample_aspect_ratio))
-            starts.append(frame.time if frame.time is not None else len(starts) / 25)
-            if take is not None and len(frames) == take:
-                return np.stack(frames), np.array(starts)
-    if not frames:
-        raise MediaError(f"cannot read {path}: it has no frames")
-    if packets < stream.frames or len(frames) < packets - hidden:
-        declared = max(stream.frames, packets) - hidden
-        raise MediaError(f"cannot read {path}: damaged, {len(frames)} of {declared} frames could be decoded")
-    return np.stack(frames), np.array(starts)
-
-
-def _upright(frame: av.VideoFrame, aspect: Fraction | None) -> NDArray[np.uint8]:
-    width = frame.width
-    if aspect and aspect > 0 and aspect != 1:
-        width = max(1, min(round(width * aspect), 8 * width))
-    picture = frame.reformat(width=width, format="rgb24").to_ndarray().astype(np.uint8, copy=False)
-    turns = round(frame.rotation / 90) % 4  # counter-clockwise quarter turns
-    return np.ascontiguousarray(np.rot90(picture, turns)) if turns else picture
+            frames.append(convert(frame))
+            timed = name in TIMED and frame.time is not None
+            starts.append(frame.time if timed else len(starts) / rate)
+            if len(frames) == take:
+                break
+        return np.stack(frames), np.array(starts), rate
 
 
 def _constant_rate(

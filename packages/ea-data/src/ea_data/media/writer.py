@@ -1,45 +1,149 @@
 """Writing frames to mp4, gif, webp or png: complete, checked, and carrying a text on how they were made."""
 
-from fractions import Fraction
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Final, Protocol
 
-import av
 import numpy as np
-from av.video.reformatter import ColorRange, Colorspace
 from numpy.typing import NDArray
-from PIL import Image, PngImagePlugin
 
-from ea_data.media.atomic import atomic_path
-from ea_data.media.errors import MediaError
-from ea_data.media.limits import Limits
-from ea_data.media.metadata import PNG_KEY, xmp_packet
-from ea_data.media.video import read_video
+from ea_data.media.animation_sink import AnimationSink
+from ea_data.media.errors import MediaError, media_errors
+from ea_data.media.mp4_sink import Mp4Sink
+from ea_data.media.png_sink import PngSink
+
+__all__ = ["OUTPUT_SUFFIXES", "VideoWriter", "check_output", "open_writer", "write_video"]
 
 Frames = NDArray[np.uint8]
 
 OUTPUT_SUFFIXES: Final = (".mp4", ".gif", ".webp", ".png")
-_BT709: Final = 1
-# x264's macroblock tree reads memory that is not set in small pictures, and its threads race.
-_REPEATABLE: Final = {"threads": "1", "x264-params": "no-mbtree=1"}
+
+
+class Sink(Protocol):
+    """A file that is being written under a temporary name."""
+
+    def add(self, picture: Frames) -> None:
+        """Append a frame (H, W, 3)."""
+        ...
+
+    def finish(self) -> Path:
+        """Write what is left, read the file back and rename it.
+
+        Returns:
+            Its name.
+
+        Raises:
+            MediaError: What comes back is not what was written.
+        """
+        ...
+
+    def abandon(self) -> None:
+        """Remove what was begun; nothing after `finish`."""
+        ...
+
+
+class VideoWriter:
+    """Takes frames one by one; comes from `open_writer`.
+
+    Attributes:
+        path: What is written; once it is closed, the folder of a sequence of pictures.
+        count: Frames so far.
+    """
+
+    def __init__(self, path: Path, sink: Sink) -> None:
+        self.path, self.count = path, 0
+        self._sink = sink
+        self._shape: tuple[int, ...] | None = None
+
+    def add(self, frame: Frames) -> None:
+        """Append a frame.
+
+        Args:
+            frame: Shape (H, W, 3), sRGB 0..255; all of one writer have one size.
+
+        Raises:
+            MediaError: Another shape or type, or a full disk.
+        """
+        allowed = "uint8 (H, W, 3), none of them 0" if self._shape is None else f"uint8 {self._shape}"
+        wrong = frame.ndim != 3 or frame.shape[2] != 3 or 0 in frame.shape or frame.dtype != np.uint8
+        if wrong or self._shape not in (None, frame.shape):
+            raise MediaError(f"frame {self.count} is {frame.dtype} {frame.shape}; allowed: {allowed}")
+        self._shape = frame.shape
+        with media_errors(self.path, "write"):
+            self._sink.add(frame)
+        self.count += 1
 
 
 def check_output(path: str | Path) -> Path:
     """Check an output name before any work is done.
 
     Raises:
-        MediaError: Unknown suffix, or a folder that does not exist.
+        MediaError: Unknown suffix, a folder that does not exist, or a name that cannot be.
     """
     path = Path(path)
     if path.suffix.lower() not in OUTPUT_SUFFIXES:
         raise MediaError(
             f"cannot write {path}: unknown suffix {path.suffix!r}; allowed: {', '.join(OUTPUT_SUFFIXES)}"
         )
-    if not path.parent.is_dir():
-        raise MediaError(f"cannot write {path}: the folder {path.parent} does not exist")
-    if path.is_dir():
-        raise MediaError(f"cannot write {path}: a folder has that name")
+    with media_errors(path, "write"):  # a name may be too long to be looked for
+        if not path.parent.is_dir():
+            raise MediaError(f"cannot write {path}: the folder {path.parent} does not exist")
+        if path.is_dir():
+            raise MediaError(f"cannot write {path}: a folder has that name")
     return path
+
+
+@contextmanager
+def open_writer(
+    path: str | Path,
+    *,
+    fps: float = 8.0,
+    crf: int = 14,
+    metadata: str | None = None,
+    repeatable: bool = False,
+) -> Iterator[VideoWriter]:
+    """Write a video frame by frame: a block in which `writer.add(frame)` appends one.
+
+    The file is read back and gets its name when the block ends without an error; otherwise nothing is left
+    and a file that was there stays. An mp4 and a sequence of pictures are written as frames come, so that
+    their length is not bound by memory; gif and webp are held until the end.
+
+    Args:
+        path: Output; its folder must exist. See `write_video` for what the suffix means.
+        fps: Frames per second, 0.1 to 240.
+        crf: x264 quality, 0 (lossless 4:2:0) to 51; 14 shows no loss to the eye.
+        metadata: Text to embed, read back by `read_metadata`; any Unicode without NUL.
+        repeatable: Encode in one thread and in a way that makes the same bytes of the same frames every time;
+            else an `.mp4` of the same frames can differ a little from run to run.
+
+    Raises:
+        MediaError: Wrong suffix, rate or text; no frames; an unwritable folder; a full disk.
+    """
+    path = check_output(path)
+    if not 0.1 <= fps <= 240:
+        raise MediaError(f"fps is {fps}; allowed: 0.1 to 240")
+    if not 0 <= crf <= 51:
+        raise MediaError(f"crf is {crf}; allowed: 0 to 51")
+    if metadata is not None and "\0" in metadata:
+        raise MediaError("metadata contains a NUL character")
+    suffix = path.suffix.lower()
+    sink: Sink
+    if suffix == ".mp4":
+        sink = Mp4Sink(path, fps, crf, metadata, repeatable=repeatable)
+    elif suffix == ".png":
+        sink = PngSink(path, metadata)
+    else:
+        sink = AnimationSink(path, fps, metadata)
+    writer = VideoWriter(path, sink)
+    try:
+        yield writer
+        if not writer.count:
+            raise MediaError(f"cannot write {path}: no frames")
+        with media_errors(path, "write"):
+            writer.path = sink.finish()
+    finally:
+        sink.abandon()
 
 
 def write_video(
@@ -79,95 +183,7 @@ def write_video(
         raise MediaError(
             f"frames are {frames.dtype} {frames.shape}; allowed: uint8 (T, H, W, 3), none of them 0"
         )
-    if not 0.1 <= fps <= 240:
-        raise MediaError(f"fps is {fps}; allowed: 0.1 to 240")
-    if not 0 <= crf <= 51:
-        raise MediaError(f"crf is {crf}; allowed: 0 to 51")
-    if metadata is not None and "\0" in metadata:
-        raise MediaError("metadata contains a NUL character")
-    suffix = path.suffix.lower()
-    if suffix == ".png":
-        return _write_png(path, frames, metadata)
-    with atomic_path(path) as temporary:
-        if suffix == ".mp4":
-            _write_mp4(
-                temporary, frames, fps, {"crf": str(crf), **(_REPEATABLE if repeatable else {})}, metadata
-            )
-        else:
-            _write_animation(temporary, frames, fps, metadata)
-        _verify(temporary, path, frames)
-    return path
-
-
-def _write_mp4(path: Path, frames: Frames, fps: float, options: dict[str, str], metadata: str | None) -> None:
-    _, height, width, _ = frames.shape
-    odd = ((0, 0), (0, height % 2), (0, width % 2), (0, 0))
-    frames = np.pad(frames, odd, mode="edge") if height % 2 or width % 2 else np.ascontiguousarray(frames)
-    with av.open(str(path), "w", format="mp4", options={"movflags": "+faststart"}) as container:
-        if metadata is not None:
-            container.metadata["comment"] = metadata
-        rate = Fraction(fps).limit_denominator(1001)
-        stream = container.add_stream("libx264", rate=rate, options={"preset": "medium", **options})
-        stream.height, stream.width = frames.shape[1:3]
-        stream.pix_fmt = "yuv420p"
-        codec = stream.codec_context
-        codec.colorspace = codec.color_primaries = codec.color_trc = _BT709
-        codec.color_range = ColorRange.MPEG
-        for picture in frames:
-            frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
-            frame = frame.reformat(
-                format="yuv420p",
-                dst_colorspace=Colorspace.ITU709,
-                dst_color_range=ColorRange.MPEG,
-            )
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode())
-
-
-def _write_animation(path: Path, frames: Frames, fps: float, metadata: str | None) -> None:
-    pictures = [Image.fromarray(picture) for picture in frames]
-    ticks = np.arange(len(frames) + 1) / fps
-    options: dict[str, Any] = {}
-    if path.suffix.lower() == ".gif":
-        pictures = [picture.quantize(256, dither=Image.Dither.NONE) for picture in pictures]
-        # A gif counts hundredths of a second, and browsers slow down what lasts less than two.
-        durations = [max(20, int(step) * 10) for step in np.diff(np.round(ticks * 100))]
-        options |= {"format": "GIF", "disposal": 1}
-        options |= {} if metadata is None else {"comment": metadata.encode()}
-    else:
-        durations = [int(step) for step in np.diff(np.round(ticks * 1000))]
-        options |= {"format": "WEBP", "lossless": True}
-        options |= {} if metadata is None else {"xmp": xmp_packet(metadata)}
-    pictures[0].save(path, save_all=True, append_images=pictures[1:], duration=durations, loop=0, **options)
-
-
-def _write_png(path: Path, frames: Frames, metadata: str | None) -> Path:
-    note = PngImagePlugin.PngInfo()
-    if metadata is not None:
-        note.add_itxt(PNG_KEY, metadata)
-    if len(frames) == 1:
-        with atomic_path(path) as temporary:
-            Image.fromarray(frames[0]).save(temporary, "PNG", pnginfo=note)
-        return path
-    folder = path.with_suffix("")
-    if folder.exists():
-        raise MediaError(f"cannot write {folder}: it exists; a sequence of frames makes a new folder")
-    with atomic_path(folder) as temporary:
-        temporary.mkdir()
-        for index, picture in enumerate(frames):
-            Image.fromarray(picture).save(temporary / f"{index:05d}.png", "PNG", pnginfo=note)
-    return folder
-
-
-def _verify(written: Path, path: Path, frames: Frames) -> None:
-    """Read a finished file back. Animations merge equal neighbours, so they may hold fewer frames."""
-    count, height, width, _ = frames.shape
-    limits = Limits(max_pixels=1 << 31, max_frames=1 << 31, max_seconds=float("inf"), max_bytes=1 << 40)
-    video = read_video(written, limits=limits)
-    found = video.frames.shape
-    if written.suffix.lower() == ".mp4":
-        right = found[:3] == (count, height + height % 2, width + width % 2)
-    else:
-        right = found[1:3] == (height, width) and found[0] <= count
-    if not right:
-        raise MediaError(f"cannot write {path}: reading it back gave {found} instead of {frames.shape}")
+    with open_writer(path, fps=fps, crf=crf, metadata=metadata, repeatable=repeatable) as writer:
+        for frame in frames:
+            writer.add(frame)
+    return writer.path
