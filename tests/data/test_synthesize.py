@@ -49,7 +49,8 @@ def test_rows_and_files(folder):
     for index, entry in enumerate(entries):
         scene = PLAN.scene(index)
         assert entry.text == caption_of(scene)
-        assert entry.extra["control_file_path"] == entry.extra["canny_file_path"]
+        assert entry.control_path is not None
+        assert entry.control_path.as_posix().endswith(entry.extra["canny_file_path"])
         assert (entry.extra["width"], entry.extra["height"]) == (48, 32)
         clip = draw(scene, num_frames=3, height=32, width=48)
         assert np.abs(read_frames(entry.path).astype(int) - clip.frames).mean() < 8
@@ -202,7 +203,8 @@ def test_the_command(tmp_path, capsys):
     assert captured.out.strip() == str(tmp_path / "set" / "metadata.jsonl")
     assert "3 samples made, 0 kept" in captured.err
     entries = read_manifest(tmp_path / "set" / "metadata.jsonl").entries
-    assert entries[0].extra["control_file_path"] == "trajectory/0000000.json"
+    assert entries[0].control_path is not None
+    assert entries[0].control_path.as_posix().endswith("trajectory/0000000.json")
     assert cli.main([*arguments, "--control", "trajectory,camera"]) == 0
     assert "0 samples made, 3 kept" in capsys.readouterr().err
     # The files go where such files are read.
