@@ -51,7 +51,7 @@ def test_rows_and_files(folder):
         assert entry.text == caption_of(scene)
         assert entry.control_path is not None
         assert entry.control_path.as_posix().endswith(entry.extra["canny_file_path"])
-        assert (entry.extra["width"], entry.extra["height"]) == (48, 32)
+        assert (entry.facts.width, entry.facts.height) == (48, 32)
         clip = draw(scene, num_frames=3, height=32, width=48)
         assert np.abs(read_frames(entry.path).astype(int) - clip.frames).mean() < 8
         assert json.loads(read_metadata(entry.path) or "")["text"] == entry.text
