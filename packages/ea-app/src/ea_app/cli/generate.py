@@ -40,7 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
         console.note(f"asking {job.prompt_server.model} for a better prompt")
         job = enhance(job, model)
     for notice in job.notices:
-        console.note(notice)
+        console.note_when_it_runs(notice)
     job = job.extracted(console.note)
 
     with console.progress() as on_progress:
@@ -49,9 +49,9 @@ def run(arguments: argparse.Namespace) -> int:
         engine = Engine.load(model, **machine, **weights, loras=loras)
         on_progress("load", 1, 1)
         if engine.memory_note:
-            console.note(engine.memory_note)
+            console.note_when_it_runs(engine.memory_note)
         for note in engine.lora_notes:
-            console.note(note)
+            console.note_when_it_runs(note)
         result = engine.generate(job, output=output, on_progress=on_progress)
     console.wrote(result)
     return 0
