@@ -20,8 +20,35 @@ _ALLOW_PICKLE = "also read weights in .bin, .pt, .pth and .ckpt files, without r
 _ARGUMENT = re.compile(r"argument (\S+?): (.*)", re.DOTALL)
 
 
+_SEVERAL = {
+    "keyframe": "write all in one, with commas between them",
+    "references": "write all in one, with ;",
+}
+
+
+class _StoreOnce(argparse.Action):
+    """Stores a value, and refuses a second one instead of forgetting the first."""
+
+    def __call__(
+        self,
+        _parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        flag: str | None = None,
+    ) -> None:
+        if flag is not None and getattr(namespace, self.dest) is not self.default:
+            name = flag.lstrip("-")
+            raise InputError(name, f"is given twice; {_SEVERAL.get(name, 'give it once')}")
+        setattr(namespace, self.dest, values)
+
+
 class Parser(argparse.ArgumentParser):
     """An argument parser whose mistakes are `InputError`s: one line, no usage before it."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        for action in (None, "store"):
+            self.register("action", action, _StoreOnce)
 
     def error(self, message: str) -> NoReturn:
         """Name the field of argparse's message."""
