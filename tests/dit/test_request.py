@@ -85,7 +85,7 @@ def test_mode_follows_from_what_is_given(inputs, mode):
         ({"last_image": VIDEO}, r"last_image must lie in frames 0 ... 4 of the clip, got 4 ... 8"),
         ({"last_image": IMAGE[:2]}, "last_image must have the shape 3 x 32 x 48, got 2 x 32 x 48"),
         ({"conditions": [frame(5)]}, r"frames must lie in frames 0 ... 4 of the clip, got 5$"),
-        ({"conditions": [frame(-6)]}, r"frames must lie in frames 0 ... 4 of the clip, got -1$"),
+        ({"conditions": [frame(-6)]}, r"frames must lie in frames 0 ... 4 of the clip, got -6$"),
         ({"conditions": [frame(1.0)]}, "frames must be at a whole number, got 1.0"),
         (
             {"conditions": [frame(4)], "last_image": IMAGE},

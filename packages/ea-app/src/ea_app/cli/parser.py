@@ -45,11 +45,6 @@ class _StoreOnce(argparse.Action):
 class Parser(argparse.ArgumentParser):
     """An argument parser whose mistakes are `InputError`s: one line, no usage before it."""
 
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
-        for action in (None, "store"):
-            self.register("action", action, _StoreOnce)
-
     def error(self, message: str) -> NoReturn:
         """Name the field of argparse's message."""
         if message.startswith("unrecognized arguments: "):
@@ -249,7 +244,8 @@ def _actions(parser: Parser, *, required: bool = False) -> Callable[[str, str], 
 def _add_option(add_argument: Callable[..., object], key: str) -> None:
     entry = option(key)
     text = entry.describe().replace("%", "%%")
-    action = "append" if entry.many else "store"
+    once = _StoreOnce if entry.group == "inputs" else "store"  # a second --steps replaces the first, as usual
+    action = "append" if entry.many else once
     add_argument(f"--{entry.name}", dest=key, action=action, metavar=entry.metavar, help=text)
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeVar, cast
 
 from ea_data.mask_strategy.language import MAX_COUNT, MaskStrategy, parse_strategy
-from ea_data.parsing import error_at, expected_at
+from ea_data.parsing import error_at, expected_at, json_reason
 
 __all__ = [
     "OPTIONS",
@@ -89,7 +89,7 @@ def split_prompt(prompt: str) -> tuple[str, dict[str, Any]]:
     except json.JSONDecodeError as error:
         raise error_at(prompt, start + error.pos, f"{_WRONG}: {error.msg}") from None
     except (RecursionError, ValueError) as error:  # nested too deeply, endless digits, or a name twice
-        raise error_at(prompt, start, f"{_WRONG}: {str(error)[:100]}") from None
+        raise error_at(prompt, start, f"{_WRONG}: {json_reason(error)}") from None
     rest = prompt[start + length :]
     if rest.strip():
         place = len(prompt) - len(rest.lstrip())

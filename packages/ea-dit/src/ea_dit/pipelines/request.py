@@ -118,10 +118,13 @@ class GenerationRequest:
         if not self.prompt.strip():
             raise ValueError("prompt must not be empty")
         _check_prompt("negative_prompt", self.negative_prompt)
+        if not isinstance(self.window_prompts, tuple | list):
+            got = type(self.window_prompts).__name__
+            raise ValueError(f"window_prompts must be a tuple of texts, got {got}")  # noqa: TRY004
         for text in self.window_prompts:
             _check_prompt("window_prompts", text)
             if not text.strip():
-                raise ValueError("window_prompts must not be empty")
+                raise ValueError("window_prompts must be texts, and none of them empty")
         for name in ("height", "width"):
             _whole(name, getattr(self, name), MIN_SIDE, MAX_SIDE)
         self._check_length()
