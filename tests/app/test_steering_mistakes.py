@@ -9,10 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from ea_app.api import Engine
-from ea_app.api.check import check_job
+from ea_app.api.check import check_job, to_request
 from ea_app.api.extraction import Extraction
+from ea_app.api.job import Job
+from ea_app.api.notices import written_rate
 from ea_app.api.record import FORMAT
 from ea_app.cli.console import Console
 from ea_app.options import InputError, parse
@@ -197,3 +200,58 @@ def test_numbers_of_recorded_inputs(name, command, tmp_path):
     (tmp_path / "a.json").write_text(json.dumps(record))
     code, _, err = command("replay", "a.json")
     assert (code, err) == (2, f"ea-app: error: file: the record in a.json has a broken input {name!r}\n")
+
+
+@pytest.mark.parametrize(
+    ("fps", "rate", "notice"),
+    [
+        (24, 24, ()),
+        (12.0000001, 12, ()),
+        (240.0, 120, ("fps: 240 of the video is written as 120; whole numbers from 1 to 120 are",)),
+        (0.5, 1, ("fps: 0.5 of the video is written as 1; whole numbers from 1 to 120 are",)),
+        (24000 / 1001, 24, ("fps: 23.976 of the video is written as 24; whole numbers from 1 to 120 are",)),
+    ],
+)
+def test_another_rate_than_the_video_has_is_said(fps, rate, notice):
+    assert written_rate(fps) == (rate, notice)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["generate", "x", "--lora-unmatched", "skip"], "lora-unmatched: needs --lora"),
+        (
+            ["generate", "x", "--control-from", "a.mp4", "--control", "canny", "--control-options", " "],
+            "control-options: must be NAME=VALUE, several with commas, got nothing",
+        ),
+        (["generate", "|1|a", "--loops", "2"], "prompt: character 1 (▸|1|a): texts for loops begin with |0|"),
+        (
+            ["generate", "|0|a|1|", "--loops", "2"],
+            "prompt: character 8 (|0|a|1|▸): expected the text of a loop",
+        ),
+        (
+            ["lora", "convert", "{lora}", "no/a.safetensors", "--format", "kohya"],
+            "output: the folder no does not",
+        ),
+        (
+            ["lora", "convert", "{lora}", "a.bin", "--format", "kohya"],
+            "output: a.bin: must end with .safetensors",
+        ),
+        (["lora", "merge", "default", "{lora}", "no/model"], "output: the folder no does not exist"),
+    ],
+)
+def test_options_that_do_not_go_together(arguments, message, command, tmp_path, tmp_path_factory):
+    lora = tmp_path_factory.mktemp("lora") / "a.safetensors"
+    names = {"lora_A": (2, 8), "lora_B": (8, 2)}
+    save_file({f"transformer_blocks.0.attn1.to_q.{name}.weight": torch.ones(*shape)
+               for name, shape in names.items()}, lora)  # fmt: skip
+    code, out, err = command(*(word.replace("{lora}", str(lora)) for word in arguments))
+    assert (code, out, err.count("\n")) == (2, "", 1), err
+    assert err.startswith(f"ea-app: error: {message}")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_recorded_field_that_no_request_has(tmp_path):
+    job = Job(fields={"prompt": "x", "extra": 1})
+    with pytest.raises(InputError, match=r"^request: field 'extra' is unknown; known: clip_apply_ratio, "):
+        to_request(job)

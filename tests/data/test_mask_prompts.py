@@ -87,10 +87,9 @@ def test_references_are_joined_by_semicolons():
         ("|0|a", 2, ["a", "a"]),
         ("|0|a|2|b", 3, ["a", "a", "b"]),
         ("|0| a |1| b c |4|d", 5, ["a", "b c", "b c", "b c", "d"]),
-        ("|0|a| 1 |", 2, ["a", ""]),
-        ("|1|a", 2, ["|1|a", "|1|a"]),
+        ("|1|a", 1, ["|1|a"]),
+        ("|a|b", 2, ["|a|b", "|a|b"]),
         ("a|0|b", 1, ["a|0|b"]),
-        ("|0|", 1, [""]),
     ],
 )
 def test_texts_of_loops(text, loops, expected):
@@ -110,6 +109,11 @@ def test_texts_of_loops(text, loops, expected):
         ("|0|a b|c", 2, 8, 'found "c"'),
         ("|0|a|1|b|2|c", 2, 10, 'expected the end, since the 2 loops have their texts, found "2"'),
         ("|0|a|1|b", 1, 6, 'expected the end, since the 1 loop has its text, found "1"'),
+        ("|0|", 1, 4, "expected the text of a loop, found the end"),
+        ("|0|a| 1 |", 2, 10, "expected the text of a loop, found the end"),
+        ("|0| |1|b", 2, 4, "expected the text of a loop, found the end"),
+        ("|1|a", 2, 1, "texts for loops begin with |0|"),
+        (" | 00 | a", 2, 1, "texts for loops begin with |0|"),
         ("|0|a|1", 2, 7, 'expected "|" and a text, found the end'),
     ],
 )

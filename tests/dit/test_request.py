@@ -125,7 +125,7 @@ def test_json_round_trip_of_the_scalar_part():
 
 
 def test_unknown_or_missing_fields_are_refused():
-    with pytest.raises(ValueError, match="unknown request field 'promt'"):
+    with pytest.raises(ValueError, match="request field 'promt' is unknown"):
         GenerationRequest.from_dict({"prompt": "x", "promt": "y"})
     with pytest.raises(ValueError, match="prompt is missing"):
         GenerationRequest.from_dict({})

@@ -47,6 +47,8 @@ class Extraction:
             return None
         with concerning("control"):
             kind = find_kind(values["control"])
+        if not values.get("control_options", "-").strip():
+            raise InputError("control-options", "must be NAME=VALUE, several with commas, got nothing")
         with concerning("control-options"):
             return cls(kind=kind, options=kind.options.of_text(kind.name, values.get("control_options", "")))
 

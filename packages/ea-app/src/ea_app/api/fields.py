@@ -34,6 +34,17 @@ OPTION_NAMES: Mapping[str, str] = MappingProxyType(
 
 _UNMISTAKABLE = re.compile(rf"\b({'|'.join(field for field in OPTION_NAMES if '_' in field)})\b")
 
+_SUPPORTS = "this model supports "
+_MODE_WORDS: Mapping[str, str] = MappingProxyType(
+    {
+        "text_to_image": "a prompt for pictures",
+        "text_to_video": "a prompt for videos",
+        "image_to_video": "--image and other frames",
+        "video_to_video": "--video",
+        "masked_video": "--video with --mask",
+        "control": "--control or --camera",
+    }
+)
 _LAST = re.compile(r"^-1\b")  # as people write it, see `ea_app.options.values`
 
 
@@ -83,6 +94,10 @@ def concerning_fields(*, as_options: bool) -> Iterator[None]:
 def _in_options(error: InputError) -> InputError:
     # One option gives both sides, so the message has to say which.
     side = f"{error.field} " if error.field in ("width", "height") else ""
+    reason, supports, modes = error.reason.partition(_SUPPORTS)
+    if supports:
+        words = [text for mode, text in _MODE_WORDS.items() if mode in modes.split(", ")]
+        return InputError(option_of(error.field), f"{reason}{supports}{', '.join(words)}")
     reason = _LAST.sub("last", error.reason) if error.field == KEYFRAME else error.reason
     reason = reason.replace(f"{KEYFRAME} -1 ", f"{KEYFRAME} last ")
     reason = _UNMISTAKABLE.sub(lambda found: f"--{OPTION_NAMES[found[1]]}", reason)

@@ -99,7 +99,7 @@ class GenerationRequest:
         """
         known = {field.name for field in fields(cls)} - {"conditions"}
         if unknown := sorted(set(values) - known):
-            raise ValueError(f"unknown request field {unknown[0]!r}; known: {', '.join(sorted(known))}")
+            raise ValueError(f"request field {unknown[0]!r} is unknown; known: {', '.join(sorted(known))}")
         if "prompt" not in values:
             raise ValueError("prompt is missing in the request")
         # JSON knows no tuples.
