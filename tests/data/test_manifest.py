@@ -1,6 +1,7 @@
 """Manifests: three formats, and every wrong row named by file and line."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -151,3 +152,9 @@ def test_many_wrong_rows_are_counted(root: Path) -> None:
     path.write_text("{}\n" * 25, encoding="utf-8")
     with pytest.raises(ManifestError, match="and 15 more wrong rows"):
         read_manifest(path)
+
+
+def test_a_pipe_is_no_manifest(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "rows.json")
+    with pytest.raises(ManifestError, match=r"rows\.json: no file$"):
+        read_manifest(tmp_path / "rows.json")

@@ -107,6 +107,8 @@ def read_manifest(
 
 def _read_text(path: Path) -> str:
     try:
+        if path.exists() and not path.is_file():  # a pipe would be waited for without an end
+            raise ManifestError(f"{path}: no file")
         if path.stat().st_size > _MAX_BYTES:
             raise ManifestError(f"{path}: more than {_MAX_BYTES} bytes")
         return path.read_text(encoding="utf-8-sig")
