@@ -68,7 +68,7 @@ def test_a_mask_may_be_a_video(media):
         ("image", "empty.png", "the file is empty"),
         ("image", "text.png", "not a known video or image"),
         ("image", "clip.mp4", "is a mp4 video, not a picture"),
-        ("image", "", "cannot be read"),
+        ("image", "", "is no file"),
         ("last-image", "none.png", "does not exist"),
         ("video", "none.mp4", "does not exist"),
         ("video", "broken.mp4", "cannot read"),

@@ -37,7 +37,7 @@ GIVEN = ["--size", "32", "--frames", "5", "--steps", "2", "--seed", "1"]
         (
             "v5.1-7b-t2v",
             ["--image", "{media}/square.png"],
-            "image: cannot be used: this model supports text_to_image, text_to_video, video_to_video",
+            "image: cannot be used: this model supports a prompt for pictures, a prompt for videos, --video",
         ),
         (
             "v5.1-7b-t2v",
@@ -63,7 +63,7 @@ GIVEN = ["--size", "32", "--frames", "5", "--steps", "2", "--seed", "1"]
         (
             "v5.1-7b-t2v",
             ["--control", "{media}/clip.mp4"],
-            "control: cannot be used: this model supports text_to_image, text_to_video",
+            "control: cannot be used: this model supports a prompt for pictures, a prompt for videos",
         ),
         ("v5.1-7b-t2v", ["--reference", "{media}/square.png"], "reference: cannot be used: this model supp"),
         (

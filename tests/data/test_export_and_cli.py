@@ -93,13 +93,24 @@ def test_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         (["judge", "."], "not a regular file"),
         (["check", "absent.json"], "No such file"),
         (["synth", "out", "--size", "64"], "--size is '64'; allowed: WIDTHxHEIGHT"),
-        (["synth", "out", "--size", "4x64"], "width are 64 and 4"),
+        (["synth", "out", "--size", "4x64"], "--size is '4x64'; allowed"),
         (["synth", "out", "--count", "0"], "length is 0"),
         (["synth", "out", "--frames", "0"], "num_frames is 0"),
         (["synth", "out", "--two-shapes", "2"], "two_shapes is 2.0"),
         (["synth", "out", "--seed", "-1"], "seed is -1"),
         (["synth", "out", "--count", "1", "--fps", "0"], "fps is 0"),
         (["synth", "absent/out"], "does not exist"),
+        (["synth", "out", "--size", "100000x100000"], "--size is '100000x100000'; allowed: WIDTHxHEIGHT"),
+        (["synth", "out", "--size", "٦٤x64"], "each from 8 to 4096"),
+        (["trajectory", "a.json", "a.mp4", "--size", "100000x100000"], "each from 16 to 4096"),
+        (["trajectory", "a.json", "a.mp4", "--size", "0x0"], "--size is '0x0'; allowed: WIDTHxHEIGHT"),
+        (["trajectory", "a.json", "a.mp4", "--size", "9" * 5000], "--size is '9999"),
+        (["trajectory", "a.json", "a.mp4", "--frames", "1026"], "--frames is 1026; allowed: 1 to 1025"),
+        (
+            ["trajectory", "a.json", "a.mp4", "--size", "4096x4096", "--frames", "65"],
+            "--frames is 65; allowed at 4096x4096: 1 to 64",
+        ),
+        (["trajectory", "a.json", "absent/a.mp4"], "the folder absent does not exist"),
     ],
 )
 def test_mistakes_are_one_line_and_exit_two(
@@ -150,3 +161,27 @@ def test_check_names_every_wrong_row(tmp_path: Path, capsys: pytest.CaptureFixtu
     *rows, last = capsys.readouterr().err.splitlines()
     assert rows == [f"{path}:{line}: no such file: absent" for line in range(1, 16)]
     assert last == "ea-data check: error: 15 of 16 rows are wrong"
+
+
+@pytest.mark.parametrize(
+    "arguments", [["control", "foo"], ["camera", "pan left", "--no-such-option"], ["fly"], []]
+)
+def test_wrong_arguments_are_one_line_too(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(arguments)
+    assert stopped.value.code == 2
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1
+    assert err.startswith("ea-data")
+    assert ": error: " in err
+
+
+def test_too_little_memory_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: object) -> None:
+        raise MemoryError("Unable to allocate 252. GiB")
+
+    monkeypatch.setattr(cli, "_camera", fail)
+    assert cli.main(["camera", "pan left"]) == 2
+    assert capsys.readouterr().err == "ea-data camera: error: not enough memory\n"

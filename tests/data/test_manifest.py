@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import random
 import subprocess
 import sys
@@ -406,3 +407,9 @@ print(count, peak() - begin)
     found, grown = map(int, done.stdout.split())
     assert found == count
     assert grown < 5e6
+
+
+def test_a_pipe_is_no_manifest(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "rows.json")
+    with pytest.raises(ManifestError, match=r"rows\.json: no file$"):
+        read_manifest(tmp_path / "rows.json")

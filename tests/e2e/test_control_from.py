@@ -138,11 +138,11 @@ def test_what_a_model_cannot_do_is_told_before_a_signal_is_made(command, media, 
         ),
         (
             ["--control-from", "CLIP", "--control", "canny", "--control-options", "low=300"],
-            "control: low is 300 and high is 200; allowed: low not above high",
+            "control-options: low is 300 and high is 200; allowed: low not above high",
         ),
         (
             ["--control-from", "CLIP", "--control", "hed"],
-            "control: weights: ControlNetHED.pth of lllyasviel/Annotators",
+            "control-options: weights: ControlNetHED.pth of lllyasviel/Annotators",
         ),
         (
             ["--control-from", "CLIP", "--control", "canny", "--frames", "33"],

@@ -46,20 +46,35 @@ def test_keyframes_decide_the_frames_and_are_made_again(command, media, tmp_path
         (["--keyframe", "3:"], "keyframe: must be NUMBER:FILE"),
         (["--keyframe", "x,3:{media}/square.png"], "keyframe: must be NUMBER:FILE"),
         (["--keyframe", "3:{media}/square.png,3:{media}/wide.png"], "keyframe: frame 3 is given twice"),
+        (["--keyframe", "3:none.png,"], "keyframe: must be NUMBER:FILE"),
+        (["--keyframe", "٣:none.png"], "keyframe: must be NUMBER:FILE"),
+        (["--keyframe", "3" * 5000 + ":none.png"], "keyframe: must be NUMBER:FILE"),
+        (["--keyframe", " 3 : none.png "], "keyframe: none.png does not exist"),
         (["--keyframe", "3:none.png"], "keyframe: none.png does not exist"),
         (
             ["--keyframe", "3:{media}/clip.mp4"],
             "keyframe: cannot read {media}/clip.mp4: it is a mp4 video, not a picture",
         ),
-        (["--keyframe", "9:{media}/square.png"], "keyframe: 9 must lie in frames 0 ... 8 of the clip, got 9"),
+        (["--keyframe", "9:{media}/square.png"], "keyframe: 9 must lie in frames 0 ... 8 of the clip"),
         (["--keyframe=-10:{media}/square.png"], "keyframe: -10 must lie in frames 0 ... 8 of the clip"),
         (
             ["--keyframe", "8:{media}/square.png", "--last-image", "{media}/square.png"],
             "keyframe: 8 gives frame 8, which last-image gives already",
         ),
+        (
+            ["--keyframe", "8:{media}/square.png,last:{media}/square.png"],
+            "keyframe: 8 gives frame 8, which keyframe last gives already",
+        ),
+        (
+            ["--keyframe", "last:{media}/square.png,8:{media}/square.png"],
+            "keyframe: 8 gives frame 8, which keyframe last gives already",
+        ),
         (["--keyframe", "1:{media}/square.png", "--video", "x"], "keyframe: cannot be combined with --video"),
         (["--control", "x", "--keyframe", "1:a.png"], "control: cannot be combined with --keyframe"),
-        (["--keyframe", "0:a.png,1:b.png", "--frames", "2"], "frames: must be at least 3 with --keyframe"),
+        (
+            ["--keyframe", ",".join(f"{n}:a.png" for n in range(9))],
+            "frames: must be at least 10 with --keyframe",
+        ),
         (["--clip-image", "{media}/square.png"], "clip-image: cannot be used: this model does not read"),
     ],
 )

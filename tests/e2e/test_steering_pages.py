@@ -6,9 +6,7 @@ import re
 import shlex
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
 
 from ea_app.cli import main as ea_app
 from ea_data.cli import main as ea_data
@@ -27,10 +25,6 @@ def _blocks(page):
 @pytest.mark.parametrize("page", ["steering.md", "camera.md", "mask-strategy.md"])
 def test_a_page_runs(page, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    mask = np.zeros((64, 64), dtype=np.uint8)
-    mask[:, 32:] = 255
-    for name in ("mask.png", "ship.png", "room.png"):
-        Image.fromarray(mask).save(name)
     ran = 0
     for language, text in _blocks(page):
         if language == "python":

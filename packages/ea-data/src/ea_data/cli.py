@@ -1,19 +1,30 @@
 """The `ea-data` command."""
 
 import argparse
+import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 _USER_ERROR = 2
 _MAX_FRAMES = 1025
+_LEAST_SIDE, _LEAST_SYNTHETIC_SIDE, _MAX_SIDE = 16, 8, 4096
+_MAX_PIXELS = 2**30
+
+
+class _Parser(argparse.ArgumentParser):
+    """An argument parser whose mistakes are one line, without the usage before it."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong."""
+        self.exit(_USER_ERROR, f"{self.prog}: error: {message}\n")
 
 
 def build_parser() -> argparse.ArgumentParser:
     """The argument parser; building it imports nothing heavy."""
     defaults = argparse.ArgumentDefaultsHelpFormatter
-    parser = argparse.ArgumentParser(prog="ea-data", description="Make, inspect and judge data.")
+    parser = _Parser(prog="ea-data", description="Make, inspect and judge data.")
     parser.add_argument("--debug", action="store_true", help="print a traceback when something fails")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
@@ -175,10 +186,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     }
     try:
         return handlers[arguments.command](arguments) or 0
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, MemoryError) as error:
         if arguments.debug:
             raise
-        print(f"ea-data {arguments.command}: error: {error}", file=sys.stderr)
+        what = "not enough memory" if isinstance(error, MemoryError) else error
+        print(f"ea-data {arguments.command}: error: {what}", file=sys.stderr)
         return _USER_ERROR
     except KeyboardInterrupt:
         print(f"ea-data {arguments.command}: stopped", file=sys.stderr)
@@ -189,7 +201,7 @@ def _synth(arguments: argparse.Namespace) -> None:
     from ea_data.synthetic import SyntheticDataset
     from ea_data.synthetic.export import write_dataset
 
-    width, height = _size(arguments.size)
+    width, height = _size(arguments.size, _LEAST_SYNTHETIC_SIDE)
     dataset = SyntheticDataset(
         arguments.seed,
         arguments.frames,
@@ -206,7 +218,7 @@ def _synthesize(arguments: argparse.Namespace) -> None:
     from ea_data.synthetic.folder import write_samples
     from ea_data.synthetic.samples import Plan
 
-    width, height = _size(arguments.size)
+    width, height = _size(arguments.size, _LEAST_SYNTHETIC_SIDE)
     plan = Plan(
         num_frames=arguments.frames,
         height=height,
@@ -285,10 +297,14 @@ def _camera(arguments: argparse.Namespace) -> None:
 
 def _trajectory(arguments: argparse.Namespace) -> None:
     from ea_data.control.trajectory import draw_trajectory, read_trajectory
-    from ea_data.media import write_video
+    from ea_data.media import check_output, write_video
 
     _check_frames(arguments.frames)
-    width, height = _size(arguments.size)
+    width, height = _size(arguments.size, _LEAST_SIDE)
+    if arguments.frames * width * height > _MAX_PIXELS:
+        most = _MAX_PIXELS // (width * height)
+        raise ValueError(f"--frames is {arguments.frames}; allowed at {width}x{height}: 1 to {most}")
+    check_output(arguments.output)
     paths = read_trajectory(arguments.file, height, width)
     video = draw_trajectory(paths, arguments.frames, height, width)
     print(write_video(arguments.output, video, fps=arguments.fps))
@@ -325,11 +341,12 @@ def _names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",")) if text.strip() else ()
 
 
-def _size(text: str) -> tuple[int, int]:
-    width, _, height = text.partition("x")
-    if not (width.isdecimal() and height.isdecimal()):
-        raise ValueError(f"--size is {text!r}; allowed: WIDTHxHEIGHT, such as 64x64")
-    return int(width), int(height)
+def _size(text: str, least: int) -> tuple[int, int]:
+    sides = [int(side) for side in text.split("x") if re.fullmatch("[0-9]{1,9}", side)]
+    if len(sides) != 2 or text.count("x") != 1 or not all(least <= side <= _MAX_SIDE for side in sides):
+        rule = f"WIDTHxHEIGHT, such as 64x64, each from {least} to {_MAX_SIDE}"
+        raise ValueError(f"--size is {text[:40]!r}; allowed: {rule}")
+    return sides[0], sides[1]
 
 
 if __name__ == "__main__":

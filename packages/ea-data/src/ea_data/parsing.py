@@ -1,8 +1,9 @@
 """Messages about a wrong text: one line that points at the character."""
 
+import json
 from typing import Final
 
-__all__ = ["error_at", "expected_at"]
+__all__ = ["error_at", "expected_at", "json_reason"]
 
 _SHOWN: Final = 30
 
@@ -38,6 +39,21 @@ def error_at(text: str, place: int, reason: str) -> ValueError:
     before = ("..." if begin else "") + text[begin:place]
     after = text[place:end] + ("..." if end < len(text) else "")
     return ValueError(f"character {place + 1} ({_line(f'{before}▸{after}')}): {_line(reason)}")
+
+
+def json_reason(error: Exception) -> str:
+    """What is wrong with a text that `json.loads` refused, in words for whoever wrote it.
+
+    Args:
+        error: The ValueError or RecursionError that it raised.
+    """
+    if isinstance(error, json.JSONDecodeError):
+        return error.msg
+    if isinstance(error, RecursionError):
+        return "brackets within brackets, too deep to be read"
+    if "set_int_max_str_digits" in str(error):
+        return "a number with thousands of digits"
+    return _line(str(error))[:100]
 
 
 def _line(text: str) -> str:

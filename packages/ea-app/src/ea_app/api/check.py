@@ -9,6 +9,7 @@ from ea_app.api.job import Job, find_model
 from ea_app.api.loras import LoraSource, concerning_loras, uses_of
 from ea_app.api.weights import concerning_weights
 from ea_app.catalog import Model
+from ea_app.options import InputError
 from ea_dit.pipelines import GenerationRequest, read_outline
 
 
@@ -16,6 +17,17 @@ def to_request(job: Job) -> GenerationRequest:
     """A job as the pipeline takes it."""
     with concerning_fields(as_options=True):
         return GenerationRequest.from_dict(job.fields, to_conditions(job.arrays, job.placed))
+
+
+def check_kind(job: object) -> None:
+    """Refuse what is neither a job nor a request.
+
+    Raises:
+        InputError: With its type.
+    """
+    if not isinstance(job, Job | GenerationRequest):
+        kind = type(job).__name__
+        raise InputError("job", f"must be a Job, as Engine.job makes it, or a GenerationRequest, got {kind}")
 
 
 def check_job(
@@ -39,6 +51,7 @@ def check_job(
         InputError: Naming the option (or the field of a request) and what is allowed; or the model, if it is
             not understood.
     """
+    check_kind(job)
     entry = find_model(model, motion_module=motion_module) if isinstance(model, str) else model
     with concerning_weights({"motion_module": motion_module, "transformer_weights": transformer_weights}):
         try:

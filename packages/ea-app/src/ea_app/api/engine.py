@@ -12,7 +12,7 @@ import torch
 import xxhash
 from torch import Tensor
 
-from ea_app.api.check import check_job, to_request
+from ea_app.api.check import check_job, check_kind, to_request
 from ea_app.api.conditions import input_names
 from ea_app.api.enhance import enhance
 from ea_app.api.fields import concerning_fields
@@ -261,6 +261,7 @@ class Engine:
             InputError: A mistake in the job or the output.
             Cancelled: `cancel` was used; nothing was written.
         """
+        check_kind(job)
         job = enhance(job, self.model).extracted() if isinstance(job, Job) else job
         request = to_request(job) if isinstance(job, Job) else job
         sources = job.sources if isinstance(job, Job) else {}

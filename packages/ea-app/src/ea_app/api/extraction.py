@@ -47,6 +47,8 @@ class Extraction:
             return None
         with concerning("control"):
             kind = find_kind(values["control"])
+        if not values.get("control_options", "-").strip():
+            raise InputError("control-options", "must be NAME=VALUE, several with commas, got nothing")
         with concerning("control-options"):
             return cls(kind=kind, options=kind.options.of_text(kind.name, values.get("control_options", "")))
 
@@ -91,13 +93,26 @@ class Extraction:
             (T, H, W, 3), and the extraction with names of weights that always mean the same ones.
 
         Raises:
-            ValueError: Something is not installed, or weights are not there or wrong.
+            InputError: Options that do not go together, or weights that are not there or wrong.
+            ValueError: Something is not installed.
         """
-        maker = open_maker(self.kind.name, self.options, notify=notify)
+        with self._concerning_options():
+            maker = open_maker(self.kind.name, self.options, notify=notify)
         still = frames.strides[0] == 0  # one picture for all frames
         made = np.stack(list(maker(frames[:1] if still else frames)))
         made = np.broadcast_to(made, frames.shape) if still else made
         return made, dataclasses.replace(self, options=maker.options)
+
+    @contextmanager
+    def _concerning_options(self) -> Iterator[None]:
+        """Name mistakes that begin with an option of the signal after the option that gives those."""
+        try:
+            yield
+        except ValueError as error:
+            begin = str(error).split(maxsplit=1)[:1]
+            if begin and begin[0].rstrip(":") in {field.name for field in dataclasses.fields(self.options)}:
+                raise InputError("control-options", str(error)) from error
+            raise
 
 
 @contextmanager

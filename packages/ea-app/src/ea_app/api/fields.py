@@ -34,6 +34,19 @@ OPTION_NAMES: Mapping[str, str] = MappingProxyType(
 
 _UNMISTAKABLE = re.compile(rf"\b({'|'.join(field for field in OPTION_NAMES if '_' in field)})\b")
 
+_SUPPORTS = "this model supports "
+_MODE_WORDS: Mapping[str, str] = MappingProxyType(
+    {
+        "text_to_image": "a prompt for pictures",
+        "text_to_video": "a prompt for videos",
+        "image_to_video": "--image and other frames",
+        "video_to_video": "--video",
+        "masked_video": "--video with --mask",
+        "control": "--control or --camera",
+    }
+)
+_LAST = re.compile(r"^-1\b")  # as people write it, see `ea_app.options.values`
+
 
 def keyframe_input(at: int) -> str:
     """Name of the input that is a keyframe."""
@@ -42,7 +55,7 @@ def keyframe_input(at: int) -> str:
 
 def numbered(name: str, option: str) -> int | None:
     """The number in the name of an input of which there may be several, None for other inputs."""
-    found = re.fullmatch(rf"{option} (-?\d+)", name)
+    found = re.fullmatch(rf"{option} (-?[0-9]{{1,9}})", name)
     return None if found is None else int(found[1])
 
 
@@ -81,5 +94,11 @@ def concerning_fields(*, as_options: bool) -> Iterator[None]:
 def _in_options(error: InputError) -> InputError:
     # One option gives both sides, so the message has to say which.
     side = f"{error.field} " if error.field in ("width", "height") else ""
-    reason = _UNMISTAKABLE.sub(lambda found: f"--{OPTION_NAMES[found[1]]}", error.reason)
+    reason, supports, modes = error.reason.partition(_SUPPORTS)
+    if supports:
+        words = [text for mode, text in _MODE_WORDS.items() if mode in modes.split(", ")]
+        return InputError(option_of(error.field), f"{reason}{supports}{', '.join(words)}")
+    reason = _LAST.sub("last", error.reason) if error.field == KEYFRAME else error.reason
+    reason = reason.replace(f"{KEYFRAME} -1 ", f"{KEYFRAME} last ")
+    reason = _UNMISTAKABLE.sub(lambda found: f"--{OPTION_NAMES[found[1]]}", reason)
     return InputError(option_of(error.field), f"{side}{reason}")

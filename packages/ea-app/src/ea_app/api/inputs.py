@@ -41,11 +41,13 @@ class Source:
         """Hash a file.
 
         Raises:
-            ValueError: It cannot be read.
+            ValueError: It is no file, such as a folder or a pipe, or cannot be read.
         """
         absolute = Path(path).expanduser().absolute()
         digest = xxhash.xxh3_128()
         try:
+            if absolute.exists() and not absolute.is_file():  # a pipe would be waited for without an end
+                raise ValueError(f"{path} is no file")
             with absolute.open("rb") as file:
                 while block := file.read(1 << 20):
                     digest.update(block)

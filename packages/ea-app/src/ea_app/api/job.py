@@ -13,7 +13,7 @@ from ea_app.api.extraction import Extraction, concerning_source
 from ea_app.api.fields import FILE_INPUTS, REFERENCES, STRATEGY, keyframe_input
 from ea_app.api.inputs import Source, Text, read_inputs
 from ea_app.api.loops import Placed, loop_fields, place_references
-from ea_app.api.notices import option_notices
+from ea_app.api.notices import option_notices, written_rate
 from ea_app.api.steering import draw_texts, read_texts
 from ea_app.api.weights import WEIGHT_KEYS, concerning_weights
 from ea_app.catalog import Model, find
@@ -196,6 +196,8 @@ def make_job(model: Model, /, **options: Any) -> Job:
     frames = values.get("frames") or inputs.frames or model.info.native_frames
     if "window" in values and "window" not in given and frames > values["window"]:
         notices = (*notices, f"frames: {frames} are made in windows of {values['window']}")
+    rate, of_rate = written_rate(values.get("fps") or inputs.fps or model.info.fps)
+    notices = (*notices, *of_rate)
     if "reference" in files and frames == 1:
         raise InputError("reference", "needs at least 2 frames; it changes nothing in an image")
     plain_video = "video" in files and "mask" not in files
@@ -213,7 +215,7 @@ def make_job(model: Model, /, **options: Any) -> Job:
         "window_frames": values.get("window"),
         "overlap_frames": values.get("overlap", model.info.overlap_frames if "window" in values else None),
         "join": values.get("join", "latents"),
-        "fps": values.get("fps") or min(120, max(1, round(inputs.fps or model.info.fps))),
+        "fps": rate,
     }
     fields |= loop_fields(values, frames, model.info)
     server = None

@@ -99,13 +99,25 @@ def convert_file(
     """
     if output.exists():
         raise InputError("output", f"{output} exists already; name a new file")
+    _check_folder(output)
     given = None if model is None else model_targets(model, allow_pickle=allow_pickle)
     with concerning("file"):
         file = read_lora(path, allow_pickle=allow_pickle)
         targets = given or (
             known_targets(file.header) if _needs_names(file.header.format, format, layout) else None
         )
+    try:
         return save_lora(file, output, format, targets=targets, layout=layout), len(file.header.layers)
+    except ValueError as error:
+        field = "output" if str(error).startswith(f"{output}: ") else "file"
+        with concerning(field):
+            raise
+
+
+def _check_folder(output: Path) -> None:
+    """Refuses to write where no folder is, as every command does."""
+    if not output.absolute().parent.is_dir():
+        raise InputError("output", f"the folder {output.parent} does not exist")
 
 
 def model_targets(model: str, *, allow_pickle: bool = False) -> Targets:
@@ -144,6 +156,7 @@ def merge_files(
     Raises:
         InputError: Naming the LoRA, the model or the output that is wrong.
     """
+    _check_folder(destination)
     entry = find_model(model)
     with concerning("model"):
         outline = read_outline(entry.directory)

@@ -9,6 +9,22 @@ from ea_app.model_info import ModelInfo
 # and the one that takes any size makes the whole ones.
 _LATENT_SIDE = 8
 
+_SLOWEST, _FASTEST = 1, 120
+_SAME_RATE = 1e-3
+
+
+def written_rate(fps: float) -> tuple[int, tuple[str, ...]]:
+    """The rate of the file that is written, and a line where it is not the one of what was given.
+
+    Args:
+        fps: Of the video that decides; any number above 0.
+    """
+    rate = min(_FASTEST, max(_SLOWEST, round(fps)))
+    if abs(rate - fps) < _SAME_RATE:
+        return rate, ()
+    rule = f"whole numbers from {_SLOWEST} to {_FASTEST} are"
+    return rate, (f"fps: {fps:.6g} of the video is written as {rate}; {rule}",)
+
 
 def option_notices(values: Mapping[str, Any], info: ModelInfo) -> tuple[str, ...]:
     """Lines about options, each beginning with the option.

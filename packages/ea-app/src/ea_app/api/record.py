@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Any
 
 from ea_app.api.extraction import Extraction, is_extraction_entry
-from ea_app.api.fields import STRATEGY, TEXT_INPUTS, is_file_input, option_of
+from ea_app.api.fields import REFERENCES, STRATEGY, TEXT_INPUTS, is_file_input, numbered, option_of
 from ea_app.api.inputs import Source, Text, check_unchanged
 from ea_app.api.loras import are_lora_entries
 from ea_app.api.output import record_path
@@ -20,6 +20,7 @@ from ea_app.api.weights import are_weight_entries, weight_entries
 from ea_app.catalog import Model
 from ea_app.options import MAX_SEED, InputError, concerning
 from ea_data.media import read_metadata
+from ea_data.parsing import json_reason
 
 FORMAT = "ea-record/1"
 _NEEDED: Mapping[str, Mapping[str, type]] = {
@@ -168,10 +169,7 @@ def _read_text(path: Path) -> str:
 
 
 def _checked(path: Path, text: str) -> dict[str, Any]:
-    try:
-        record = json.loads(text)
-    except ValueError as error:
-        raise InputError("file", f"the record in {path} is broken: {error}") from None
+    record = _json(path, text)
     if not isinstance(record, dict) or record.get("format") != FORMAT:
         raise InputError("file", f"{path} holds no record of the format {FORMAT}")
     for key, kinds in _NEEDED.items():
@@ -182,14 +180,36 @@ def _checked(path: Path, text: str) -> dict[str, Any]:
                 raise InputError("file", f"the record in {path} has no usable {name}")
     if not isinstance(record.get("enhancement", {}), dict):
         raise InputError("file", f"the record in {path} has a broken enhancement")
-    for name, entry in record["inputs"].items():
-        if not _is_source(name, entry):
-            raise InputError("file", f"the record in {path} has a broken input {name!r}")
+    if (name := _broken_input(record["inputs"])) is not None:
+        raise InputError("file", f"the record in {path} has a broken input {name!r}")
     if not are_weight_entries(record.get("weights", {})):
         raise InputError("file", f"the record in {path} has broken weights")
     if not are_lora_entries(record.get("loras", [])):
         raise InputError("file", f"the record in {path} has broken loras")
     return record
+
+
+def _json(path: Path, text: str) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise InputError("file", f"the record in {path} is broken: {error}") from None
+    except (RecursionError, ValueError) as error:  # nested too deeply, or a number of thousands of digits
+        raise InputError("file", f"the record in {path} is broken: {json_reason(error)}") from None
+
+
+def _broken_input(inputs: Mapping[str, Any]) -> str | None:
+    """The name of an input that cannot be used: of a wrong form, or a reference out of its row."""
+    references = [name for name in inputs if numbered(name, REFERENCES) is not None]
+    expected = {f"{REFERENCES} {number}" for number in range(len(references))}
+    return next(
+        (
+            name
+            for name, entry in inputs.items()
+            if not _is_source(name, entry) or (name in references and name not in expected)
+        ),
+        None,
+    )
 
 
 def _entry(source: Source | Text | None) -> dict[str, Any] | None:

@@ -104,6 +104,8 @@ def source_of(option: str, given: str | Path, beside: Sequence[str] = ()) -> Sou
     try:
         if not path.exists():
             raise InputError(option, f"{given} does not exist")
+        if not path.is_dir() and not path.is_file():
+            raise InputError(option, f"{given} is neither a file nor a folder")
         inside = sorted(path.rglob("*")) if path.is_dir() else []
         files = [file for file in inside if not file.name.startswith(".")]
         files = files or [path, *(path.with_name(name) for name in beside)]

@@ -29,11 +29,16 @@ class Console:
     def __init__(self, *, quiet: bool) -> None:
         self._quiet = quiet
         self._start = time.perf_counter()
+        self._waiting: list[str] = []
 
     def note(self, text: str) -> None:
         """Something worth knowing."""
         if not self._quiet:
             print(text, file=sys.stderr)
+
+    def note_when_it_runs(self, text: str) -> None:
+        """Something worth knowing of a job, kept until nothing can refuse it: a mistake is one line."""
+        self._waiting.append(text)
 
     def warn(self, text: str) -> None:
         """Something that is not as it should be."""
@@ -63,14 +68,25 @@ class Console:
 
     @contextmanager
     def progress(self) -> Iterator[Callable[[str, int, int], None]]:
-        """A progress callback: a bar on a terminal, a line now and then elsewhere."""
+        """A progress callback: a bar on a terminal, a line now and then elsewhere.
+
+        The first stage after loading prints the notes that waited for it.
+        """
         if self._quiet:
             yield lambda *_: None
         elif sys.stderr.isatty():
             with _bar() as update:
-                yield update
+                yield self._noting(update)
         else:
-            yield _Lines()
+            yield self._noting(_Lines())
+
+    def _noting(self, update: Callable[[str, int, int], None]) -> Callable[[str, int, int], None]:
+        def report(stage: str, step: int, total: int) -> None:
+            while stage != "load" and self._waiting:
+                self.note(self._waiting.pop(0))
+            update(stage, step, total)
+
+        return report
 
 
 class _Lines:

@@ -9,7 +9,7 @@ from ea_app.api.loras import find_loras
 from ea_app.api.output import check_output, default_output
 from ea_app.api.weights import find_weights, paths_of
 from ea_app.cli.console import Console
-from ea_app.options import OPTIONS, parse
+from ea_app.options import OPTIONS, InputError, parse
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -21,6 +21,8 @@ def run(arguments: argparse.Namespace) -> int:
     console = Console(quiet=arguments.quiet)
     values = {entry.key: getattr(arguments, entry.key) for entry in OPTIONS}
     given = read_prompt_options(parse({"prompt": arguments.prompt, **values}))
+    if "lora_unmatched" in given and "lora" not in given:
+        raise InputError("lora-unmatched", "needs --lora")
     weights = paths_of(find_weights(given))
     loras = find_loras(given.get("lora", ()), unmatched=given.get("lora_unmatched", "refuse"))
     model = find_model(
@@ -40,7 +42,7 @@ def run(arguments: argparse.Namespace) -> int:
         console.note(f"asking {job.prompt_server.model} for a better prompt")
         job = enhance(job, model)
     for notice in job.notices:
-        console.note(notice)
+        console.note_when_it_runs(notice)
     job = job.extracted(console.note)
 
     with console.progress() as on_progress:
@@ -49,9 +51,9 @@ def run(arguments: argparse.Namespace) -> int:
         engine = Engine.load(model, **machine, **weights, loras=loras)
         on_progress("load", 1, 1)
         if engine.memory_note:
-            console.note(engine.memory_note)
+            console.note_when_it_runs(engine.memory_note)
         for note in engine.lora_notes:
-            console.note(note)
+            console.note_when_it_runs(note)
         result = engine.generate(job, output=output, on_progress=on_progress)
     console.wrote(result)
     return 0

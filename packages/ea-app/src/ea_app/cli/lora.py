@@ -125,4 +125,6 @@ def _existing(text: str) -> Path:
     path = Path(text).expanduser()
     if not path.exists():
         raise InputError("file", f"{path} does not exist")
+    if not path.is_dir() and not path.is_file():
+        raise InputError("file", f"{path} is neither a file nor a folder")
     return path

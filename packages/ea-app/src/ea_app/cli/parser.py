@@ -20,6 +20,28 @@ _ALLOW_PICKLE = "also read weights in .bin, .pt, .pth and .ckpt files, without r
 _ARGUMENT = re.compile(r"argument (\S+?): (.*)", re.DOTALL)
 
 
+_SEVERAL = {
+    "keyframe": "write all in one, with commas between them",
+    "references": "write all in one, with ;",
+}
+
+
+class _StoreOnce(argparse.Action):
+    """Stores a value, and refuses a second one instead of forgetting the first."""
+
+    def __call__(
+        self,
+        _parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        flag: str | None = None,
+    ) -> None:
+        if flag is not None and getattr(namespace, self.dest) is not self.default:
+            name = flag.lstrip("-")
+            raise InputError(name, f"is given twice; {_SEVERAL.get(name, 'give it once')}")
+        setattr(namespace, self.dest, values)
+
+
 class Parser(argparse.ArgumentParser):
     """An argument parser whose mistakes are `InputError`s: one line, no usage before it."""
 
@@ -222,7 +244,8 @@ def _actions(parser: Parser, *, required: bool = False) -> Callable[[str, str], 
 def _add_option(add_argument: Callable[..., object], key: str) -> None:
     entry = option(key)
     text = entry.describe().replace("%", "%%")
-    action = "append" if entry.many else "store"
+    once = _StoreOnce if entry.group == "inputs" else "store"  # a second --steps replaces the first, as usual
+    action = "append" if entry.many else once
     add_argument(f"--{entry.name}", dest=key, action=action, metavar=entry.metavar, help=text)
 
 

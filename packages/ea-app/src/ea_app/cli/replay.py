@@ -52,7 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
         )
         on_progress("load", 1, 1)
         if engine.memory_note:
-            console.note(engine.memory_note)
+            console.note_when_it_runs(engine.memory_note)
         result = engine.generate(job, output=output, on_progress=on_progress)
     console.wrote(result)
     if result.frames_hash == record["frames"]["xxh3"]:
@@ -78,7 +78,9 @@ def _check_model(model: Model, record: Mapping[str, Any], console: Console, *, c
     if not chosen:
         reason = f"{model.name} is not what it was when the file was made; --model NAME tries another"
         raise InputError("model", reason)
-    console.note(f"model: {model.name} is another model than the recorded {record['model']['name']}")
+    console.note_when_it_runs(
+        f"model: {model.name} is another model than the recorded {record['model']['name']}"
+    )
 
 
 def _difference(recorded: Mapping[str, Any], now: Mapping[str, Any]) -> str:

@@ -1,6 +1,7 @@
 """Texts to values, and what can be wrong with a value whatever the model."""
 
 import math
+import os
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -9,6 +10,9 @@ from urllib.parse import urlsplit
 from ea_app.options.errors import InputError
 from ea_app.options.option import Option
 from ea_app.options.table import OPTIONS
+
+_SHOWN = 300
+_PLACE = "-?[0-9]{1,9}|last"
 
 
 def parse(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -47,6 +51,24 @@ def check_text(field: str, text: object) -> str:
     return text
 
 
+def shown(raw: object) -> str:
+    """A value in a message: whole if it is short, its type if it is no plain value."""
+    if not isinstance(raw, str | int | float | list | tuple | dict | os.PathLike):
+        return f"a {type(raw).__name__}"
+    try:
+        text = repr(raw)
+    except ValueError:  # an integer of thousands of digits
+        return "a number that is too long"
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+
+
+def _name(field: str, raw: object) -> str:
+    """The name of a file."""
+    if not isinstance(raw, str | os.PathLike):
+        raise InputError(field, f"must be a file name, got {shown(raw)}")
+    return str(raw)
+
+
 def _values(entry: Option, raw: Any) -> Any:
     if not entry.many:
         return _value(entry, raw)
@@ -62,7 +84,7 @@ def _value(entry: Option, raw: Any) -> Any:
         return _keyframes(entry.name, raw)
     if entry.kind == "files":
         return _files(entry.name, raw)
-    text = str(raw)
+    text = _name(entry.name, raw) if entry.kind == "file" and not entry.many else str(raw)
     if entry.kind == "file" and not text:
         raise InputError(entry.name, "must be a file name, got nothing")
     if entry.kind == "url":
@@ -74,29 +96,36 @@ def _value(entry: Option, raw: Any) -> Any:
 
 def _files(field: str, raw: Any) -> tuple[str, ...]:
     """File names, from "a.png;b.mp4" or a list."""
-    names = [name.strip() for name in raw.split(";")] if isinstance(raw, str) else [str(name) for name in raw]
+    names: list[str] = []
+    if isinstance(raw, str):
+        names = [name.strip() for name in raw.split(";")]
+    elif isinstance(raw, list | tuple):
+        names = [_name(field, name) for name in raw]
     if not names or not all(names):
-        raise InputError(field, f"must be file names, several with ; between them, got {raw!r}")
+        raise InputError(field, f"must be file names, several with ; between them, got {shown(raw)}")
     return tuple(names)
 
 
 def _keyframes(field: str, raw: Any) -> dict[int, str]:
     """Files by number of the frame, from "0:a.png,24:b.png" or a mapping. Commas in names are fine."""
     if isinstance(raw, Mapping):
-        pairs = list(raw.items())
+        pairs = [(str(at), _name(field, path)) for at, path in raw.items()]
+    elif isinstance(raw, str):
+        pieces = re.split(rf"(?:^|,)\s*({_PLACE})\s*:", raw)
+        files = [piece.strip() for piece in pieces[2::2]]
+        pairs = [] if pieces[0].strip() else list(zip(pieces[1::2], files, strict=True))
     else:
-        pieces = re.split(r"(?:^|,)\s*(-?\d+|last):", str(raw))
-        pairs = [] if pieces[0].strip() else list(zip(pieces[1::2], pieces[2::2], strict=True))
-    if not pairs or not all(str(path).strip() for _, path in pairs):
-        raise InputError(
-            field, f"must be NUMBER:FILE, several with commas, such as 0:a.png,24:b.png; got {raw!r}"
-        )
+        pairs = []
+    wrong = (not path or path[-1] == "," or not re.fullmatch(_PLACE, at) for at, path in pairs)
+    if not pairs or any(wrong):
+        rule = "must be NUMBER:FILE, several with commas, such as 0:a.png,24:b.png"
+        raise InputError(field, f"{rule}; got {shown(raw)}")
     found: dict[int, str] = {}
     for written, path in pairs:
         at = -1 if written == "last" else int(written)
         if at in found:
             raise InputError(field, f"frame {written} is given twice")
-        found[at] = str(path)
+        found[at] = path
     return found
 
 
@@ -121,7 +150,7 @@ def _number(entry: Option, raw: Any) -> int | float:
     whole = entry.kind != "int" or isinstance(value, int)
     inside = entry.minimum <= value <= entry.maximum and not (entry.above and value == entry.minimum)
     if isinstance(raw, bool) or not whole or not inside:
-        raise InputError(entry.name, f"must be {entry.allowed()}, got {raw!r}")
+        raise InputError(entry.name, f"must be {entry.allowed()}, got {shown(raw)}")
     return value
 
 
@@ -135,6 +164,6 @@ def _size(raw: Any) -> tuple[int, int]:
         sides *= 2
     if len(sides) != 2:
         raise InputError(
-            "size", f"must be WIDTHxHEIGHT such as 128x96, or one number for a square, got {raw!r}"
+            "size", f"must be WIDTHxHEIGHT such as 128x96, or one number for a square, got {shown(raw)}"
         )
     return sides[0], sides[1]

@@ -13,10 +13,12 @@ def read_text(path: str | Path) -> str:
     """The content of a text file in UTF-8, with or without a mark.
 
     Raises:
-        ValueError: It cannot be read, is too large or is no text.
+        ValueError: It is no file, cannot be read, is too large or is no text.
     """
     path = Path(path)
     try:
+        if path.exists() and not path.is_file():  # a pipe would be waited for without an end
+            raise ValueError(f"{path} is no file")
         if path.stat().st_size > MAX_BYTES:
             raise ValueError(f"{path} is too large; allowed: at most {MAX_BYTES} bytes")
         return path.read_text(encoding="utf-8-sig")

@@ -11,6 +11,8 @@ from typing import Any, Self
 
 __all__ = ["Options", "option"]
 
+_SHOWN = 80
+
 
 def option(default: Any, help: str, *, least: float | None = None, most: float | None = None) -> Any:  # noqa: A002
     """A field of `Options`.
@@ -36,10 +38,10 @@ class Options:
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
             wanted = type_of(field)
-            if wanted is float and type(value) is int:
+            if wanted is float and type(value) is int and _in_range(field, value):
                 object.__setattr__(self, field.name, value := float(value))
             if type(value) is not wanted or not _in_range(field, value):
-                raise ValueError(f"{field.name} is {value!r}; allowed: {allowed(field)}")
+                raise ValueError(f"{field.name} is {_shown(value)}; allowed: {allowed(field)}")
 
     @classmethod
     def of(cls, kind: str, given: Mapping[str, Any]) -> Self:
@@ -103,6 +105,14 @@ def _from_text(field: dataclasses.Field[Any], text: str) -> Any:
         return wanted(text)
     except ValueError:
         return text  # which is refused by name
+
+
+def _shown(value: Any) -> str:
+    try:
+        text = repr(value)
+    except ValueError:  # an integer of thousands of digits
+        return "a number that is too long"
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
 
 def _in_range(field: dataclasses.Field[Any], value: Any) -> bool:

@@ -16,7 +16,7 @@ __all__ = ["camera_path", "camera_text"]
 def camera_text(given: str) -> str:
     """Words as they are, or the content of the file that they name.
 
-    A name is what exists as a file, ends with .txt or contains a slash.
+    A name is what exists and is no folder, ends with .txt or contains a slash.
 
     Raises:
         ValueError: A file that cannot be read or has a wrong row.
@@ -49,6 +49,6 @@ def _names_a_file(given: str) -> bool:
     if "/" in given or "\\" in given or given.lower().endswith(".txt"):
         return True
     try:
-        return Path(given).is_file()
+        return Path(given).exists() and not Path(given).is_dir()
     except (OSError, ValueError):  # too long for a name, or with a NUL character
         return False

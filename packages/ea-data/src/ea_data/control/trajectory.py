@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ea_data.control.files import read_text
+from ea_data.parsing import json_reason
 
 __all__ = [
     "Path2D",
@@ -71,7 +72,7 @@ def trajectory_from_text(text: str, name: str, height: int, width: int) -> list[
     except json.JSONDecodeError as error:
         raise ValueError(f"{name} line {error.lineno} column {error.colno}: not JSON: {error.msg}") from None
     except (RecursionError, ValueError) as error:  # nested too deeply, or a number of thousands of digits
-        raise ValueError(f"{name}: not JSON: {' '.join(str(error).split())[:100]}") from None
+        raise ValueError(f"{name}: not JSON: {json_reason(error)}") from None
     scale = (1.0, 1.0)
     if isinstance(value, dict):
         if unknown := sorted(set(value) ^ {"width", "height", "paths"}):

@@ -99,6 +99,8 @@ def _rows(
     check_files: bool,
 ) -> Iterator[Entry | BadRow]:
     count = 0
+    if path.exists() and not path.is_file():  # a pipe would be waited for without an end
+        raise ManifestError(f"{path}: no file")
     try:
         with path.open("rb") as file:
             for count, (line, row) in enumerate(reader(file), start=1):  # noqa: B007  (read after the loop)

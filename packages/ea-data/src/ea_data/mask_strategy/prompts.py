@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeVar, cast
 
 from ea_data.mask_strategy.language import MAX_COUNT, MaskStrategy, parse_strategy
-from ea_data.parsing import error_at, expected_at
+from ea_data.parsing import error_at, expected_at, json_reason
 
 __all__ = [
     "OPTIONS",
@@ -28,6 +28,7 @@ OPTIONS: Final = ("reference_path", "mask_strategy")
 _Value = TypeVar("_Value")
 _BEGIN: Final = re.compile(r'\{\s*(?:"|\}\s*\Z)')
 _FIRST: Final = "|0|"
+_NUMBERED: Final = re.compile(r"\s*\|\s*[0-9]+\s*\|")
 _WRONG: Final = "the options after the prompt cannot be read"
 
 
@@ -89,7 +90,7 @@ def split_prompt(prompt: str) -> tuple[str, dict[str, Any]]:
     except json.JSONDecodeError as error:
         raise error_at(prompt, start + error.pos, f"{_WRONG}: {error.msg}") from None
     except (RecursionError, ValueError) as error:  # nested too deeply, endless digits, or a name twice
-        raise error_at(prompt, start, f"{_WRONG}: {str(error)[:100]}") from None
+        raise error_at(prompt, start, f"{_WRONG}: {json_reason(error)}") from None
     rest = prompt[start + length :]
     if rest.strip():
         place = len(prompt) - len(rest.lstrip())
@@ -124,11 +125,14 @@ def loop_texts(text: str, loops: int) -> tuple[str, ...]:
         `loops` texts.
 
     Raises:
-        ValueError: A loop is no number, does not rise or is not there; points at the character.
+        ValueError: A loop is no number, does not rise, is not there or has no text, or texts for several
+            loops that do not begin with the first; points at the character.
     """
     if not 1 <= loops <= MAX_COUNT:
         raise ValueError(f"loops is {loops}; allowed: 1 to {MAX_COUNT}")
     if not text.startswith(_FIRST):
+        if loops > 1 and _NUMBERED.match(text):
+            raise error_at(text, 0, f"texts for loops begin with {_FIRST}")
         return (text,) * loops
     texts: list[str] = []
     place = 1
@@ -137,6 +141,8 @@ def loop_texts(text: str, loops: int) -> tuple[str, ...]:
         begin = _first_loop(text, place, pieces[number], len(texts), loops)
         if number + 1 == len(pieces):
             raise expected_at(text, len(text), '"|" and a text', "")
+        if not pieces[number + 1].strip():
+            raise expected_at(text, place + len(pieces[number]) + 1, "the text of a loop", "")
         texts += texts[-1:] * (begin - len(texts)) + [pieces[number + 1].strip()]
         place += len(pieces[number]) + len(pieces[number + 1]) + 2
     return tuple(texts + texts[-1:] * (loops - len(texts)))

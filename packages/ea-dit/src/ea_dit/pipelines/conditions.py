@@ -11,7 +11,7 @@ from typing import Protocol, TypeVar
 import torch
 from torch import Tensor
 
-from ea_dit.pipelines.pixels import check_pixels, check_shape
+from ea_dit.pipelines.pixels import check_pixels, check_shape, check_tensor
 
 ConditionT = TypeVar("ConditionT")
 
@@ -64,14 +64,16 @@ class Frames:
 
     def check(self, clip: Clip) -> None:
         """Refuses pixels of a wrong shape or range, and places outside of the clip."""
+        check_tensor(self.name, self.pixels)
         size = (clip.height, clip.width)
         check_pixels(self.name, self.pixels, (3, *size) if self.pixels.ndim == 3 else (3, None, *size))
         if isinstance(self.at, bool) or not isinstance(self.at, int):
             raise ValueError(f"{self.name} must be at a whole number, got {self.at!r}")  # noqa: TRY004
         places, last = self.places(clip.num_frames), clip.num_frames - 1
         if places.start < 0 or places.stop - 1 > last:
-            got = f"{places.start}" if len(places) == 1 else f"{places.start} ... {places.stop - 1}"
-            raise ValueError(f"{self.name} must lie in frames 0 ... {last} of the clip, got {got}")
+            got = f"{self.at}" if len(places) == 1 else f"{places.start} ... {places.stop - 1}"
+            got = "" if self.name.endswith(f" {got}") else f", got {got}"
+            raise ValueError(f"{self.name} must lie in frames 0 ... {last} of the clip{got}")
         _check_edit_ratio(self.name, self.edit_ratio)
 
 
@@ -129,6 +131,7 @@ class Video:
         check_pixels(self.name, self.pixels, (3, clip.num_frames, *size))
         if self.mask is None:
             return
+        check_tensor("mask", self.mask)
         check_shape("mask", self.mask, size if self.mask.ndim == 2 else (clip.num_frames, *size))
         if self.mask.dtype not in (torch.bool, torch.uint8) and not self.mask.is_floating_point():
             raise ValueError(f"mask must be bool, uint8 or floating point, got {self.mask.dtype}")
@@ -236,6 +239,8 @@ def check_conditions(conditions: Sequence[Condition], clip: Clip) -> None:
     Raises:
         ValueError: One line that begins with a name and says what is allowed.
     """
+    if not isinstance(conditions, tuple | list):
+        raise ValueError(f"conditions must be a tuple of conditions, got {type(conditions).__name__}")  # noqa: TRY004
     for condition in conditions:
         if not isinstance(condition, Condition):
             raise ValueError(f"conditions must be conditions, got {type(condition).__name__}")  # noqa: TRY004

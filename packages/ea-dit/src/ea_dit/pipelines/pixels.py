@@ -4,12 +4,23 @@ import torch
 from torch import Tensor
 
 
+def check_tensor(name: str, value: object) -> None:
+    """Refuses what is no tensor.
+
+    Raises:
+        ValueError: With its type.
+    """
+    if not isinstance(value, Tensor):
+        raise ValueError(f"{name} must be a tensor, got {type(value).__name__}")  # noqa: TRY004
+
+
 def check_shape(name: str, tensor: Tensor, shape: tuple[int | None, ...]) -> None:
     """Refuses a tensor of another shape; None stands for any size.
 
     Raises:
         ValueError: With the wanted shape.
     """
+    check_tensor(name, tensor)
     fits = tensor.ndim == len(shape) and all(
         want is None or have == want for have, want in zip(tensor.shape, shape, strict=True)
     )

@@ -99,7 +99,7 @@ class GenerationRequest:
         """
         known = {field.name for field in fields(cls)} - {"conditions"}
         if unknown := sorted(set(values) - known):
-            raise ValueError(f"unknown request field {unknown[0]!r}; known: {', '.join(sorted(known))}")
+            raise ValueError(f"request field {unknown[0]!r} is unknown; known: {', '.join(sorted(known))}")
         if "prompt" not in values:
             raise ValueError("prompt is missing in the request")
         # JSON knows no tuples.
@@ -118,10 +118,13 @@ class GenerationRequest:
         if not self.prompt.strip():
             raise ValueError("prompt must not be empty")
         _check_prompt("negative_prompt", self.negative_prompt)
+        if not isinstance(self.window_prompts, tuple | list):
+            got = type(self.window_prompts).__name__
+            raise ValueError(f"window_prompts must be a tuple of texts, got {got}")  # noqa: TRY004
         for text in self.window_prompts:
             _check_prompt("window_prompts", text)
             if not text.strip():
-                raise ValueError("window_prompts must not be empty")
+                raise ValueError("window_prompts must be texts, and none of them empty")
         for name in ("height", "width"):
             _whole(name, getattr(self, name), MIN_SIDE, MAX_SIDE)
         self._check_length()
