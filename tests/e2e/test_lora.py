@@ -329,7 +329,7 @@ def test_converting(command, folder, tmp_path):
 
     for arguments, message in (
         ([source, "p.safetensors", "--format", "kohya"], "output: p.safetensors exists already"),
-        ([source, "p.bin", "--format", "kohya"], r"file: p.bin: must end with \.safetensors"),
+        ([source, "p.bin", "--format", "kohya"], r"output: p.bin: must end with \.safetensors"),
         ([folder / "text.safetensors", "x.safetensors", "--format", "kohya"], "file: .*not a safetensors"),
         ([folder / "other.safetensors", "x.safetensors", "--format", "peft"], "file: .*needs its model"),
         ([source, "x.safetensors", "--format", "no"], "format: "),
