@@ -239,7 +239,7 @@ def test_help_names_what_there_is(capsys):
     [
         (["--size", "64"], "--size is '64'; allowed: WIDTHxHEIGHT"),
         (["--size", "64x63"], "height and width are 63 and 64; allowed for clips: even"),
-        (["--size", "64x4"], "height and width are 4 and 64; allowed: 8 or more"),
+        (["--size", "64x4"], "--size is '64x4'; allowed: WIDTHxHEIGHT"),
         (["--count", "0"], "count is 0; allowed: 1 to 10000000"),
         (["--frames", "0"], "num_frames is 0"),
         (["--fps", "0"], "fps is 0.0; allowed: 0.1 to 240"),
