@@ -372,7 +372,7 @@ def test_plans_are_assignments_to_slices(groups, frames, lengths):
 
 def test_examples_of_the_guide():
     text = GUIDE.read_text(encoding="utf-8")
-    (example,) = re.findall(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    *_, example = re.findall(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
     names = {}
     exec(example, names)
     assert [plan.loop for plan in names["plans"]] == [0, 1]

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 import store_samples
 from filelock import FileLock
-from store_samples import fields, fill, is_sample, recipe
+from store_samples import fields, fill, is_sample, recipe, write_share
 
 from ea_data.store import CacheError, CacheStore, CacheWriter, CorruptSampleError, MissingSampleError, writer
 from ea_data.store.collect import collect_garbage
@@ -284,21 +284,11 @@ def test_every_moment_of_a_death_leaves_a_whole_store(tmp_path, monkeypatch, mom
 # -------------------- many at once
 
 
-def _write_share(folder, rank, world, count):
-    with CacheWriter(folder) as mine:
-        for number in range(count):
-            if number % world == rank or number % 5 == 0:  # every fifth is made by all
-                mine.put(recipe(number), fields(number), source=f"{number}.mp4")
-            if number % 7 == rank:
-                mine.flush()
-    return mine.published
-
-
 @pytest.mark.parametrize("world", [2, 4])
 def test_writers_at_once(tmp_path, world):
     folder, count = tmp_path / "store", 60
     with ProcessPoolExecutor(world, mp_context=get_context("spawn")) as pool:
-        tasks = [pool.submit(_write_share, folder, rank, world, count) for rank in range(world)]
+        tasks = [pool.submit(write_share, folder, rank, world, count) for rank in range(world)]
         while not all(task.done() for task in tasks):  # somebody collects all the time
             if (folder / "store.json").exists():
                 collect_garbage(folder)

@@ -241,7 +241,7 @@ def play(prompts, calls):
 def is_every_text_shown(prompt, loops):
     """Whether the loops named in a prompt rise and are there."""
     if not prompt.startswith("|0|"):
-        return True
+        return re.match(r"\|\d+\|", prompt) is None
     starts = prompt.split("|")[1::2]
     numbers = [int(start) for start in starts if start.strip().isdecimal()]
     rising = all(one < later for one, later in pairwise(numbers))
@@ -252,7 +252,7 @@ def is_every_text_shown(prompt, loops):
 def test_texts_of_loops(case):
     loops = case["loops"]
     if not all(is_every_text_shown(prompt, loops) for prompt in case["prompts"]):
-        with pytest.raises(ValueError, match=r"^character \d+ \(.*▸.*\): expected "):
+        with pytest.raises(ValueError, match=r"^character \d+ \(.*▸.*\): (expected |texts for loops begin)"):
             [loop_texts(prompt, loops) for prompt in case["prompts"]]
         return
     texts = [[clean_caption(text) for text in loop_texts(prompt, loops)] for prompt in case["prompts"]]
