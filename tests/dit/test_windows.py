@@ -301,3 +301,22 @@ def test_more_latent_frames_than_a_network_knows_are_refused_before_it_is_loaded
         outline.check(make(65, None))
     with pytest.raises(ValueError, match=r"^window_frames must be at most 64 for this model, got 70"):
         outline.check(make(100, 70))
+
+
+@pytest.mark.parametrize("mask", [None, torch.ones(SIZE, SIZE)])
+def test_a_sampler_that_holds_no_frames_is_refused_for_windows_that_hand_them_over(mask, pipeline):
+    run = pipeline("open-sora-1.0")
+    given = [] if mask is None else [Video(pixels=VIDEO[:, :12], mask=mask)]
+    with pytest.raises(ValueError, match=r"^sampler must be IDDPM or DDIM where frames are kept"):
+        run(make(12, 8, sampler="DPM-Solver", conditions=given))
+    assert run(make(8, 8, sampler="DPM-Solver", conditions=[])).frames.shape[2] == 8
+
+
+def test_a_text_that_comes_again_is_encoded_once(pipeline, monkeypatch):
+    run, asked = pipeline("v5.1-7b-t2v"), []
+    encode = run.components.text_encoder.encode
+    monkeypatch.setattr(
+        type(run.components.text_encoder), "encode", lambda _, texts: asked.append(texts) or encode(texts)
+    )
+    run(make(21, window_prompts=("a", "b", "a", "b"), guidance_scale=1.0))
+    assert asked == [["a"], ["b"]]

@@ -178,3 +178,11 @@ def test_without_loops_the_clip_is_the_whole_video(generate, command, media, tmp
 
 def test_clips_of_easyanimate_share_as_many_frames_as_can_be_cut(generate):
     assert len(generate("a", "--frames", "9", "--loops", "2", model="v5.1-7b-inp")) == 13
+
+
+def test_texts_of_loops_are_not_enhanced(command, models):
+    server = ["--enhance-prompt", "http://localhost:9/v1", "--enhance-model", "m"]
+    given = [*GIVEN, "--loops", "2", *server, "--model", models["open-sora-1.1"]]
+    code, _, err = command("generate", "|0|a|1|b", *given)
+    assert (code, err.count("\n")) == (2, 1)
+    assert err.startswith("ea-app: error: enhance-prompt: cannot be used with texts for single loops")

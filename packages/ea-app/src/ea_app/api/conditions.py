@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -19,8 +20,9 @@ def to_conditions(arrays: Mapping[str, NDArray[Any]], placed: Iterable[Placed] =
         arrays: By name of the input, see `ea_app.api.inputs.Inputs`. References stand in `placed`.
         placed: What a mask strategy puts where.
     """
-    arrays = {name: array for name, array in arrays.items() if numbered(name, REFERENCES) is None}
-    tensors = {name: torch.from_numpy(array.copy()) for name, array in arrays.items()}
+    own = {name: array for name, array in arrays.items() if numbered(name, REFERENCES) is None}
+    # Shared with the job, but for what numpy only repeats: torch wants memory that can be written.
+    tensors = {name: torch.from_numpy(np.require(array, requirements="W")) for name, array in own.items()}
     mask = tensors.pop("mask", None)
     given = [_condition(name, tensor.movedim(-1, 0), mask) for name, tensor in tensors.items()]
     return (*given, *map(_placed, placed))

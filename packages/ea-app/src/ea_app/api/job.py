@@ -218,17 +218,24 @@ def make_job(model: Model, /, **options: Any) -> Job:
         "fps": rate,
     }
     fields |= loop_fields(values, frames, model.info)
-    server = None
-    if "enhance_prompt" in values:
-        server = PromptServer(url=values["enhance_prompt"], model=values["enhance_model"])
     return Job(
         fields=fields,
         arrays=inputs.arrays,
         sources={**inputs.sources, **texts},
         notices=notices,
-        prompt_server=server,
+        prompt_server=_prompt_server(values, fields),
         extraction=extraction,
     ).drawn()
+
+
+def _prompt_server(values: Mapping[str, Any], fields: Mapping[str, Any]) -> PromptServer | None:
+    if "enhance_prompt" not in values:
+        return None
+    if fields.get("window_prompts"):
+        raise InputError(
+            "enhance-prompt", "cannot be used with texts for single loops; enhance each by itself"
+        )
+    return PromptServer(url=values["enhance_prompt"], model=values["enhance_model"])
 
 
 def job_from_record(model: Model, record: Mapping[str, Any], sources: Mapping[str, Source | Text]) -> Job:

@@ -1,5 +1,6 @@
 """A layer with adapters over it. Shapes: O outputs, I inputs, R rank."""
 
+from abc import abstractmethod
 from collections.abc import Iterator
 from typing import Any
 
@@ -21,9 +22,9 @@ class Adapter(nn.Module):
         super().__init__()
         self.strength = 1.0
 
+    @abstractmethod
     def delta(self) -> Tensor:
         """dW (O, I) in float32, without the strength."""
-        raise NotImplementedError
 
 
 class LowRank(Adapter):

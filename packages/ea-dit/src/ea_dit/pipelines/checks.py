@@ -94,14 +94,15 @@ def _check_conditions(request: GenerationRequest, traits: Traits) -> None:
 
 def _check_kept_frames(request: GenerationRequest, sampler: Sampler) -> None:
     """Networks that hold whole frames do so step by step, in their own process."""
-    if request.mode not in ("image_to_video", "masked_video"):
+    hands_over = request.is_long and request.mode != "video_to_video"
+    if request.mode not in ("image_to_video", "masked_video") and not hands_over:
         return
     video = only(request.conditions, Video)
     if video is not None and video.mask is not None:
         generate_TX = to_boolean(video.mask).flatten(-2)
         if bool((generate_TX.all(dim=-1) != generate_TX.any(dim=-1)).any()):
             raise ValueError("mask must keep or redo whole frames for this model")
-        if bool(generate_TX.all()):
+        if bool(generate_TX.all()) and not hands_over:
             return
     if not isinstance(sampler, IddpmSampler):
         raise ValueError("sampler must be IDDPM or DDIM where frames are kept")  # noqa: TRY004

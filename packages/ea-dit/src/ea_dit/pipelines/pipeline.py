@@ -147,10 +147,13 @@ class GenerationPipeline:
         run.timings["total"] = time.perf_counter() - start
 
     def _encoded(self, request: GenerationRequest, *, guided: bool) -> list[PromptStates]:
+        """States of what every window shows; a text that comes again is encoded once."""
         texts = request.window_prompts or (request.prompt,)
-        return [
-            encode_prompts(self.components, replace(request, prompt=text), guided=guided) for text in texts
-        ]
+        known = {
+            text: encode_prompts(self.components, replace(request, prompt=text), guided=guided)
+            for text in dict.fromkeys(texts)
+        }
+        return [known[text] for text in texts]
 
     def _guidance(self, request: GenerationRequest, sampler: Sampler) -> Guidance:
         guided = self.components.traits.guided_channels if takes_variance(sampler) else None

@@ -86,6 +86,11 @@ class GenerationRequest:
             return "image_to_video"
         return "text_to_image" if self.num_frames == 1 else "text_to_video"
 
+    @property
+    def is_long(self) -> bool:
+        """Whether it is made in several windows."""
+        return self.window_frames is not None and self.num_frames > self.window_frames
+
     def to_dict(self) -> dict[str, Any]:
         """The part without conditions, safe for JSON."""
         return {field.name: getattr(self, field.name) for field in fields(self) if field.name != "conditions"}

@@ -81,8 +81,9 @@ class WindowRun:
             latents, inputs = self._prepare(request, sampler, handover)
         path: list[Tensor] = []
         with run.stage("denoise", len(sampler.timesteps)), parts.using("transformer"):
-            hold = self._hold(request, sampler, inputs, handover)
-            keeps_path = after is not None and self._follows_path(self._local(after, handover, given=False))
+            followed = handover if self._follows_path else None
+            hold = inputs.hold(sampler) if followed is None else PathHold(followed)
+            keeps_path = after is not None and self._follows_path
             latents = self._denoise(sampler, latents, inputs, hold, path if keeps_path else None)
             if handover is not None and self.request.join == "latents":
                 latents = handover.blended(latents)
@@ -100,26 +101,21 @@ class WindowRun:
             self.made.append(done[0])
         return Chunk(done, latents[:, :, count:]), following
 
-    def _local(self, window: Window, handover: Handover | None, *, given: bool = True) -> GenerationRequest:
+    def _local(self, window: Window, handover: Handover | None) -> GenerationRequest:
         """The request of a window; the first frames are given where the network has an input for them."""
         if window == Window(0, self.request.num_frames):
             return self.request
-        shown = given and handover is not None and self.parts.traits.takes_frames
-        before = handover.frames[0] if handover is not None and shown else None
+        before = None
+        if handover is not None and self.parts.traits.takes_frames:
+            before = handover.frames[0]
         made = torch.cat(self.made, dim=1) if self.made else None
         return window_request(self.request, window, before, made)
 
-    def _follows_path(self, request: GenerationRequest) -> bool:
+    @property
+    def _follows_path(self) -> bool:
         """Whether a window is held on the path of the one before: it has no other input for its frames."""
-        without_input = not self.parts.traits.takes_frames or request.mode == "video_to_video"
+        without_input = not self.parts.traits.takes_frames or self.request.mode == "video_to_video"
         return self.request.join == "latents" and without_input
-
-    def _hold(
-        self, request: GenerationRequest, sampler: Sampler, inputs: Inputs, handover: Handover | None
-    ) -> HeldFrames | PathHold | None:
-        if handover is not None and self._follows_path(request):
-            return PathHold(handover)
-        return inputs.hold(sampler)
 
     def _prepare(
         self, request: GenerationRequest, sampler: Sampler, handover: Handover | None

@@ -89,22 +89,17 @@ def windows_of(request: GenerationRequest, geometry: LatentGeometry) -> tuple[Wi
     if size is None or total <= size:
         return (Window(0, total),)
     _check_whole("window_frames", size, geometry)
-    overlap = _overlap(request.overlap_frames, size, geometry)
+    allowed = [length for length in range(1, size) if geometry.shares_tail(size, length)]
+    overlap = _overlap(request.overlap_frames, size, allowed)
     windows = [Window(0, size)]
-    while windows[-1].stop < total:
-        end = windows[-1].stop
-        fitting = [
-            length
-            for length in range(overlap, size)
-            if geometry.shares_tail(size, length) and end - length + size >= total
-        ]
-        length = max(fitting, default=overlap)
+    while (end := windows[-1].stop) < total:
+        last = [length for length in allowed if length >= overlap and end - length + size >= total]
+        length = max(last, default=overlap)
         windows.append(Window(end - length, size, length))
     return tuple(windows)
 
 
-def _overlap(given: int | None, size: int, geometry: LatentGeometry) -> int:
-    allowed = [length for length in range(1, size) if geometry.shares_tail(size, length)]
+def _overlap(given: int | None, size: int, allowed: Sequence[int]) -> int:
     most = (size + 1) // 2
     if not allowed or (given is None and allowed[0] > most):
         raise ValueError(f"window_frames {size} is too short for windows that overlap")
