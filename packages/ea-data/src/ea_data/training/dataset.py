@@ -35,6 +35,7 @@ TRAINING_LIMITS: Final = Limits(max_seconds=4 * 3600.0, max_bytes=64 << 30)
 
 _MOST_REPLACEMENTS: Final = 100
 _SHOWN: Final = 3
+_MAX_THREADS: Final = 64
 
 
 class TrainingDataset(Dataset[ClipBatch]):
@@ -80,6 +81,8 @@ class TrainingDataset(Dataset[ClipBatch]):
         report: Report | None = None,
         progress: Progress | None = None,
     ) -> None:
+        if not 0 <= threads <= _MAX_THREADS:
+            raise ValueError(f"threads is {threads}; allowed: 0 (one per core) to {_MAX_THREADS}")
         self.entries = tuple(entries)
         self.recipe = recipe or DataRecipe()
         limits = limits or TRAINING_LIMITS
