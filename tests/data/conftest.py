@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from hypothesis import settings
-from media_folder import make_folder
 from numpy.typing import NDArray
 
 from ea_data.media import read_video, write_video
@@ -46,6 +45,8 @@ def degrade(tmp_path: Path) -> Callable[[Frames, int], Frames]:
 
 @pytest.fixture(scope="session")
 def manifest(tmp_path_factory):
+    from media_folder import make_folder  # torch comes with it
+
     return make_folder(tmp_path_factory.mktemp("media"))
 
 

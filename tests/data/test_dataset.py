@@ -269,3 +269,17 @@ def test_a_wrong_number_of_workers_is_refused(manifest, changes):
     dataset, _ = quiet(manifest)
     with pytest.raises(ValueError, match=r"workers, prefetch are .*; allowed: 0 or more, 1 or more"):
         TrainingLoader(dataset, **changes)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_the_size_of_a_picture_is_that_of_its_pixels(tmp_path, orientation):
+    image = Image.new("RGB", (40, 24))
+    exif = image.getexif()
+    exif[274] = orientation
+    image.save(tmp_path / "turned.jpg", exif=exif)
+    assert picture_size(tmp_path / "turned.jpg") == read_image(tmp_path / "turned.jpg").shape[:2]
+
+
+def test_the_size_of_what_is_no_picture_is_refused(manifest):
+    with pytest.raises(ValueError, match=r"clip0\.mp4: it is a mp4 video, not a picture"):
+        picture_size(manifest.parent / "clip0.mp4")
