@@ -1,0 +1,85 @@
+"""Files with the same content, and files that look the same.
+
+Two files look the same where the first, middle and last frame of both, reduced to 8x8 RGB, hardly differ: the
+same clip encoded anew, scaled or with other proportions; not mirrored, cropped or shifted in time.
+
+Comparing all pairs grows with the square of the files. Random hyperplanes (Charikar, 2002) find candidates:
+the signs of some projections make a key, a file has several keys, and files with a common key are compared.
+ImageHash was looked at: it needs scipy and PyWavelets for the hash of one picture, and leaves the search among
+many hashes to its user.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ea_data.lint.looks import PRINT_FRAMES, PRINT_SIDE
+
+__all__ = ["near_copies", "same_content"]
+
+_VALUES: Final = PRINT_FRAMES * PRINT_SIDE * PRINT_SIDE * 3
+_TABLES, _BITS = 12, 16
+_MOST_RMS: Final = 5.0
+_MOST_ANYWHERE: Final = 20.0
+_AT_ONCE: Final = 2048
+
+
+def same_content(digests: Sequence[str]) -> list[tuple[int, int]]:
+    """(earlier, later) places with equal digests; the earlier one is the first of all. "" equals nothing."""
+    first: dict[str, int] = {}
+    found = []
+    for place, digest in enumerate(digests):
+        if digest and (earlier := first.setdefault(digest, place)) != place:
+            found.append((earlier, place))
+    return found
+
+
+def near_copies(prints: Sequence[bytes]) -> list[tuple[int, int]]:
+    """(earlier, later) places of files that look the same, ascending by the later one.
+
+    Each place comes at most once as the later one, with the earliest that it looks like.
+
+    Args:
+        prints: `Looks.print` of each file.
+    """
+    if len(prints) < 2:
+        return []
+    values = np.frombuffer(b"".join(prints), np.uint8).reshape(len(prints), _VALUES)
+    earliest: dict[int, int] = {}
+    for group in _candidates(values):
+        for earlier, later in _pairs(values, group):
+            earliest[later] = min(earlier, earliest.get(later, earlier))
+    return sorted(((earlier, later) for later, earlier in earliest.items()), key=lambda pair: pair[1])
+
+
+def _candidates(values: NDArray[np.uint8]) -> Iterator[NDArray[np.int64]]:
+    """Ascending places of files that have a key in common."""
+    planes = np.random.default_rng(0).standard_normal((_VALUES, _TABLES * _BITS)).astype(np.float32)
+    keys = np.empty((len(values), _TABLES), np.int64)
+    powers = 2 ** np.arange(_BITS)
+    for start in range(0, len(values), _AT_ONCE):
+        part = values[start : start + _AT_ONCE].astype(np.float32)
+        signs = (part - part.mean(axis=1, keepdims=True)) @ planes > 0
+        keys[start : start + _AT_ONCE] = signs.reshape(len(part), _TABLES, _BITS) @ powers
+    for table in range(_TABLES):
+        order = np.argsort(keys[:, table], kind="stable")
+        ends = np.flatnonzero(np.diff(keys[order, table])) + 1
+        for group in np.split(order, ends):
+            if len(group) > 1:
+                yield group
+
+
+def _pairs(values: NDArray[np.uint8], group: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
+    """Pairs of a group that look the same."""
+    floats = values[group].astype(np.float32)
+    squares = np.einsum("nv,nv->n", floats, floats)
+    for start in range(0, len(group), _AT_ONCE):
+        part = floats[start : start + _AT_ONCE]
+        # |a - b|^2 of all pairs by one product of matrices.
+        apart = squares[start : start + _AT_ONCE, None] + squares[None] - 2 * part @ floats.T
+        rows, columns = np.nonzero(apart <= _VALUES * _MOST_RMS**2)
+        for row, column in zip((rows + start).tolist(), columns.tolist(), strict=True):
+            if row < column and np.abs(floats[row] - floats[column]).max() <= _MOST_ANYWHERE:
+                yield int(group[row]), int(group[column])
