@@ -73,6 +73,15 @@ def build_parser() -> argparse.ArgumentParser:
     check.add_argument("manifest", type=Path)
     check.add_argument("--root", type=Path, help="folder of relative paths; the manifest's own by default")
 
+    _add_lint(
+        commands.add_parser(
+            "lint",
+            help="say what training would keep and drop of a manifest, and what is wrong with the rest",
+            description="Check the files and captions of a manifest against the recipe that they are to be "
+            "trained with. Exit code 0 without an error, 1 with one, 2 for wrong usage.",
+        )
+    )
+
     _add_control(commands.add_parser, defaults)
     _add_cache(commands.add_parser("cache", help="look after a store of encoded latents and texts"))
     return parser
@@ -110,6 +119,12 @@ def _add_synthesize(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--workers", type=int, default=1, metavar="INT", help="processes; the files are the same for any"
     )
+
+
+def _add_lint(parser: argparse.ArgumentParser) -> None:
+    from ea_data.lint.arguments import add_arguments
+
+    add_arguments(parser)
 
 
 def _add_control(add_parser: Callable[..., argparse.ArgumentParser], defaults: Any) -> None:
@@ -169,7 +184,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command.
 
     Returns:
-        0; 1 when `cache` found something missing or damaged; 2 after a mistake of the user, told in one
+        0; 1 when `cache` found something missing or damaged, or `lint` an error; 2 after a mistake of the user, told in one
         line on standard error.
     """
     arguments = build_parser().parse_args(argv)
@@ -179,6 +194,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "probe": _probe,
         "judge": _judge,
         "check": _check,
+        "lint": _lint,
         "control": _control,
         "camera": _camera,
         "trajectory": _trajectory,
@@ -272,6 +288,14 @@ def _check(arguments: argparse.Namespace) -> None:
     if wrong:
         raise ManifestError(f"{wrong} of {count} rows are wrong")
     print(f"{count} rows, all good")
+
+
+def _lint(arguments: argparse.Namespace) -> int:
+    from ea_data.lint.command import run
+
+    text, code = run(arguments, progress=_progress())
+    print(text)
+    return code
 
 
 def _control(arguments: argparse.Namespace) -> None:

@@ -1,12 +1,13 @@
 """Files with the same content, and files that look the same.
 
 Two files look the same where the first, middle and last frame of both, reduced to 8x8 RGB, hardly differ: the
-same clip encoded anew, scaled or with other proportions; not mirrored, cropped or shifted in time.
+same clip encoded anew, scaled or with other proportions; not mirrored, cropped or shifted in time. Files with
+the same caption may differ twice as much.
 
 Comparing all pairs grows with the square of the files. Random hyperplanes (Charikar, 2002) find candidates:
 the signs of some projections make a key, a file has several keys, and files with a common key are compared.
-ImageHash was looked at: it needs scipy and PyWavelets for the hash of one picture, and leaves the search among
-many hashes to its user.
+ImageHash was looked at: it needs scipy and PyWavelets for the hash of one picture, and leaves the search
+among many hashes to its user.
 """
 
 from collections.abc import Iterator, Sequence
@@ -23,6 +24,7 @@ _VALUES: Final = PRINT_FRAMES * PRINT_SIDE * PRINT_SIDE * 3
 _TABLES, _BITS = 12, 16
 _MOST_RMS: Final = 5.0
 _MOST_ANYWHERE: Final = 20.0
+_SAME_CAPTION: Final = 2.0
 _AT_ONCE: Final = 2048
 
 
@@ -36,20 +38,21 @@ def same_content(digests: Sequence[str]) -> list[tuple[int, int]]:
     return found
 
 
-def near_copies(prints: Sequence[bytes]) -> list[tuple[int, int]]:
+def near_copies(prints: Sequence[bytes], captions: Sequence[str]) -> list[tuple[int, int]]:
     """(earlier, later) places of files that look the same, ascending by the later one.
 
     Each place comes at most once as the later one, with the earliest that it looks like.
 
     Args:
         prints: `Looks.print` of each file.
+        captions: Of each file; "" is the same as no other.
     """
     if len(prints) < 2:
         return []
     values = np.frombuffer(b"".join(prints), np.uint8).reshape(len(prints), _VALUES)
     earliest: dict[int, int] = {}
     for group in _candidates(values):
-        for earlier, later in _pairs(values, group):
+        for earlier, later in _pairs(values, captions, group):
             earliest[later] = min(earlier, earliest.get(later, earlier))
     return sorted(((earlier, later) for later, earlier in earliest.items()), key=lambda pair: pair[1])
 
@@ -71,7 +74,9 @@ def _candidates(values: NDArray[np.uint8]) -> Iterator[NDArray[np.int64]]:
                 yield group
 
 
-def _pairs(values: NDArray[np.uint8], group: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
+def _pairs(
+    values: NDArray[np.uint8], captions: Sequence[str], group: NDArray[np.int64]
+) -> Iterator[tuple[int, int]]:
     """Pairs of a group that look the same."""
     floats = values[group].astype(np.float32)
     squares = np.einsum("nv,nv->n", floats, floats)
@@ -79,7 +84,16 @@ def _pairs(values: NDArray[np.uint8], group: NDArray[np.int64]) -> Iterator[tupl
         part = floats[start : start + _AT_ONCE]
         # |a - b|^2 of all pairs by one product of matrices.
         apart = squares[start : start + _AT_ONCE, None] + squares[None] - 2 * part @ floats.T
-        rows, columns = np.nonzero(apart <= _VALUES * _MOST_RMS**2)
+        rows, columns = np.nonzero(apart <= _VALUES * (_SAME_CAPTION * _MOST_RMS) ** 2)
         for row, column in zip((rows + start).tolist(), columns.tolist(), strict=True):
-            if row < column and np.abs(floats[row] - floats[column]).max() <= _MOST_ANYWHERE:
-                yield int(group[row]), int(group[column])
+            if row < column:
+                earlier, later = int(group[row]), int(group[column])
+                told_alike = captions[earlier] != "" and captions[earlier] == captions[later]
+                if _alike(floats[row], floats[column], _SAME_CAPTION if told_alike else 1.0):
+                    yield earlier, later
+
+
+def _alike(first: NDArray[np.float32], second: NDArray[np.float32], factor: float) -> bool:
+    apart = np.abs(first - second)
+    rms = float(np.sqrt(np.mean(apart**2)))
+    return rms <= factor * _MOST_RMS and float(apart.max()) <= factor * _MOST_ANYWHERE

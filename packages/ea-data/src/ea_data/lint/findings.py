@@ -45,15 +45,22 @@ RULES: Final[Mapping[str, Rule]] = MappingProxyType(
         "broken": _drop("the file cannot be read, is damaged, or has fewer frames than it declares"),
         "timeout": _drop("reading the file took too long, or ended the process that read it"),
         "type": _drop("a picture is listed as a video, or a video as a picture"),
+        "animation": _warning(
+            "a picture is an animation, of which the first frame is trained; or the reverse"
+        ),
         "short": _drop("the video is too short for the frames, stride and skips of the recipe"),
         "no-bucket": _drop("no bucket of the recipe takes the row"),
+        "metadata-frames": _drop(
+            "the row declares more frames than the file has, and clips would reach beyond it"
+        ),
         # Control
         "control-none": _drop("the recipe trains with control, and the row names no control file"),
         "control-missing": _drop("there is no such control file"),
         "control-broken": _drop("the control file cannot be read"),
-        "camera": _drop("the control file is no camera path"),
-        "control-length": _warning("the control video has another number of frames than its video"),
-        "control-size": _warning("the control video has another shape than its video"),
+        "control-length": _drop("the control video has another number of frames than its video"),
+        "control-size": _drop("the control file has other proportions than its file"),
+        "camera": _drop("the control file is no camera path, or turns too far between its poses"),
+        "camera-none": _warning("the recipe trains with cameras, and the row names none: its rays are zeros"),
         # Pictures
         "frozen": _warning("all frames of the video look the same"),
         "blank": _warning("the video or picture is of one colour, such as black"),
@@ -76,8 +83,11 @@ RULES: Final[Mapping[str, Rule]] = MappingProxyType(
         "caption-mojibake": _warning("the caption was decoded with the wrong encoding"),
         "caption-url": _warning("the caption has a web or mail address"),
         # The whole
-        "bucket-never-full": _warning("a bucket has too few rows to fill one batch"),
-        "no-batch": _error("an epoch has no batch at all"),
+        "bucket-small": _warning("a bucket has too few rows to fill one batch"),
+        "bucket-lost": _error(
+            "a bucket has too few rows to fill one batch, and the recipe drops the remainder"
+        ),
+        "no-batch": _error("there is nothing to train on"),
     }
 )
 """All rules by name. Names are stable: the JSON report uses them."""
@@ -91,7 +101,8 @@ class Finding:
         rule: A name in `RULES`.
         message: One line with what was found and what is allowed.
         manifest: The manifest of the row; that of training where the finding is about the whole.
-        line: Of the row; 0 where the finding is about the whole.
+        row: Number of the row in its manifest, from 1; 0 where the finding is about the whole.
+        line: Where the row begins; 0 where the finding is about the whole.
         file: As a path; empty where the row names none.
         related: Other rows that it is about, each as MANIFEST:LINE.
     """
@@ -99,6 +110,7 @@ class Finding:
     rule: str
     message: str
     manifest: str
+    row: int = 0
     line: int = 0
     file: str = ""
     related: tuple[str, ...] = ()

@@ -3,9 +3,10 @@
 This runs in worker processes, so it imports neither torch nor anything of the recipe.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,9 +15,16 @@ from ea_data.lint.looks import SIDE, Looks, Motion, looks_of, reduced
 from ea_data.media import Limits, MediaError, VideoReader, probe, read_image
 from ea_data.store import CacheError, digest_file
 
-__all__ = ["FileFacts", "inspect_file"]
+__all__ = ["FactsOf", "FileFacts", "FileKey", "inspect_file"]
 
 _SAMPLES: Final = 9
+_EITHER: Final = ("gif", "webp")
+_ARTICLE: Final = {"image": "a picture", "video": "a video"}
+
+
+Kind = Literal["video", "image"]
+FileKey = tuple[Path, Kind]
+"""A file and what it is used as."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,9 +32,11 @@ class FileFacts:
     """What was found in a file.
 
     Attributes:
-        problem: "missing", "broken" or "timeout", or "" if it can be read.
+        problem: "missing", "broken", "type" or "timeout", or "" if it can be read.
         message: Why it cannot be read.
-        kind: "video" or "image"; "" if unknown.
+        kind: "video" or "image", as what the row uses it; "" if unknown.
+        other: Whether it is rather the other kind: an animation (gif, webp) as a picture, or one with one
+            frame as a video.
         height: Upright, with square pixels.
         width: Upright, with square pixels.
         frames: That are there; 1 for a picture.
@@ -38,6 +48,7 @@ class FileFacts:
     problem: str = ""
     message: str = ""
     kind: str = ""
+    other: bool = False
     height: int = 0
     width: int = 0
     frames: int = 0
@@ -51,11 +62,16 @@ class FileFacts:
         return self.frames / self.fps if self.fps else 0.0
 
 
-def inspect_file(path: Path, limits: Limits, *, deep: bool) -> FileFacts:
+FactsOf = Mapping[FileKey, FileFacts]
+"""What was found in each file."""
+
+
+def inspect_file(path: Path, kind: Kind, limits: Limits, *, deep: bool) -> FileFacts:
     """Look into a file; whatever is wrong with it is part of the answer.
 
     Args:
         path: A video or picture.
+        kind: What it is to be used as.
         limits: Bounds of what is read.
         deep: Decode every frame; otherwise nine, evenly spread from the first to the last. Either way the
             frames are counted, and a file that was cut off has fewer than it declares.
@@ -65,8 +81,12 @@ def inspect_file(path: Path, limits: Limits, *, deep: bool) -> FileFacts:
     digest = ""
     try:
         digest = digest_file(path)
-        facts = _picture(path, limits) if probe(path, limits=limits).kind == "image" else None
-        return replace(facts or _video(path, limits, deep=deep), digest=digest)
+        info = probe(path, limits=limits)
+        if info.kind != kind and info.container not in _EITHER:
+            message = f"the row says {kind}; the file is {_ARTICLE[info.kind]} ({info.container})"
+            return FileFacts(problem="type", message=message, digest=digest)
+        facts = _picture(path, limits) if kind == "image" else _video(path, limits, deep=deep)
+        return replace(facts, digest=digest, other=info.kind != kind)
     except (MediaError, CacheError) as error:
         message = str(error).removeprefix(f"cannot read {path}: ")
         return FileFacts(problem="broken", message=message, digest=digest)

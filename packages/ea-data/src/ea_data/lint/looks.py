@@ -16,8 +16,11 @@ SIDE: Final = 64
 PRINT_SIDE: Final = 8
 PRINT_FRAMES: Final = 3
 _BLOCKS: Final = 32
-_EDGE_SHARE: Final = 1.0
-"""Percent of a frame that may differ at both ends before it counts: a small logo on black."""
+_LEFT_OUT: Final = 1.0
+"""Percent of a frame, at both ends of its values, that may be of another colour: a small logo on black."""
+_STILL: Final = 3.0
+"""Of 255: what the coding of a video changes in a frame that stays."""
+_ONE_COLOUR: Final = 6.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +38,16 @@ class Looks:
     motion: float
     contrast: float
     colour: tuple[int, int, int]
+
+    @property
+    def is_still(self) -> bool:
+        """Whether no part of a frame changes by more than coding changes it."""
+        return self.motion <= _STILL
+
+    @property
+    def is_blank(self) -> bool:
+        """Whether all frames are of one colour each."""
+        return self.contrast <= _ONE_COLOUR
 
 
 class Motion:
@@ -72,7 +85,7 @@ def looks_of(samples: NDArray[np.uint8], motion: float | None = None) -> Looks:
     places = np.linspace(0, len(samples) - 1, PRINT_FRAMES).round().astype(int)
     prints = np.rint(_blocks(samples[places], PRINT_SIDE)).astype(np.uint8)
     values = _blocks(samples, _BLOCKS).reshape(len(samples), -1, 3)
-    low, high = np.percentile(values, [_EDGE_SHARE, 100 - _EDGE_SHARE], axis=1)
+    low, high = np.percentile(values, [_LEFT_OUT, 100 - _LEFT_OUT], axis=1)
     red, green, blue = np.rint(samples.mean(axis=(0, 1, 2))).astype(int).tolist()
     return Looks(prints.tobytes(), motion, float((high - low).max()), (red, green, blue))
 

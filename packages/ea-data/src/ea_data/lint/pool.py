@@ -8,12 +8,11 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import TimeoutError as TooLong
 from functools import partial
 from multiprocessing import connection, get_context, parent_process
-from pathlib import Path
 from typing import Final
 
 from pebble import ProcessExpired, ProcessFuture, ProcessPool
 
-from ea_data.lint.inspection import FileFacts, inspect_file
+from ea_data.lint.inspection import FileFacts, FileKey, inspect_file
 from ea_data.media import Limits
 
 __all__ = ["inspect_files"]
@@ -24,7 +23,7 @@ _TASKS: Final = 500
 
 
 def inspect_files(
-    paths: Sequence[Path],
+    files: Sequence[FileKey],
     limits: Limits,
     *,
     deep: bool,
@@ -38,7 +37,7 @@ def inspect_files(
     little memory) costs no other file. Interrupted, no process is left.
 
     Args:
-        paths: The files.
+        files: With what they are used as.
         limits: Bounds of what is read.
         deep: See `inspect_file`.
         timeout: Seconds for each file.
@@ -46,22 +45,22 @@ def inspect_files(
         progress: Is told how many are done, and how many there are.
 
     Returns:
-        What was found, in the order of `paths`.
+        What was found, in the order of `files`.
     """
     found = []
     for facts in _all(
-        paths, partial(inspect_file, limits=limits, deep=deep), timeout, min(workers, len(paths))
+        files, partial(inspect_file, limits=limits, deep=deep), timeout, min(workers, len(files))
     ):
         found.append(facts)
         if progress is not None:
-            progress(len(found), len(paths))
+            progress(len(found), len(files))
     return found
 
 
 def _all(
-    paths: Sequence[Path], look: Callable[[Path], FileFacts], timeout: float, workers: int
+    files: Sequence[FileKey], look: Callable[..., FileFacts], timeout: float, workers: int
 ) -> Iterator[FileFacts]:
-    if not paths:
+    if not files:
         return
     # Spawned: forks of a process with threads can hang.
     pool = ProcessPool(
@@ -70,8 +69,8 @@ def _all(
     waiting: deque[ProcessFuture] = deque()
     try:
         # A few files ahead of the processes, so that a list of millions is not queued.
-        for path in paths:
-            waiting.append(pool.schedule(look, args=[path], timeout=timeout))
+        for file in files:
+            waiting.append(pool.schedule(look, args=file, timeout=timeout))
             if len(waiting) > _AHEAD * workers:
                 yield _result(waiting.popleft(), timeout)
         while waiting:
