@@ -7,7 +7,7 @@ from typing import Final
 from ea_data.control.camera import plucker_rays, read_camera
 from ea_data.lint.captions import caption_findings
 from ea_data.lint.findings import Finding
-from ea_data.lint.fit import fit_findings
+from ea_data.lint.fit import fit_findings, used_facts
 from ea_data.lint.inspection import FactsOf, FileFacts
 from ea_data.lint.options import LintOptions
 from ea_data.lint.rows import Row
@@ -50,7 +50,7 @@ def _entry_findings(
     else:
         if facts.other:
             yield "animation", _ANIMATION[entry.type]
-        yield from fit_findings(facts, recipe, options.aspect)
+        yield from fit_findings(facts, used_facts(entry, facts), recipe, options.aspect)
         yield from _declared(entry.facts, facts)
         yield from _seen(facts)
     if recipe.control != "none":

@@ -15,7 +15,7 @@ __all__ = ["PRINT_FRAMES", "PRINT_SIDE", "SIDE", "Looks", "Motion", "looks_of", 
 SIDE: Final = 64
 PRINT_SIDE: Final = 8
 PRINT_FRAMES: Final = 3
-_BLOCKS: Final = 32
+_MOTION_SIDE, _COLOUR_SIDE = 16, 32
 _LEFT_OUT: Final = 1.0
 """Percent of a frame, at both ends of its values, that may be of another colour: a small logo on black."""
 _STILL: Final = 3.0
@@ -29,7 +29,7 @@ class Looks:
 
     Attributes:
         print: `PRINT_FRAMES` frames (first, middle, last) of 8x8 RGB, as 576 bytes.
-        motion: Largest change of a 32nd part of a frame against the first one, 0 to 255.
+        motion: Largest change of a part (16 by 16 make a frame) against the first frame, 0 to 255.
         contrast: Largest range of values within a sampled frame, 0 to 255.
         colour: Mean (red, green, blue) of all samples.
     """
@@ -59,7 +59,7 @@ class Motion:
 
     def add(self, frame: NDArray[np.uint8]) -> None:
         """Look at a frame (64, 64, 3)."""
-        blocks = _blocks(frame[None], _BLOCKS)[0]
+        blocks = _blocks(frame[None], _MOTION_SIDE)[0]
         if self._first is None:
             self._first = blocks
         self.largest = max(self.largest, float(np.abs(blocks - self._first).max()))
@@ -84,7 +84,7 @@ def looks_of(samples: NDArray[np.uint8], motion: float | None = None) -> Looks:
         motion = seen.largest
     places = np.linspace(0, len(samples) - 1, PRINT_FRAMES).round().astype(int)
     prints = np.rint(_blocks(samples[places], PRINT_SIDE)).astype(np.uint8)
-    values = _blocks(samples, _BLOCKS).reshape(len(samples), -1, 3)
+    values = _blocks(samples, _COLOUR_SIDE).reshape(len(samples), -1, 3)
     low, high = np.percentile(values, [_LEFT_OUT, 100 - _LEFT_OUT], axis=1)
     red, green, blue = np.rint(samples.mean(axis=(0, 1, 2))).astype(int).tolist()
     return Looks(prints.tobytes(), motion, float((high - low).max()), (red, green, blue))

@@ -9,8 +9,6 @@ from numpy.typing import NDArray
 from ea_data.geometry.aspect import ASPECTS
 from ea_data.geometry.buckets import ResolutionBuckets
 from ea_data.lint.accounting import EpochCount, count_epoch
-from ea_data.lint.inspection import FileFacts
-from ea_data.manifest import Entry
 from ea_data.sampling import keep_draws
 from ea_data.training.facts import FileFacts as TrainingFacts
 from ea_data.training.order import BatchOrder
@@ -18,7 +16,7 @@ from ea_data.training.recipe import DataRecipe
 from ea_data.training.rows import batch_order
 from ea_data.training.shapes import ShapeOptions, aspect_bucket_ids, repeat_videos
 
-__all__ = ["BatchPlan", "bucket_names", "plan_batches", "used_facts"]
+__all__ = ["BatchPlan", "bucket_names", "plan_batches"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,15 +81,6 @@ def plan_batches(
         order=batch_order(recipe, is_video, kept),
         names=names,
     )
-
-
-def used_facts(entry: Entry, facts: FileFacts) -> TrainingFacts:
-    """What training takes a file to be: what its row says, where it says everything; else what it is."""
-    said = entry.facts
-    frames = 1 if entry.type == "image" else said.num_frames
-    if frames is None or said.height is None or said.width is None:
-        return TrainingFacts(facts.frames, facts.height, facts.width)
-    return TrainingFacts(frames, said.height, said.width)
 
 
 def bucket_names(recipe: DataRecipe) -> list[str]:

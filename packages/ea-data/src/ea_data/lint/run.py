@@ -9,9 +9,10 @@ from ea_data.lint.accounting import BucketCount, EpochCount
 from ea_data.lint.checks import row_findings
 from ea_data.lint.compare import copy_findings, repetition_findings
 from ea_data.lint.findings import RULES, Finding
+from ea_data.lint.fit import used_facts
 from ea_data.lint.inspection import FactsOf, FileFacts
 from ea_data.lint.options import LintOptions
-from ea_data.lint.plan import plan_batches, used_facts
+from ea_data.lint.plan import plan_batches
 from ea_data.lint.pool import inspect_files
 from ea_data.lint.report import LintReport
 from ea_data.lint.rows import Row, media_files, read_rows

@@ -7,7 +7,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from ea_data.lint.plan import bucket_names, used_facts
+from ea_data.lint.fit import used_facts
+from ea_data.lint.plan import bucket_names
 from ea_data.lint.report import LintReport
 from ea_data.training.dataset import TrainingDataset
 
