@@ -18,8 +18,8 @@ PRINT_FRAMES: Final = 3
 _MOTION_SIDE, _COLOUR_SIDE = 16, 32
 _LEFT_OUT: Final = 1.0
 """Percent of a frame, at both ends of its values, that may be of another colour: a small logo on black."""
-_STILL: Final = 3.0
-"""Of 255: what the coding of a video changes in a frame that stays."""
+_STILL: Final = 4.0
+"""Of 255: what coding and a little noise change in a frame that stays."""
 _ONE_COLOUR: Final = 6.0
 
 
