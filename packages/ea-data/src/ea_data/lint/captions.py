@@ -42,10 +42,10 @@ def caption_findings(text: str, options: CaptionOptions) -> Iterator[tuple[str, 
     if found := _ADDRESS.search(text):
         begin = max(0, found.start() - 5)
         yield "caption-url", f"the caption has an address: {_quoted(text[begin:])}"
-    if is_bad(text):
-        yield "caption-mojibake", f"the caption was decoded with the wrong encoding: {_quoted(text)}"
     if reason := _garbage(stripped):
         yield "caption-garbage", f"{reason}: {_quoted(text)}"
+    elif is_bad(text):
+        yield "caption-mojibake", f"the caption was decoded with the wrong encoding: {_quoted(text)}"
 
 
 def same_caption(text: str) -> str:

@@ -1,5 +1,6 @@
 """Contact sheets: samples as they are trained, cropped and scaled, with their captions and buckets."""
 
+import unicodedata
 from collections.abc import Sequence
 from typing import Final
 
@@ -15,7 +16,7 @@ _TILE: Final = 232
 _GAP, _LINE, _TEXT_LINES = 14, 15, 4
 _PAPER, _INK, _FAINT, _MOUNT = (255, 255, 255), (30, 30, 30), (110, 110, 110), (236, 236, 236)
 _FONT_SIZE: Final = 12
-_LAST_LATIN: Final = 0x24F
+_QUOTES: Final = str.maketrans("‘’“”–—", "''\"\"--")
 
 
 def draw_sheet(samples: Sequence[SheetSample]) -> Image.Image:
@@ -29,7 +30,7 @@ def draw_sheet(samples: Sequence[SheetSample]) -> Image.Image:
         _mount(sheet, sample, left, top)
         head = f"{sample.number}  {sample.bucket}"
         if sample.frames > 1:
-            head += f" x{sample.frames}"
+            head += f", {sample.frames} frames"
         lines = [(head, _FAINT), *((line, _INK) for line in _wrapped(sample.text, font, _TEXT_LINES - 1))]
         for number, (line, colour) in enumerate(lines):
             draw.text((left, top + _TILE + 4 + number * _LINE), _cut(line, font), fill=colour, font=font)
@@ -52,9 +53,9 @@ def _mount(sheet: Image.Image, sample: SheetSample, left: int, top: int) -> None
 
 
 def _wrapped(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, most: int) -> list[str]:
-    """The first lines of a caption; the font has Latin letters only, so that others are left to the page."""
-    words = " ".join(text.split())
-    if any(ord(letter) > _LAST_LATIN and letter.isalpha() for letter in words):
+    """The first lines of a caption."""
+    words = _drawable(text)
+    if words is None:
         return ["(caption: see the page)"]
     lines = [""]
     for word in words.split(" ") if words else ["(no caption)"]:
@@ -66,6 +67,13 @@ def _wrapped(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, most
         if len(lines) > most:
             return [*lines[: most - 1], f"{lines[most - 1]} ..."]
     return lines
+
+
+def _drawable(text: str) -> str | None:
+    """A caption in the ASCII letters of Pillow's own font, without accents; None where that loses others."""
+    plain = unicodedata.normalize("NFKD", " ".join(text.split()).translate(_QUOTES))
+    plain = "".join(letter for letter in plain if not unicodedata.combining(letter))
+    return plain if plain.isascii() and plain.isprintable() else None
 
 
 def _cut(line: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:
