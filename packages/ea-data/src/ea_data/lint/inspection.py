@@ -15,7 +15,7 @@ from ea_data.lint.looks import SIDE, Looks, Motion, looks_of, reduced
 from ea_data.media import Limits, MediaError, VideoReader, probe, read_image
 from ea_data.store import CacheError, digest_file
 
-__all__ = ["FactsOf", "FileFacts", "FileKey", "inspect_file"]
+__all__ = ["FactsOf", "FileFacts", "FileKey", "Kind", "inspect_file"]
 
 _SAMPLES: Final = 9
 _EITHER: Final = ("gif", "webp")

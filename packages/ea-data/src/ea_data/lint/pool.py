@@ -6,14 +6,14 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import TimeoutError as TooLong
-from functools import partial
-from multiprocessing import connection, get_context, parent_process
+from contextlib import contextmanager
+from multiprocessing import connection, get_context, parent_process, resource_tracker
+from pathlib import Path
 from typing import Final
 
 from pebble import ProcessExpired, ProcessFuture, ProcessPool
 
-from ea_data.lint.inspection import FileFacts, FileKey, inspect_file
-from ea_data.media import Limits
+from ea_data.lint.inspection import FileFacts, FileKey, Kind
 
 __all__ = ["inspect_files"]
 
@@ -24,9 +24,8 @@ _TASKS: Final = 500
 
 def inspect_files(
     files: Sequence[FileKey],
-    limits: Limits,
+    look: Callable[[Path, Kind], FileFacts],
     *,
-    deep: bool,
     timeout: float,
     workers: int,
     progress: Callable[[int, int], None] | None = None,
@@ -38,8 +37,7 @@ def inspect_files(
 
     Args:
         files: With what they are used as.
-        limits: Bounds of what is read.
-        deep: See `inspect_file`.
+        look: What is done with each, such as `inspect_file` with its other arguments; importable by name.
         timeout: Seconds for each file.
         workers: Processes.
         progress: Is told how many are done, and how many there are.
@@ -48,9 +46,7 @@ def inspect_files(
         What was found, in the order of `files`.
     """
     found = []
-    for facts in _all(
-        files, partial(inspect_file, limits=limits, deep=deep), timeout, min(workers, len(files))
-    ):
+    for facts in _all(files, look, timeout, min(workers, len(files))):
         found.append(facts)
         if progress is not None:
             progress(len(found), len(files))
@@ -58,7 +54,7 @@ def inspect_files(
 
 
 def _all(
-    files: Sequence[FileKey], look: Callable[..., FileFacts], timeout: float, workers: int
+    files: Sequence[FileKey], look: Callable[[Path, Kind], FileFacts], timeout: float, workers: int
 ) -> Iterator[FileFacts]:
     if not files:
         return
@@ -68,8 +64,11 @@ def _all(
     )
     waiting: deque[ProcessFuture] = deque()
     try:
+        # Threads that start processes begin with the first file.
+        with _interrupts_held():
+            waiting.append(pool.schedule(look, args=files[0], timeout=timeout))
         # A few files ahead of the processes, so that a list of millions is not queued.
-        for file in files:
+        for file in files[1:]:
             waiting.append(pool.schedule(look, args=file, timeout=timeout))
             if len(waiting) > _AHEAD * workers:
                 yield _result(waiting.popleft(), timeout)
@@ -87,6 +86,20 @@ def _result(future: ProcessFuture, timeout: float) -> FileFacts:
         return FileFacts(problem="timeout", message=f"reading took more than {timeout:g} s")
     except ProcessExpired as error:
         return FileFacts(problem="timeout", message=f"reading ended its process (exit code {error.exitcode})")
+
+
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Let threads that begin here, and their processes, never see Ctrl-C, not even while they start."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    resource_tracker.ensure_running()  # which would end what follows when it starts with the first process
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _begin_worker() -> None:

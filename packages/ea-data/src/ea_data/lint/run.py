@@ -1,6 +1,7 @@
 """The whole of a run: rows, files, comparisons, epochs."""
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Final
@@ -10,7 +11,7 @@ from ea_data.lint.checks import row_findings
 from ea_data.lint.compare import copy_findings, repetition_findings
 from ea_data.lint.findings import RULES, Finding
 from ea_data.lint.fit import used_facts
-from ea_data.lint.inspection import FactsOf, FileFacts
+from ea_data.lint.inspection import FactsOf, FileFacts, inspect_file
 from ea_data.lint.options import LintOptions
 from ea_data.lint.plan import plan_batches
 from ea_data.lint.pool import inspect_files
@@ -86,8 +87,7 @@ def _inspect(
     files = list(media_files(rows, control=recipe.control == "video"))
     found = inspect_files(
         files,
-        TRAINING_LIMITS,
-        deep=options.deep,
+        partial(inspect_file, limits=TRAINING_LIMITS, deep=options.deep),
         timeout=options.timeout,
         workers=options.workers,
         progress=progress,
