@@ -71,9 +71,33 @@ def is_alive(pid):
         return False
 
 
-@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for processes in /proc")
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
-def test_an_interrupted_run_leaves_neither_files_nor_processes(tmp_path, how):
+in_proc = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for processes in /proc")
+
+
+def started(words, folder, least):
+    """A process in a session of its own, and those below it once there are as many."""
+    path = os.pathsep.join([str(Path(__file__).parent), *sys.path])
+    process = subprocess.Popen(
+        [sys.executable, *words], cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        start_new_session=True, env={**os.environ, "PYTHONPATH": path},
+    )  # fmt: skip
+    deadline = time.monotonic() + 100
+    while len(below := children(process.pid)) < least and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(0.5)
+    assert process.poll() is None
+    return process, below
+
+
+def all_end(pids):
+    deadline = time.monotonic() + 60
+    while any(map(is_alive, pids)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return not [pid for pid in pids if is_alive(pid)]
+
+
+@in_proc
+def test_an_interrupted_run_leaves_neither_files_nor_processes(tmp_path):
     row = video(tmp_path, 0)
     for number in range(2000):  # other names for the same clip, so that there is something to do
         (tmp_path / f"link{number}.mp4").hardlink_to(tmp_path / row["file_path"])
@@ -82,25 +106,22 @@ def test_an_interrupted_run_leaves_neither_files_nor_processes(tmp_path, how):
     (tmp_path / "recipe.json").write_text("{}")
     before = set(tmp_path.iterdir())
     words = ["lint", "train.jsonl", "--recipe", "recipe.json", "--json", "out.json", "--report", "out"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "ea_data.cli", *words, "--workers", "2"],
-        cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
-    )  # fmt: skip
-    deadline = time.monotonic() + 60
-    while len(below := children(process.pid)) < 3 and time.monotonic() < deadline:
-        time.sleep(0.05)
-    time.sleep(0.5)
-    assert process.poll() is None
-    if how == signal.SIGINT:
-        os.killpg(process.pid, how)
-    else:
-        process.kill()
-    out, error = process.communicate(timeout=60)
-    assert out == ""
-    if how == signal.SIGINT:
-        assert (process.returncode, error) == (130, "ea-data lint: stopped\n")
-    deadline = time.monotonic() + 30
-    while any(map(is_alive, below)) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not [pid for pid in below if is_alive(pid)]
+    process, below = started(["-m", "ea_data.cli", *words, "--workers", "2"], tmp_path, 3)
+    os.killpg(process.pid, signal.SIGINT)
+    out, error = process.communicate(timeout=100)
+    assert (process.returncode, out, error) == (130, "", "ea-data lint: stopped\n")
+    assert all_end(below)
     assert set(tmp_path.iterdir()) == before
+
+
+@in_proc
+def test_processes_end_with_the_one_that_began_them(tmp_path):
+    code = (
+        "from pathlib import Path; from ea_data.lint.pool import inspect_files\n"
+        "from lint_workers import look\n"
+        "inspect_files([(Path('slow.mp4'), 'video')] * 2, look, timeout=600, workers=2)"
+    )
+    process, below = started(["-c", code], tmp_path, 3)
+    process.kill()
+    process.communicate(timeout=100)
+    assert all_end(below)

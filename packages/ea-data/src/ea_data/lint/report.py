@@ -92,7 +92,7 @@ class LintReport:
     def as_json(self) -> dict[str, Any]:
         """The JSON report; docs/lint.md describes its keys."""
         dropped = [
-            {"line": row.line, "file": row.file, "rule": reason}
+            {"row": row.number, "line": row.line, "file": row.file, "rule": reason}
             for row, reason in zip(self.rows, self.reasons, strict=True)
             if reason
         ]

@@ -78,6 +78,7 @@ def _drawable(text: str) -> str | None:
 
 def _cut(line: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:
     """A line, no wider than a tile."""
+    line = line[:_TILE]
     while len(line) > 1 and font.getlength(line) > _TILE:
         line = line[:-4].rstrip() + "..." if len(line) > 4 else line[:-1]
     return line
