@@ -80,7 +80,7 @@ def checked(manifest: Path, recipe: DataRecipe = RECIPE, **more) -> LintReport:
 
 def found(report: LintReport) -> list[tuple[int, str]]:
     """Row and rule of every finding about a row of training."""
-    return [(f.row, f.rule) for f in report.findings if f.row and f.manifest == report.manifest]
+    return [(f.row, f.rule) for f in report.findings if f.row is not None and f.manifest == report.manifest]
 
 
 def _truncated(folder: Path) -> dict:

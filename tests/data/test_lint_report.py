@@ -81,14 +81,14 @@ def test_the_json_report(capsys, folder, tmp_path):
     assert report["recipe"] == json.loads(json.dumps(RECIPE.to_dict()))
     assert report["counts"]["rules"] == {"missing": 1, "duplicate": 1, "caption-empty": 1}
     gone = str(folder / "gone.mp4")
-    assert report["dropped"] == [{"row": 12, "line": 12, "file": gone, "rule": "missing"}]
+    assert report["dropped"] == [{"row": 11, "line": 12, "file": gone, "rule": "missing"}]
     assert report["findings"][-1] == {
         "severity": "error",
         "drops": True,
         "rule": "missing",
         "message": f"there is no file {gone}",
         "manifest": str(folder / "bad.jsonl"),
-        "row": 12,
+        "row": 11,
         "line": 12,
         "file": gone,
         "related": [],
@@ -106,7 +106,7 @@ def test_rows_that_begin_in_one_line_are_told_apart(tmp_path):
     rows.append(video(tmp_path, 0))
     (tmp_path / "train.json").write_text(json.dumps(rows))
     report = checked(tmp_path / "train.json")
-    assert [(row.number, row.line) for row in report.rows] == [(1, 1), (2, 1), (3, 1)]
+    assert [(row.number, row.line) for row in report.rows] == [(0, 1), (1, 1), (2, 1)]
     assert report.reasons == ("missing", "missing", "")
 
 

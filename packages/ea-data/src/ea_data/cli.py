@@ -211,8 +211,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command.
 
     Returns:
-        0; 1 when `cache` found something missing or damaged, or `lint` an error; 2 after a mistake of the user, told in one
-        line on standard error.
+        0; 1 when `cache` found something missing or damaged, or `lint` an error; 2 after a mistake of the
+        user, told in one line on standard error.
     """
     arguments = build_parser().parse_args(argv)
     handlers: dict[str, Callable[[argparse.Namespace], int | None]] = {

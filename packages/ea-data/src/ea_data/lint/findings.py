@@ -101,7 +101,7 @@ class Finding:
         rule: A name in `RULES`.
         message: One line with what was found and what is allowed.
         manifest: The manifest of the row; that of training where the finding is about the whole.
-        row: Number of the row in its manifest, from 1; 0 where the finding is about the whole.
+        row: Number of the row in its manifest, from 0; None where the finding is about the whole.
         line: Where the row begins; 0 where the finding is about the whole.
         file: As a path; empty where the row names none.
         related: Other rows that it is about, each as MANIFEST:LINE.
@@ -110,7 +110,7 @@ class Finding:
     rule: str
     message: str
     manifest: str
-    row: int = 0
+    row: int | None = None
     line: int = 0
     file: str = ""
     related: tuple[str, ...] = ()

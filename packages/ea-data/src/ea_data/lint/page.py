@@ -159,7 +159,7 @@ def _findings(report: LintReport) -> Iterator[str]:
     yield "<h2>Findings</h2>\n<table><tr><th>rule<th class=place>line<th>file<th>message</tr>"
     for finding in report.findings[:_MOST_ROWS]:
         name = Path(finding.manifest).name
-        place = f"{name}:{finding.line}" if finding.row else name
+        place = f"{name}:{finding.line}" if finding.row is not None else name
         yield (
             f'<tr><td class="{finding.severity}">{finding.rule}<td class=place>{html.escape(place)}'
             f"<td>{html.escape(finding.file)}<td>{html.escape(finding.message)}</tr>"

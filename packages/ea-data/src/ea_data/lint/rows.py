@@ -17,7 +17,7 @@ class Row:
 
     Attributes:
         manifest: As it was named.
-        number: From 1.
+        number: From 0, as `ea-data show` counts.
         line: Where the row begins; several rows of a JSON list may begin in one line.
         entry: What it says; None where it cannot be used.
         reason: Why it cannot be used.
@@ -69,7 +69,7 @@ def read_rows(manifest: Path, root: Path | None) -> list[Row]:
         Row(manifest=name, number=number, line=row.line, entry=row)
         if isinstance(row, Entry)
         else Row(manifest=name, number=number, line=row.line, reason=row.reason)
-        for number, row in enumerate(iter_manifest(manifest, root=root, check_files=False), start=1)
+        for number, row in enumerate(iter_manifest(manifest, root=root, check_files=False))
     ]
 
 

@@ -106,12 +106,12 @@ def _findings(
         *repetition_findings(rows, options.repeated),
     ]
     first = rows[0].manifest
-    return sorted(found, key=lambda item: (item.manifest != first, item.row, _RULE_ORDER[item.rule]))
+    return sorted(found, key=lambda item: (item.manifest != first, item.row or 0, _RULE_ORDER[item.rule]))
 
 
 def _reasons(rows: list[Row], found: list[Finding]) -> tuple[str, ...]:
     """For each row the first rule that drops it, or ""."""
-    reasons: dict[tuple[str, int], str] = {}
+    reasons: dict[tuple[str, int | None], str] = {}
     for finding in found:
         if finding.drops:
             reasons.setdefault((finding.manifest, finding.row), finding.rule)

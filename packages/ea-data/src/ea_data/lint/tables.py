@@ -78,7 +78,7 @@ def _finding_lines(findings: Sequence[Finding], *, everything: bool) -> Iterator
 
 
 def _one(finding: Finding) -> str:
-    place = f"{finding.manifest}:{finding.line}: " if finding.row else ""
+    place = f"{finding.manifest}:{finding.line}: " if finding.row is not None else ""
     name = f"{finding.file}: " if finding.file else ""
     return _plain(f"{place}{name}{finding.message}")
 
