@@ -86,7 +86,7 @@ def test_the_json_report(capsys, folder, tmp_path):
         "severity": "error",
         "drops": True,
         "rule": "missing",
-        "message": f"there is no file {gone}",
+        "message": "no such file",
         "manifest": str(folder / "bad.jsonl"),
         "row": 11,
         "line": 12,

@@ -79,7 +79,7 @@ def _copy(rule: str, how: str, row: Row, other: Row) -> Finding:
     assert other.entry is not None
     texts = (same_caption(row.entry.text), same_caption(other.entry.text))
     captions = "the same caption" if texts[0] == texts[1] else "another caption"
-    return row.finding(rule, f"{how} {other.file} ({other.place}), with {captions}", other)
+    return row.finding(rule, f"{how} {other.entry.path.name} ({other.place}), with {captions}", other)
 
 
 def _facts(row: Row, facts_of: FactsOf) -> FileFacts:

@@ -77,7 +77,7 @@ def inspect_file(path: Path, kind: Kind, limits: Limits, *, deep: bool) -> FileF
             frames are counted, and a file that was cut off has fewer than it declares.
     """
     if not path.is_file():
-        return FileFacts(problem="missing", message=f"there is no file {path}")
+        return FileFacts(problem="missing", message="no such file")
     digest = ""
     try:
         digest = digest_file(path)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from itertools import chain
+from pathlib import Path
 from typing import Final
 
 from ea_data.lint.findings import RULES, Finding
@@ -79,8 +80,14 @@ def _finding_lines(findings: Sequence[Finding], *, everything: bool) -> Iterator
 
 def _one(finding: Finding) -> str:
     place = f"{finding.manifest}:{finding.line}: " if finding.row is not None else ""
-    name = f"{finding.file}: " if finding.file else ""
+    name = f"{_shown(finding.file)}: " if finding.file else ""
     return _plain(f"{place}{name}{finding.message}")
+
+
+def _shown(file: str) -> str:
+    """A path, from the current folder on if it is in it."""
+    path = Path(file)
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else file
 
 
 def _table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> list[str]:
