@@ -68,8 +68,7 @@ def _length(frames: int, recipe: DataRecipe, shapes: ShapeOptions) -> Iterator[t
     head, tail = recipe.skips
     taken = f"(stride {recipe.clip.stride}, {head:g} and {tail:g} left out at the ends)"
     try:
-        # A video of a single frame is trained as it is; the data set does not look for a clip in it.
-        count = 1 if frames == 1 else clip_of(recipe, frames).count
+        count = clip_of(recipe, frames).count
     except ValueError as error:
         yield "short", f"{error} {taken}"
         return
