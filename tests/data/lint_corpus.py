@@ -109,6 +109,24 @@ def _moov_first(folder: Path, content: bytes) -> bytes:
     return whole[: len(whole) * 3 // 4]
 
 
+def all_keys(path: Path, seed: int, frames: int, *, damaged: int) -> None:
+    """A clip whose frames do not depend on each other, with zeros in the place of one of them."""
+    import av
+
+    with av.open(str(path), "w") as target:
+        stream = target.add_stream("libx264", rate=8, options={"x264-params": "keyint=1"})
+        stream.height, stream.width, stream.pix_fmt = HEIGHT, WIDTH, "yuv420p"
+        for pixels in scene(seed, frames):
+            target.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+        target.mux(stream.encode())
+    with av.open(str(path)) as source:
+        packet = [packet for packet in source.demux(video=0) if packet.size][damaged]
+        place, size = packet.pos, packet.size
+    content = bytearray(path.read_bytes())
+    content[place + 8 : place + size] = bytes(size - 8)
+    path.write_bytes(content)
+
+
 def _plain(folder: Path, seed: int, name: str, frames: np.ndarray) -> dict:
     write_video(folder / name, frames, fps=8, crf=12)
     return {"file_path": name, "text": caption(seed), "type": "video"}

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from lint_corpus import (
     FAULTS,
@@ -10,6 +11,7 @@ from lint_corpus import (
     PICTURES,
     RECIPE,
     VIDEOS,
+    all_keys,
     camera_rows,
     caption,
     checked,
@@ -24,6 +26,7 @@ from lint_corpus import (
     write_rows,
 )
 
+from ea_data.lint.copies import near_copies
 from ea_data.lint.findings import RULES
 from ea_data.manifest import read_manifest
 from ea_data.media import write_video
@@ -120,6 +123,30 @@ def test_messages_say_what_was_found(planted, fault, message):
     (finding,) = (finding for finding in planted.findings if finding.row == number)
     assert message in finding.message
     assert "\n" not in finding.message
+
+
+def test_damage_between_the_frames_that_are_looked_at(tmp_path):
+    all_keys(tmp_path / "clip.mp4", 0, 60, damaged=10)
+    row = {"file_path": "clip.mp4", "text": caption(0), "type": "video"}
+    manifest = write_rows(tmp_path / "train.jsonl", [row])
+    recipe = replace(RECIPE, batch_size=1)
+    assert found(checked(manifest, recipe)) == []
+    (finding, _) = checked(manifest, recipe, options=replace(OPTIONS, deep=True)).findings
+    assert (finding.row, finding.rule) == (0, "broken")
+
+
+def test_many_files_that_look_the_same_take_no_time():
+    prints = [bytes(range(256)) * 2 + bytes([number % 3]) * 64 for number in range(4000)]
+    assert near_copies(prints, [""] * 4000) == [(0, number) for number in range(1, 4000)]
+
+
+def test_the_same_caption_allows_twice_the_difference():
+    first = np.full(576, 100, np.uint8)
+    first[::2] = 200
+    prints = [first.tobytes(), (first + 8).tobytes()]
+    assert near_copies(prints, ["a dog", "a cat"]) == []
+    assert near_copies(prints, ["", ""]) == []
+    assert near_copies(prints, ["a dog", "a dog"]) == [(0, 1)]
 
 
 def test_copies_and_leaks(clean, tmp_path):

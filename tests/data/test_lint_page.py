@@ -30,6 +30,7 @@ def test_the_examples_run(capsys, tmp_path, monkeypatch):
 def test_the_page_has_every_rule():
     text = PAGE.read_text(encoding="utf-8")
     table = [
-        f"| `{name}` | {rule.severity}{', drops' * rule.drops} | {rule.text} |" for name, rule in RULES.items()
+        f"| `{name}` | {rule.severity}{', drops' * rule.drops} | {rule.text} |"
+        for name, rule in RULES.items()
     ]
     assert "\n".join(table) in text

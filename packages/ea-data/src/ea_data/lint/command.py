@@ -1,7 +1,6 @@
 """What `ea-data lint` does."""
 
 import argparse
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -57,11 +56,10 @@ def run(arguments: argparse.Namespace, *, progress: Callable[[int, int], None]) 
         progress=progress,
     )
     lines = list(report_lines(report, everything=arguments.all))
-    content = json.dumps(report.as_json(), ensure_ascii=False, indent=1)
     if arguments.json == _SCREEN:
-        lines = [content]
+        lines = [report.json_text().rstrip()]
     elif arguments.json is not None:
-        write_text(arguments.json, content + "\n")
+        write_text(arguments.json, report.json_text())
     if arguments.report is not None:
         page = write_folder(arguments.report, report, list(sheet_samples(report, arguments.samples)))
         if arguments.json != _SCREEN:

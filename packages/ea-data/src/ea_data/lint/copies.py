@@ -26,6 +26,7 @@ _MOST_RMS: Final = 5.0
 _MOST_ANYWHERE: Final = 20.0
 _SAME_CAPTION: Final = 2.0
 _AT_ONCE: Final = 2048
+_PAIRS_AT_ONCE: Final = 1 << 22
 
 
 def same_content(digests: Sequence[str]) -> list[tuple[int, int]]:
@@ -58,7 +59,8 @@ def near_copies(prints: Sequence[bytes], captions: Sequence[str]) -> list[tuple[
 
 
 def _candidates(values: NDArray[np.uint8]) -> Iterator[NDArray[np.int64]]:
-    """Ascending places of files that have a key in common."""
+    """Ascending places of files that have a key in common; the same ones not again."""
+    seen: set[int] = set()
     planes = np.random.default_rng(0).standard_normal((_VALUES, _TABLES * _BITS)).astype(np.float32)
     keys = np.empty((len(values), _TABLES), np.int64)
     powers = 2 ** np.arange(_BITS)
@@ -70,27 +72,32 @@ def _candidates(values: NDArray[np.uint8]) -> Iterator[NDArray[np.int64]]:
         order = np.argsort(keys[:, table], kind="stable")
         ends = np.flatnonzero(np.diff(keys[order, table])) + 1
         for group in np.split(order, ends):
-            if len(group) > 1:
+            if len(group) > 1 and (mark := hash(group.tobytes())) not in seen:
+                seen.add(mark)
                 yield group
 
 
 def _pairs(
     values: NDArray[np.uint8], captions: Sequence[str], group: NDArray[np.int64]
 ) -> Iterator[tuple[int, int]]:
-    """Pairs of a group that look the same."""
+    """Pairs of a group that look the same, of each later file the one with the earliest."""
     floats = values[group].astype(np.float32)
     squares = np.einsum("nv,nv->n", floats, floats)
-    for start in range(0, len(group), _AT_ONCE):
-        part = floats[start : start + _AT_ONCE]
+    step = max(1, _PAIRS_AT_ONCE // len(group))
+    for start in range(0, len(group), step):
+        part = floats[start : start + step]
         # |a - b|^2 of all pairs by one product of matrices.
-        apart = squares[start : start + _AT_ONCE, None] + squares[None] - 2 * part @ floats.T
-        rows, columns = np.nonzero(apart <= _VALUES * (_SAME_CAPTION * _MOST_RMS) ** 2)
-        for row, column in zip((rows + start).tolist(), columns.tolist(), strict=True):
-            if row < column:
-                earlier, later = int(group[row]), int(group[column])
+        apart = squares[start : start + step, None] + squares[None] - 2 * part @ floats.T
+        near = apart <= _VALUES * (_SAME_CAPTION * _MOST_RMS) ** 2
+        near &= np.arange(len(group)) < np.arange(start, start + len(part))[:, None]
+        for row in np.flatnonzero(near.any(axis=1)).tolist():
+            later = int(group[start + row])
+            for column in np.flatnonzero(near[row]).tolist():
+                earlier = int(group[column])
                 told_alike = captions[earlier] != "" and captions[earlier] == captions[later]
-                if _alike(floats[row], floats[column], _SAME_CAPTION if told_alike else 1.0):
+                if _alike(part[row], floats[column], _SAME_CAPTION if told_alike else 1.0):
                     yield earlier, later
+                    break
 
 
 def _alike(first: NDArray[np.float32], second: NDArray[np.float32], factor: float) -> bool:

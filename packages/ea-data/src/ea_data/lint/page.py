@@ -1,7 +1,6 @@
 """The report as a folder: a page with numbers, charts, contact sheets and findings, and the JSON."""
 
 import html
-import json
 import uuid
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -74,6 +73,7 @@ def write_folder(folder: Path, report: LintReport, samples: Sequence[SheetSample
         MediaError: See `check_folder`, or the disk is full.
     """
     check_folder(folder)
+    page, folder = folder / PAGE, folder.resolve()
     old = folder.with_name(f".{folder.name[:80]}.{uuid.uuid4().hex[:12]}.part")
     new = folder.with_name(f".{folder.name[:80]}.{uuid.uuid4().hex[:12]}.part")
     with media_errors(folder, "write"):
@@ -88,7 +88,7 @@ def write_folder(folder: Path, report: LintReport, samples: Sequence[SheetSample
                 old.rename(folder)
             discard(old)
             discard(new)
-    return folder / PAGE
+    return page
 
 
 def _fill(folder: Path, report: LintReport, samples: Sequence[SheetSample]) -> None:
@@ -102,8 +102,7 @@ def _fill(folder: Path, report: LintReport, samples: Sequence[SheetSample]) -> N
     for name, bars in _charts(report).items():
         (folder / f"{name}.svg").write_text(_standalone(draw_bars(bars)), encoding="utf-8")
         charts.append(draw_bars(bars))
-    content = json.dumps(report.as_json(), ensure_ascii=False, indent=1)
-    (folder / "report.json").write_text(content + "\n", encoding="utf-8")
+    (folder / "report.json").write_text(report.json_text(), encoding="utf-8")
     page = "\n".join(_page(report, charts, sheets))
     (folder / PAGE).write_text(page, encoding="utf-8", errors="backslashreplace")
 

@@ -1,5 +1,6 @@
 """What a run found: rows, findings, epochs; and the same as JSON."""
 
+import json
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -88,6 +89,11 @@ class LintReport:
         """Findings of each rule that was broken, in the order of `RULES`."""
         counts = Counter(finding.rule for finding in self.findings)
         return {rule: counts[rule] for rule in RULES if counts[rule]}
+
+    def json_text(self) -> str:
+        """`as_json` as text, with escapes for what is no Unicode, such as bytes in names of files."""
+        text = json.dumps(self.as_json(), ensure_ascii=False, indent=1) + "\n"
+        return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
     def as_json(self) -> dict[str, Any]:
         """The JSON report; docs/lint.md describes its keys."""
