@@ -54,7 +54,11 @@ def sheet_samples(report: LintReport, most: int) -> Iterator[SheetSample]:
     """
     if not most or not report.epochs or not report.epochs[0].batches:
         return
-    dataset, names, number = _dataset(report), bucket_names(report.recipe), 0
+    try:
+        dataset = _dataset(report)
+    except ValueError:  # keep probabilities draw anew for the kept rows alone, and may fill no batch
+        return
+    names, number = bucket_names(report.recipe), 0
     for bucket, place in _in_turn(dataset):
         keys = dataset.keys(place)
         shape = dataset.shape(keys)
@@ -98,4 +102,4 @@ def _dataset(report: LintReport) -> TrainingDataset:
             used = used_facts(row.entry, facts)
             known = replace(row.entry.facts, num_frames=used.frames, height=used.height, width=used.width)
             entries.append(replace(row.entry, facts=known))
-    return TrainingDataset(entries, report.recipe)
+    return TrainingDataset(entries, report.recipe, report=lambda broken: None)
