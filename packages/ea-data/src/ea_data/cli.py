@@ -73,6 +73,7 @@ def build_parser() -> argparse.ArgumentParser:
     check.add_argument("manifest", type=Path)
     check.add_argument("--root", type=Path, help="folder of relative paths; the manifest's own by default")
 
+    _add_lint(commands.add_parser)
     _add_show(commands.add_parser)
     _add_control(commands.add_parser, defaults)
     _add_cache(commands.add_parser("cache", help="look after a store of encoded latents and texts"))
@@ -110,6 +111,19 @@ def _add_synthesize(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--workers", type=int, default=1, metavar="INT", help="processes; the files are the same for any"
+    )
+
+
+def _add_lint(add_parser: Callable[..., argparse.ArgumentParser]) -> None:
+    from ea_data.lint.arguments import add_arguments
+
+    add_arguments(
+        add_parser(
+            "lint",
+            help="say what training would keep and drop of a manifest, and what is wrong with it",
+            description="Check the files and captions of a manifest against the recipe that they are to be "
+            "trained with. Exit code 0 without an error, 1 with one, 2 for wrong usage.",
+        )
     )
 
 
@@ -194,8 +208,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command.
 
     Returns:
-        0; 1 when `cache` found something missing or damaged; 2 after a mistake of the user, told in one
-        line on standard error.
+        0; 1 when `cache` found something missing or damaged, or `lint` an error; 2 after a mistake of the
+        user, told in one line on standard error.
     """
     arguments = build_parser().parse_args(argv)
     handlers: dict[str, Callable[[argparse.Namespace], int | None]] = {
@@ -204,6 +218,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "probe": _probe,
         "judge": _judge,
         "check": _check,
+        "lint": _lint,
         "show": _show,
         "control": _control,
         "camera": _camera,
@@ -298,6 +313,14 @@ def _check(arguments: argparse.Namespace) -> None:
     if wrong:
         raise ManifestError(f"{wrong} of {count} rows are wrong")
     print(f"{count} rows, all good")
+
+
+def _lint(arguments: argparse.Namespace) -> int:
+    from ea_data.lint.command import run
+
+    text, code = run(arguments, progress=_progress())
+    print(text)
+    return code
 
 
 def _show(arguments: argparse.Namespace) -> None:
