@@ -97,6 +97,7 @@ BENCHMARKS: dict[str, Benchmark] = {
             Bar("resume_seconds", most=1.0),
             Bar("resolution_plan_seconds", most=30.0),
             Bar("resolution_plan_gigabytes", most=2.0),
+            Bar("resolution_resume_seconds", most=1.0),
         ),
         of_a_model=False,
     ),
