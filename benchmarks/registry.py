@@ -124,4 +124,9 @@ BENCHMARKS: dict[str, Benchmark] = {
         (Bar("share_of_raw", least=0.9),),
         of_a_model=False,
     ),
+    "control_signals": Benchmark(
+        "control_signals",
+        "frames a second that one core turns into each kind of control signal",
+        of_a_model=False,
+    ),
 }
