@@ -129,4 +129,10 @@ BENCHMARKS: dict[str, Benchmark] = {
         "frames a second that one core turns into each kind of control signal",
         of_a_model=False,
     ),
+    "conversion": Benchmark(
+        "conversion",
+        "seconds and memory to convert a model directory to diffusers' layout and back",
+        (Bar("peak_gigabytes", most=1.0),),
+        of_a_model=False,
+    ),
 }
