@@ -213,6 +213,9 @@ def test_wrong_entries_of_a_bucket_config(entries):
     [
         lambda: AspectTable((), ()),
         lambda: AspectTable(("1.0",), ()),
+        lambda: AspectTable(("0",), ((8, 8),)),
+        lambda: AspectTable(("nan",), ((8, 8),)),
+        lambda: AspectTable(("1.0", "inf"), ((8, 8), (8, 8))),
         lambda: ASPECTS.nearest(0, 5),
         lambda: ASPECTS.nearest([4, 4], [4, float("nan")]),
         lambda: ASPECTS.size(0, 31),

@@ -59,7 +59,7 @@ def test_replay_makes_the_signal_again(controlled, command, media, tmp_path):
 
 def test_a_picture_gives_one_signal_for_all_frames(controlled, command, media, tmp_path):
     controlled(tmp_path / "a.mp4", "--control-from", media / "square.png", "--control", "lineart_xdog",
-             "--frames", "5", "--fps", "6")  # fmt: skip
+               "--frames", "5", "--fps", "6")  # fmt: skip
     code, out, err = command("replay", tmp_path / "a.mp4")
     assert (code, out.splitlines()[-1]) == (0, "identical frames"), err
 
