@@ -6,9 +6,7 @@ small list every row comes once, in batches of one bucket, and a stopped run con
 """
 
 import argparse
-import resource
 import statistics
-import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -23,6 +21,7 @@ from ea_data.sampling import keep_draws
 from ea_data.training.order import BatchOrder
 from ea_data.training.sampler import BucketSampler, SamplerState
 from ea_data.training.shapes import aspect_bucket_ids
+from memory import peak_gigabytes
 from report import GateError, Report
 
 # Stage 2 of Open-Sora 1.1, the longest of its bucket configs.
@@ -114,9 +113,7 @@ def _timed(make: Callable[[], BatchOrder], rows: int) -> dict[str, float]:
         planned[filled : filled + len(block)] = block
         filled += len(block)
     plan_seconds = time.perf_counter() - start
-    gigabytes = (
-        resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e9
-    )
+    gigabytes = peak_gigabytes()
     del order, planned
     start = time.perf_counter()
     state = SamplerState(seed=1, epoch=0, batch=total // 2, rows=rows)

@@ -9,9 +9,7 @@ bit, and a flipped bit is refused.
 
 import argparse
 import os
-import resource
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -28,6 +26,7 @@ from ea_data.store import reader as store_reader
 from ea_data.store.fields import FieldLayout
 from ea_data.store.layout import create_store
 from ea_data.store.manifest import Note, ShardFacts, write_manifest
+from memory import peak_gigabytes
 from report import GateError, Report, spread
 
 SHAPES = {"latents": (16, 5, 32, 32), "text": (77, 512)}
@@ -197,9 +196,9 @@ def _indexing(folder: Path, samples: int, repeats: int) -> dict[str, list[float]
 
 
 def _load_index(folder: Path) -> dict[str, float]:
-    before = _peak_gigabytes()  # what was imported
+    before = peak_gigabytes()  # what was imported
     store = CacheStore(folder)  # once unmeasured, so that the files are in memory
-    gigabytes = _peak_gigabytes() - before
+    gigabytes = peak_gigabytes() - before
     del store
     start, begin = time.process_time(), time.perf_counter()
     store = CacheStore(folder)
@@ -216,16 +215,6 @@ def _load_index(folder: Path) -> dict[str, float]:
         "index_gigabytes": gigabytes,
         "lookups_per_second": lookups,
     }
-
-
-def _peak_gigabytes() -> float:
-    """The most memory that this process has had."""
-    status = Path("/proc/self/status")
-    if status.exists():  # what rusage says on Linux begins with the peak of the process that started this one
-        lines = dict(line.split(":", 1) for line in status.read_text().splitlines())
-        return int(lines["VmHWM"].split()[0]) * 1024 / 1e9
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9
 
 
 def _check(folder: Path) -> dict[str, float]:

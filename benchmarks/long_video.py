@@ -9,6 +9,7 @@ import os
 import statistics
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from cold_start import PROMPT, command_line
 from ea_app.api.job import find_model
@@ -21,6 +22,8 @@ _KIBIBYTE = 1024
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of this benchmark."""
     parser.add_argument("--frames", type=int, default=400, help="of the long video [default: 400]")
+    parser.add_argument("--overlap", type=int, help="frames that windows share [default: the model's]")
+    parser.add_argument("--keep", type=Path, metavar="FILE", help="where to keep the long video")
     parser.add_argument("--seed", type=int, default=3)
     parser.add_argument("--device", default="cpu")
 
@@ -29,8 +32,9 @@ def run(arguments: argparse.Namespace) -> Report:
     """Measure."""
     window = find_model(arguments.model).info.native_frames
     with tempfile.TemporaryDirectory() as folder:
-        short, peak_short = _made(arguments, window, Path(folder) / "short.mp4")
-        long, peak_long = _made(arguments, arguments.frames, Path(folder) / "long.mp4")
+        long_file = arguments.keep or Path(folder) / "long.mp4"
+        short, peak_short = _made(arguments, window, window, Path(folder) / "short.mp4")
+        long, peak_long = _made(arguments, arguments.frames, window, long_file)
     joints = [joint["score"] for joint in long["frames"]["joints"]]
     return Report(
         figures={
@@ -42,7 +46,13 @@ def run(arguments: argparse.Namespace) -> Report:
             "peak_long_mb": peak_long / 1e6,
         },
         gate={"files_are_complete": 1.0},
-        settings={"frames": arguments.frames, "window": window, "seed": arguments.seed, "prompt": PROMPT},
+        settings={
+            "frames": arguments.frames,
+            "window": window,
+            "overlap": arguments.overlap,
+            "seed": arguments.seed,
+            "prompt": PROMPT,
+        },
         details={
             "joints": long["frames"]["joints"],
             "stages_short": short["timings"],
@@ -51,7 +61,9 @@ def run(arguments: argparse.Namespace) -> Report:
     )
 
 
-def _made(arguments: argparse.Namespace, frames: int, output: Path) -> tuple[dict[str, object], float]:
+def _made(
+    arguments: argparse.Namespace, frames: int, window: int, output: Path
+) -> tuple[dict[str, Any], float]:
     """The record of a video, and the peak memory of the process that made it, bytes."""
     options = [
         "--frames",
@@ -62,6 +74,8 @@ def _made(arguments: argparse.Namespace, frames: int, output: Path) -> tuple[dic
         arguments.device,
         "--quiet",
     ]
+    if arguments.overlap is not None:
+        options += ["--window", str(window), "--overlap", str(arguments.overlap)]
     command = [
         *command_line(),
         "generate",

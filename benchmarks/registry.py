@@ -97,6 +97,7 @@ BENCHMARKS: dict[str, Benchmark] = {
             Bar("resume_seconds", most=1.0),
             Bar("resolution_plan_seconds", most=30.0),
             Bar("resolution_plan_gigabytes", most=2.0),
+            Bar("resolution_resume_seconds", most=1.0),
         ),
         of_a_model=False,
     ),
@@ -121,6 +122,17 @@ BENCHMARKS: dict[str, Benchmark] = {
         "clip_reading",
         "how fast are clips decoded, scaled and cropped, beside merely decoding their frames",
         (Bar("share_of_raw", least=0.9),),
+        of_a_model=False,
+    ),
+    "control_signals": Benchmark(
+        "control_signals",
+        "frames a second that one core turns into each kind of control signal",
+        of_a_model=False,
+    ),
+    "conversion": Benchmark(
+        "conversion",
+        "seconds and memory to convert a model directory to diffusers' layout and back",
+        (Bar("peak_gigabytes", most=1.0),),
         of_a_model=False,
     ),
 }

@@ -143,3 +143,38 @@ def test_wrong_orders_and_masks_give_no_number(load, monkeypatch, tmp_path):
         load, monkeypatch, tmp_path, "mask_shapes", "--frames", 1, "--side", 32, "--repeats", 1
     )
     assert (code, result) == (3, None)
+
+
+@pytest.mark.parametrize(("flipped", "code"), [(0, 0), (1, 3)])
+def test_conversion_is_measured(load, monkeypatch, tmp_path, flipped, code):
+    from ea_dit.pipelines.tiny import TINY
+
+    conversion = load("conversion")
+    monkeypatch.setattr(conversion, "PRESETS", {"v5.1-7b-inp": TINY["v5.1-7b-inp"].config})
+
+    def here(work, *given):
+        work(*given)
+        for file in given[1].glob("transformer/*.safetensors") if "diffusers" in given else ():
+            content = bytearray(file.read_bytes())
+            content[-1] ^= flipped
+            file.write_bytes(content)
+        return {"seconds": 1.0, "gigabytes": 1.0}
+
+    monkeypatch.setattr(conversion, "_alone", here)
+    arguments = ("conversion", "--blocks", 0, "--shard-gb", 1e-4)
+    found, result = run_of(load, monkeypatch, tmp_path, *arguments)
+    assert found == code
+    if not flipped:
+        assert result["gate"] == {"same_bits": 1.0}
+        assert result["settings"]["files"] > 1
+        assert result["figures"]["peak_gigabytes"] == 1
+
+
+def test_signals_are_measured(load, monkeypatch, tmp_path):
+    pytest.importorskip("cv2")
+    arguments = ("control_signals", "--side", 64, "--frames", 4, "--network-frames", 1)
+    monkeypatch.setattr(load("control_signals"), "NETWORKS", {})
+    code, result = run_of(load, monkeypatch, tmp_path, *arguments)
+    assert code == 0
+    assert result["gate"] == {"same_alone": 1.0}
+    assert min(result["figures"].values()) > 1

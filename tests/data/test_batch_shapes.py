@@ -232,7 +232,7 @@ def test_a_batch_holds_its_samples():
 
 def test_buckets_of_resolution_and_frames_are_shapes():
     buckets = ResolutionBuckets({"144p": {16: (1.0, 2)}, "240p": {4: (1.0, 2)}})
-    assigned = buckets.assign([20, 20], [320, 180], [180, 320], lambda rows, slot: rows * 0.0).tolist()
+    assigned = buckets.assign([20, 20], [320, 180], [180, 320], lambda rows: rows * 0.0).tolist()
     collate = BatchCollator(buckets, masks=True)
     portrait, landscape = (
         collate([sample(row, key=key(row)._replace(bucket=bucket), size=(20, 60, 90))])

@@ -14,7 +14,6 @@ from ea_data.sampling import (
     keep_draws,
     keyed_bits,
     latest_start,
-    released_keep_draws,
 )
 
 CONFIG = {
@@ -24,11 +23,11 @@ CONFIG = {
 }
 
 
-def never(rows, slot):
+def never(rows):
     return np.full(len(rows), 0.999)
 
 
-def always(rows, slot):
+def always(rows):
     return np.zeros(len(rows))
 
 
@@ -95,10 +94,53 @@ def test_rows_do_not_depend_on_each_other(data):
     draws = keep_draws(3, 1)
     together = buckets.assign(rows[:, 0], rows[:, 1], rows[:, 2], draws)
     for number, row in enumerate(rows):
-        alone = buckets.assign(
-            row[:1], row[1:2], row[2:], lambda rows, slot, number=number: draws(rows + number, slot)
-        )
+        alone = buckets.assign(row[:1], row[1:2], row[2:], lambda rows, number=number: draws(rows + number))
         assert alone[0] == together[number]
+
+
+SLOTS = st.dictionaries(
+    st.sampled_from([1, 2, 16, 64]),
+    st.tuples(st.sampled_from([0.0, 0.25, 0.5, 1.0]), st.integers(1, 9)),
+    min_size=1,
+)
+
+
+def one_after_the_other(buckets, frames, height, width, drawn):
+    """The rule as it is written: a row stays with each slot's probability, if it came that far."""
+    left = 1.0
+    for position in buckets.tried(frames, height, width):
+        left *= 1 - buckets.slots[position].keep
+        if drawn < 1 - left:
+            return buckets.nearest(position, height, width)
+    return NO_BUCKET
+
+
+@given(
+    config=st.dictionaries(st.sampled_from(sorted(RESOLUTIONS)), SLOTS, min_size=1),
+    interval=st.integers(1, 3),
+    seed=st.integers(0, 99),
+)
+def test_tables_say_what_the_rule_says(config, interval, seed):
+    rng = np.random.default_rng(seed)
+    frames = rng.choice([1, 2, 3, 6, 7, 16, 17, 49, 200], 50)
+    heights, widths = (2 ** rng.uniform(5, 12, (2, 50))).astype(int)
+    buckets = ResolutionBuckets(config, frame_interval=interval)
+    drawn = rng.random(50)
+    found = buckets.assign(frames, heights, widths, lambda rows: drawn[rows])
+    rows = zip(frames.tolist(), heights.tolist(), widths.tolist(), drawn, strict=True)
+    assert found.tolist() == [one_after_the_other(buckets, *row) for row in rows]
+
+
+def test_the_shares_of_slots_are_those_of_the_config():
+    buckets = ResolutionBuckets({"144p": {16: (0.6, 8)}, "480p": {16: (0.5, 4)}, "720p": {32: (0.25, 1)}})
+    count = 100_000
+    found = buckets.assign([100] * count, [720] * count, [1280] * count, keep_draws(3, 1))
+    names = [buckets[index].resolution if index >= 0 else None for index in np.unique(found)]
+    shares = dict(zip(names, np.unique(found, return_counts=True)[1] / count, strict=True))
+    assert shares == {
+        name: pytest.approx(share, abs=0.006)
+        for name, share in ((None, 0.15), ("720p", 0.25), ("480p", 0.375), ("144p", 0.225))
+    }
 
 
 def test_text_as_number_of_frames():
@@ -147,7 +189,7 @@ def test_wrong_rows():
 
 def test_keep_draws_are_uniform_and_independent():
     rows = np.arange(100_000)
-    drawn = [keep_draws(7, epoch)(rows, slot) for epoch in (0, 1) for slot in (0, 1)]
+    drawn = [keep_draws(seed, epoch)(rows) for seed in (7, 8) for epoch in (0, 1)]
     for values in drawn:
         assert values.min() >= 0
         assert values.max() < 1
@@ -159,10 +201,9 @@ def test_keep_draws_are_uniform_and_independent():
 
 def test_draws_are_functions_of_their_key():
     rows = np.array([5, 99, 3])
-    for draws in (keep_draws, lambda seed, epoch: released_keep_draws(seed, epoch, 10)):
-        values = draws(1, 2)(rows, 4)
-        assert draws(1, 2)(rows[::-1], 4).tolist() == values[::-1].tolist()
-        assert draws(1, 3)(rows, 4).tolist() != values.tolist()
+    values = keep_draws(1, 2)(rows)
+    assert keep_draws(1, 2)(rows[::-1]).tolist() == values[::-1].tolist()
+    assert keep_draws(1, 3)(rows).tolist() != values.tolist()
     assert generator(1, 2, 3).random() == generator(1, 2, 3).random() != generator(1, 3, 2).random()
     assert keyed_bits(rows.astype(np.uint64), 1).tolist() != keyed_bits(rows.astype(np.uint64), 2).tolist()
 

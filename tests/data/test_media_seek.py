@@ -2,7 +2,10 @@
 
 import random
 import struct
+import threading
+from collections.abc import Callable, Iterator
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 
 import av
@@ -10,6 +13,7 @@ import numpy as np
 import pytest
 
 from ea_data.media import Limits, MediaError, VideoReader, read_clip, read_frames, read_video, write_video
+from ea_data.media.fitting import in_background
 from ea_data.media.orientation import Orientation
 
 ASSETS = Path(__file__).with_name("assets")
@@ -326,3 +330,47 @@ def test_clips_of_every_pixel_format(tmp_path: Path, codec: str, format_: str) -
     assert np.array_equal(read_clip(path, range(5)), whole)
     small = read_clip(path, [2], (32, 32)).astype(int)
     assert np.abs(small - cover_crop(whole[[2]], 32, 32)).mean() < 2.5
+
+
+# ------------------------------------------------------------------------------------ fitting while decoding
+
+
+def test_tasks_run_in_order_while_the_next_are_made() -> None:
+    made, done = 0, []
+
+    def tasks() -> Iterator[Callable[[], None]]:
+        nonlocal made
+        for number in range(40):
+            made += 1
+            assert made - len(done) <= 7  # those that wait, the one that runs, and this one
+            yield partial(done.append, number)
+
+    in_background(tasks())
+    assert done == list(range(40))
+
+
+def test_errors_of_tasks_and_of_making_them_come_out() -> None:
+    done: list[int] = []
+
+    def tasks(last: int) -> Iterator[Callable[[], None]]:
+        for number in range(100):
+            if number == last:
+                raise MediaError("no more")
+            yield partial(done.append, number) if number != 9 else partial([].pop, 0)
+
+    with pytest.raises(IndexError):
+        in_background(tasks(100))
+    assert done[:9] == list(range(9))
+    assert len(done) < 20
+    done.clear()
+    with pytest.raises(MediaError, match="no more"):
+        in_background(tasks(5))
+    assert done == list(range(5))
+
+
+def test_no_thread_is_left() -> None:
+    before = threading.active_count()
+    read_clip(REAL, range(20), (16, 16), threads=1)
+    with pytest.raises(MediaError):
+        read_clip(REAL, range(20), (16, 16), (0, 0, 9999, 9), threads=1)
+    assert threading.active_count() == before

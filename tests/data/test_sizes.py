@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ea_data.geometry.aspect import ASPECTS, CROP_WEIGHTS, AspectTable
+from ea_data.geometry.aspect import ASPECTS, CROP_WEIGHTS, AspectTable, count_reached
 from ea_data.geometry.batch_sizes import (
     BatchRange,
     StepTimeModel,
@@ -45,6 +45,27 @@ def test_many_files_at_once():
 @pytest.mark.parametrize(("names", "first"), [(("0.5", "1.5"), 0), (("1.5", "0.5"), 0)])
 def test_of_two_equally_near_buckets_the_first_is_taken(names, first):
     assert AspectTable(names, ((10, 10), (20, 20))).nearest(7, 7) == first
+
+
+@pytest.mark.parametrize("name", ["easyanimate", *RESOLUTIONS])
+def test_on_both_sides_of_every_limit(name):
+    table = ASPECTS if name == "easyanimate" else RESOLUTIONS[name].aspects
+    assert len(table.limits) == len(table) - 1
+    for aspect in table.limits:
+        for near in (np.nextafter(aspect, 0), aspect, np.nextafter(aspect, 9)):
+            assert table.nearest_to(np.array([near])) == by_looking_at_all(table, near, 1.0)
+
+
+def test_of_equal_aspects_the_first_is_taken():
+    table = AspectTable(("2", "1.0", "0.5", "1"), ((8, 8),) * 4)
+    assert table.nearest_to(np.array([0.1, 0.7, 0.75, 1.0, 1.4, 1.5, 9.0])).tolist() == [2, 2, 1, 1, 1, 0, 0]
+    assert AspectTable(("1", "1"), ((8, 8),) * 2).nearest([5, 7], [7, 5]).tolist() == [0, 0]
+
+
+@given(st.lists(st.floats(-2, 2)), st.lists(st.floats(-2, 2)))
+def test_limits_are_counted_as_by_searchsorted(values, limits):
+    values, limits = np.array(values), np.sort(limits)
+    assert (count_reached(values, limits) == np.searchsorted(limits, values, side="right")).all()
 
 
 @given(height=PIXELS, width=PIXELS, crop_height=PIXELS, crop_width=PIXELS)
@@ -192,6 +213,9 @@ def test_wrong_entries_of_a_bucket_config(entries):
     [
         lambda: AspectTable((), ()),
         lambda: AspectTable(("1.0",), ()),
+        lambda: AspectTable(("0",), ((8, 8),)),
+        lambda: AspectTable(("nan",), ((8, 8),)),
+        lambda: AspectTable(("1.0", "inf"), ((8, 8), (8, 8))),
         lambda: ASPECTS.nearest(0, 5),
         lambda: ASPECTS.nearest([4, 4], [4, float("nan")]),
         lambda: ASPECTS.size(0, 31),

@@ -28,24 +28,7 @@ def _opencv():
     pytest.importorskip("cv2")
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    return make_tiny("v5.1-7b-control", tmp_path_factory.mktemp("control") / "model")
-
-
-@pytest.fixture
-def generate(command, model):
-    """Makes a file and returns the hash of its frames."""
-
-    def run(output, *arguments):
-        code, _, err = command("generate", "x", *GIVEN, *arguments, "--model", model, "--output", output)
-        assert code == 0, err
-        return json.loads(output.with_name(f"{output.name}.json").read_text())["frames"]["xxh3"]
-
-    return run
-
-
-def test_a_signal_made_on_the_way_is_the_one_made_before(generate, tmp_path):
+def test_a_signal_made_on_the_way_is_the_one_made_before(controlled, tmp_path):
     """Both at the size of the job, losslessly."""
     clip = tmp_path / "clip.webp"
     write_video(clip, SyntheticDataset(seed=0, num_frames=5, height=64, width=64)[6]["video"], fps=10)
@@ -55,15 +38,15 @@ def test_a_signal_made_on_the_way_is_the_one_made_before(generate, tmp_path):
     before = write_video(tmp_path / "signal.webp", signal, fps=source.fps)
     on_the_way = ["--control-from", clip, "--control", "canny"]
     options = ["--control-options", "low=20,high=60"]
-    made = generate(tmp_path / "a.mp4", *on_the_way, *options)
-    assert made == generate(tmp_path / "b.mp4", "--control", before)
-    assert made != generate(tmp_path / "c.mp4", *on_the_way[:3], "softedge_scharr")
+    made = controlled(tmp_path / "a.mp4", *on_the_way, *options)
+    assert made == controlled(tmp_path / "b.mp4", "--control", before)
+    assert made != controlled(tmp_path / "c.mp4", *on_the_way[:3], "softedge_scharr")
     assert round(read_video(tmp_path / "a.mp4").fps) == round(source.fps)
 
 
-def test_replay_makes_the_signal_again(generate, command, media, tmp_path):
+def test_replay_makes_the_signal_again(controlled, command, media, tmp_path):
     words = ["--control-from", media / "clip.mp4", "--control", "scribble", "--frames", "5"]
-    generate(tmp_path / "a.mp4", *words, "--control-options", "thickness=3, least-length=4")
+    controlled(tmp_path / "a.mp4", *words, "--control-options", "thickness=3, least-length=4")
     entry = read_record(tmp_path / "a.mp4")["inputs"]["control"]
     assert entry["extraction"]["kind"] == "scribble"
     assert entry["extraction"]["version"] == 1
@@ -74,15 +57,15 @@ def test_replay_makes_the_signal_again(generate, command, media, tmp_path):
         assert (code, out.splitlines()[-1]) == (0, "identical frames"), err
 
 
-def test_a_picture_gives_one_signal_for_all_frames(generate, command, media, tmp_path):
-    generate(tmp_path / "a.mp4", "--control-from", media / "square.png", "--control", "lineart_xdog",
-             "--frames", "5", "--fps", "6")  # fmt: skip
+def test_a_picture_gives_one_signal_for_all_frames(controlled, command, media, tmp_path):
+    controlled(tmp_path / "a.mp4", "--control-from", media / "square.png", "--control", "lineart_xdog",
+               "--frames", "5", "--fps", "6")  # fmt: skip
     code, out, err = command("replay", tmp_path / "a.mp4")
     assert (code, out.splitlines()[-1]) == (0, "identical frames"), err
 
 
-def test_the_job_has_the_signal_at_its_own_size(model, media):
-    job = make_job(find(str(model)), prompt="x", size="48x32", frames=5, control="softedge_scharr",
+def test_the_job_has_the_signal_at_its_own_size(control_model, media):
+    job = make_job(find(str(control_model)), prompt="x", size="48x32", frames=5, control="softedge_scharr",
                    control_from=str(media / "square.png"))  # fmt: skip
     picture = cover_crop(read_image(media / "square.png")[None], 32, 48)
     expected = np.repeat(make_control(picture, "softedge_scharr"), 5, axis=0)
@@ -94,8 +77,8 @@ def test_the_job_has_the_signal_at_its_own_size(model, media):
     assert done.sources["control"].extraction == job.extraction
 
 
-def test_the_engine_makes_what_a_job_still_asks_for(model, media, tmp_path):
-    engine = Engine.load(str(model), device="cpu")
+def test_the_engine_makes_what_a_job_still_asks_for(control_model, media, tmp_path):
+    engine = Engine.load(str(control_model), device="cpu")
     given = {"size": "32", "frames": 5, "steps": 1, "seed": 3, "control": "canny"}
     job = engine.job("x", control_from=str(media / "clip.mp4"), control_options="low=20,high=60", **given)
     hashes = [engine.generate(each).record["frames"]["xxh3"] for each in (job, job.extracted())]
@@ -155,20 +138,20 @@ def test_what_a_model_cannot_do_is_told_before_a_signal_is_made(command, media, 
     ],
 )
 def test_mistakes_are_told_before_weights_are_read(
-    command, model, media, tmp_path, monkeypatch, options, message
+    command, control_model, media, tmp_path, monkeypatch, options, message
 ):
     monkeypatch.setattr("ea_app.api.Engine.load", None)
     clip = str(media / "clip.mp4")
     words = [clip if word == "CLIP" else word for word in options]
     code, out, err = command(
-        "generate", "x", *GIVEN, *words, "--model", model, "--output", tmp_path / "a.mp4"
+        "generate", "x", *GIVEN, *words, "--model", control_model, "--output", tmp_path / "a.mp4"
     )
     assert (code, out) == (2, "")
     assert err.startswith(f"ea-app: error: {message.replace('CLIP', clip)}"), err
     assert len(err.splitlines()) == 1
 
 
-def test_a_missing_extra_is_told(command, model, media, tmp_path, monkeypatch):
+def test_a_missing_extra_is_told(command, control_model, media, tmp_path, monkeypatch):
     import importlib
 
     real = importlib.import_module
@@ -179,7 +162,7 @@ def test_a_missing_extra_is_told(command, model, media, tmp_path, monkeypatch):
         return real(name, *rest)
 
     monkeypatch.setattr(importlib, "import_module", without)
-    words = ["--control-from", media / "clip.mp4", "--control", "canny", "--model", model]
+    words = ["--control-from", media / "clip.mp4", "--control", "canny", "--model", control_model]
     code, _, err = command("generate", "x", *GIVEN, *words, "--output", tmp_path / "a.mp4")
     assert code == 2
     assert err.rstrip().endswith("install it with: pip install 'ea-data[control]'")
@@ -208,8 +191,10 @@ def test_records_of_other_versions_are_refused(media, tmp_path):
             Extraction.from_entry(entry_of("canny", **change), allow_pickle=False)
 
 
-def test_broken_entries_of_a_record(generate, media, tmp_path):
-    generate(tmp_path / "a.mp4", "--control-from", media / "clip.mp4", "--control", "canny", "--frames", "5")
+def test_broken_entries_of_a_record(controlled, media, tmp_path):
+    controlled(
+        tmp_path / "a.mp4", "--control-from", media / "clip.mp4", "--control", "canny", "--frames", "5"
+    )
     beside = tmp_path / "a.mp4.json"
     record = json.loads(beside.read_text())
     assert find_sources(record, tmp_path)["control"].extraction.kind is KINDS["canny"]

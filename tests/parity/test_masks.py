@@ -1,5 +1,7 @@
 """Masks of EasyAnimate's inpaint training, and what becomes of them, against recorded ones."""
 
+import inspect
+
 import numpy as np
 import pytest
 import torch
@@ -8,7 +10,8 @@ from safetensors.numpy import load_file
 from safetensors.torch import load_file as load_tensors
 
 from ea_data.masks import RELEASED_PICTURE_WEIGHTS, RELEASED_WEIGHTS, draw_mask
-from ea_dit.pipelines.channels import mask_video, resize_to_latents
+from ea_dit.pipelines.channels import draw_noise_strength, inpaint_condition, mask_video, resize_to_latents
+from ea_dit.pipelines.request import GenerationRequest
 
 pytestmark = pytest.mark.parity
 
@@ -89,13 +92,11 @@ def test_masks(example):
 def test_masks_at_the_size_of_latents(case):
     tensors = load_tensors(goldens() / "data" / "resize_mask.safetensors")
     mask, expected = tensors[f"{case['name']}.mask"], tensors[case["key"]]
-    resized = resize_to_latents(mask, tuple(expected.shape[2:]))
-    if case["process_first_frame_only"] or expected.shape[2] == 1:
-        torch.testing.assert_close(resized, expected, rtol=0, atol=1e-5)
-    else:
-        # Only models whose autoencoder is not causal resize all frames at once, and no released one of them
-        # reads a resized mask. The two ways differ, so that a mix-up would be seen.
-        assert (resized - expected).abs().max() > 1e-3
+    size, alone = tuple(expected.shape[2:]), case["process_first_frame_only"]
+    resized = resize_to_latents(mask, size, first_frame_alone=alone)
+    torch.testing.assert_close(resized, expected, rtol=0, atol=1e-5)
+    other = resize_to_latents(mask, size, first_frame_alone=not alone)
+    assert size[0] == 1 or (other - expected).abs().max() > 1e-3  # so that a mix-up would be seen
 
 
 def test_noise_on_given_pixels():
@@ -115,3 +116,24 @@ def test_noise_on_given_pixels():
         torch.testing.assert_close(
             given, expected, rtol=0, atol=1e-5, msg=lambda text, name=name: f"{name}: {text}"
         )
+
+
+def test_how_much_noise():
+    recorded = record("data", "ref_noise.json")
+    if not recorded:
+        pytest.skip("no record of the noise")
+    statistics = recorded["sigma_statistics"]
+    drawn = draw_noise_strength(400_000, torch.Generator().manual_seed(0)).double()
+    assert float(drawn.log().mean()) == pytest.approx(recorded["mean_of_log"], abs=0.005)
+    assert float(drawn.log().std()) == pytest.approx(recorded["std_of_log"], abs=0.005)
+    assert float(drawn.median()) == pytest.approx(statistics["median_theory"], rel=0.01)
+    assert float(drawn.mean()) == pytest.approx(statistics["mean_theory"], rel=0.01)
+    quantiles = torch.quantile(drawn, torch.tensor([0.05, 0.95], dtype=torch.float64)).tolist()
+    assert quantiles == pytest.approx([statistics["empirical_p05"], statistics["empirical_p95"]], rel=0.02)
+    defaults = {
+        inspect.signature(inpaint_condition).parameters["noise_strength"].default,
+        GenerationRequest.noise_aug_strength,
+    }
+    assert defaults == {recorded["inference_ratio_default"]}
+    image = load_tensors(goldens() / "data" / "ref_noise.safetensors")["image"]
+    assert float((image == -1).double().mean()) == pytest.approx(recorded["unchanged_fraction"], abs=1e-6)

@@ -9,8 +9,8 @@ from discovery import goldens, record, unknown
 from ea_data.geometry.buckets import ResolutionBuckets
 from ea_data.geometry.crop import centre_offset, cover_size
 from ea_data.geometry.resolutions import RESOLUTIONS
-from ea_data.sampling import evenly_spaced, latest_start, released_keep_draws
-from ea_data.training.released_order import open_sora_batches
+from ea_data.sampling import evenly_spaced, latest_start
+from ea_data.training.released_order import open_sora_batches, open_sora_buckets
 
 pytestmark = pytest.mark.parity
 
@@ -50,7 +50,7 @@ def columns(recorded):
     assert recorded["samples_columns"] == COLUMNS
     samples = np.array(recorded["samples"])
     assert samples[:, 0].tolist() == list(range(len(samples)))
-    return samples[:, 1], samples[:, 2], samples[:, 3]
+    return samples[:, 1:4].T.tolist()
 
 
 @pytest.mark.parametrize(
@@ -66,15 +66,14 @@ def test_buckets_of_clips(case):
     assert len(buckets) == case["num_bucket"]
     order = [[slot.resolution, slot.num_frames, place] for place, slot in enumerate(buckets.slots)]
     assert order == case["bucket_index_order"]
-    draws = released_keep_draws(case["seed"], case["epoch"], len(buckets))
-    assigned = buckets.assign(*columns(recorded), draws)
+    assigned = open_sora_buckets(buckets, *columns(recorded), seed=case["seed"], epoch=case["epoch"])
     assert [None if index < 0 else list(buckets[index]) for index in assigned] == case["assigned"]
-    assert int((assigned < 0).sum()) == case["n_unassigned"]
+    assert sum(index < 0 for index in assigned) == case["n_unassigned"]
 
 
 def test_released_draws():
     for seed, expected in bucket("bucket_assignment")["numpy_draw_check"].items():
-        assert released_keep_draws(int(seed), 0, 1)(np.array([0]), 0) == pytest.approx(expected, rel=1e-9)
+        assert np.random.default_rng(int(seed)).random() == pytest.approx(expected, rel=1e-9)
 
 
 # --------------------------------------------------------------------------------------------------- batches
@@ -84,8 +83,7 @@ def batches(*, seed, epoch, shuffle=True, drop_last=True):
     """Our batches of the recorded samples, as the original writes them: row-frames-height-width."""
     recorded = bucket("batch_sampler")
     buckets = ResolutionBuckets(recorded["config"], frame_interval=recorded["frame_interval"])
-    draws = released_keep_draws(seed, epoch, len(buckets))
-    assigned = buckets.assign(*columns(recorded), draws).tolist()
+    assigned = open_sora_buckets(buckets, *columns(recorded), seed=seed, epoch=epoch)
     sizes = buckets.batch_sizes.tolist()
     ordered = open_sora_batches(assigned, sizes, seed=seed, epoch=epoch, shuffle=shuffle, drop_last=drop_last)
 
@@ -156,7 +154,7 @@ def test_buckets_with_less_than_a_batch():
     recorded = bucket("batch_sampler")["underfull_buckets"]
     names = ["1.00", "0.56"]  # row 0 is 192x192, rows 1 and 2 are 144x256; batches of 3
     buckets = ResolutionBuckets({"144p": {1: (1.0, 3)}})
-    assigned = buckets.assign([1, 1, 1], [192, 144, 144], [192, 256, 256], lambda rows, slot: rows * 0.0)
+    assigned = buckets.assign([1, 1, 1], [192, 144, 144], [192, 256, 256], lambda rows: rows * 0.0)
     assert [buckets[index].aspect for index in assigned] == [names[0], names[1], names[1]]
     for drop_last in (True, False):
         ours = open_sora_batches(

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 import ea_vae
 from ea_data.masks import MaskKind, random_mask
-from ea_dit.pipelines.channels import inpaint_channels, mask_video
+from ea_dit.pipelines.channels import draw_noise_strength, inpaint_channels, mask_video
 from ea_kernels.runtime.files import read_json, replacing, write_json
 from ea_train.sources import ClipSource
 
@@ -206,8 +206,7 @@ def _condition(
     device = next(vae.parameters()).device
     generator = torch.Generator().manual_seed(seed)
     noise = torch.randn(video_BCTHW.shape, generator=generator)
-    # The released training draws the strength of the noise on given pixels as exp(N(-3, 0.5)).
-    strength = torch.exp(torch.randn(len(video_BCTHW), generator=generator) * 0.5 - 3.0)
+    strength = draw_noise_strength(len(video_BCTHW), generator)
     masked = mask_video((video_BCTHW + 1) / 2, generate_B1THW, noise_BCTHW=noise, noise_strength=strength)
     latents = _encode(vae, masked, device).float()
     return inpaint_channels(generate_B1THW, latents, vae.config.scaling_factor).half()

@@ -4,11 +4,13 @@ An aspect is height / width. Source of the sizes: the released training of EasyA
 PixArt-alpha), 40 sizes of about 512 x 512 pixels; other sizes scale them.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -17,12 +19,13 @@ __all__ = [
     "ASPECTS",
     "CROP_WEIGHTS",
     "AspectTable",
+    "count_reached",
     "parse_table",
 ]
 
 _BASE: Final = 512
 _MULTIPLE: Final = 16
-_PART: Final = 1 << 14
+_PART: Final = 1 << 15
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,8 @@ class AspectTable:
             raise ValueError(
                 f"names has {len(self.names)} entries and sizes {len(self.sizes)}; allowed: as many"
             )
+        if wrong := [name for name in self.names if not 0 < float(name) < math.inf]:
+            raise ValueError(f"the aspect {wrong[0]!r} is no number above 0; allowed: height / width")
 
     def __len__(self) -> int:
         return len(self.names)
@@ -54,6 +59,11 @@ class AspectTable:
     def ratios(self) -> NDArray[np.float64]:
         """`names` as numbers."""
         return np.array([float(name) for name in self.names])
+
+    @cached_property
+    def limits(self) -> NDArray[np.float64]:
+        """The smallest number that is nearer to each aspect than to the next smaller one, rising."""
+        return np.array([self._limit(*pair) for pair in pairwise(self._rising)])
 
     def nearest(self, height: ArrayLike, width: ArrayLike) -> NDArray[np.intp]:
         """The bucket whose aspect is nearest to height / width; of two equally near ones the first.
@@ -76,18 +86,32 @@ class AspectTable:
         # In parts that stay in the processor's cache: several times as fast for millions of files.
         for start in range(0, len(found), _PART):
             part = slice(start, start + _PART)
-            found[part] = self._nearest(flat_heights[part] / flat_widths[part])
+            found[part] = self.nearest_to(flat_heights[part] / flat_widths[part])
         return found.reshape(heights.shape)
 
-    def _nearest(self, aspect: NDArray[np.float64]) -> NDArray[np.intp]:
-        order = np.argsort(self.ratios, kind="stable")
-        ascending = self.ratios[order]
-        above = np.searchsorted(ascending, aspect).clip(0, len(self) - 1)
-        below = (above - 1).clip(0)
-        far_below, far_above = np.abs(ascending[below] - aspect), np.abs(ascending[above] - aspect)
-        first_listed = np.minimum(order[below], order[above])
-        closer = np.where(far_below < far_above, order[below], order[above])
-        return np.where(far_below == far_above, first_listed, closer)
+    def nearest_to(self, aspects: NDArray[np.float64]) -> NDArray[np.intp]:
+        """As `nearest`, of (N,) aspects that are above 0."""
+        return self._rising[count_reached(aspects, self.limits)]
+
+    @cached_property
+    def _rising(self) -> NDArray[np.intp]:
+        """Buckets by rising aspect, of equal ones the first."""
+        return np.unique(self.ratios, return_index=True)[1]
+
+    def _limit(self, lower: int, upper: int) -> float:
+        """The smallest float at which `upper` is nearer, or as near and listed before `lower`."""
+
+        def is_reached(aspect: float) -> bool:
+            to_lower, to_upper = abs(ratios[lower] - aspect), abs(ratios[upper] - aspect)
+            return to_upper < to_lower or (to_upper == to_lower and upper < lower)
+
+        ratios = self.ratios.tolist()
+        limit = (ratios[lower] + ratios[upper]) / 2  # but for rounding
+        while is_reached(limit):
+            limit = math.nextafter(limit, 0)
+        while not is_reached(limit):
+            limit = math.nextafter(limit, math.inf)
+        return limit
 
     def size(self, index: int, side: float = _BASE, *, multiple: int = _MULTIPLE) -> tuple[int, int]:
         """Height and width of a bucket at another side, cut to multiples.
@@ -108,6 +132,20 @@ class AspectTable:
                 "allowed: larger ones"
             )
         return size
+
+
+def count_reached(values: NDArray[Any], limits: NDArray[Any]) -> NDArray[np.intp]:
+    """How many of the limits each of (N,) values is not below.
+
+    As `np.searchsorted(limits, values, side="right")`, but several times as fast for few limits and many
+    values, since processors compare many numbers at once.
+    """
+    counts = np.zeros(len(values), np.min_scalar_type(len(limits)))
+    reached = np.empty(len(values), bool)
+    for limit in limits.tolist():  # Python's numbers leave the values in their type
+        np.greater_equal(values, limit, out=reached)
+        np.add(counts, reached.view(np.uint8), out=counts)
+    return counts.astype(np.intp)
 
 
 def parse_table(text: str, base: float = _BASE) -> AspectTable:

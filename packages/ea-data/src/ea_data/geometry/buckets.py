@@ -1,13 +1,6 @@
 """Buckets of (resolution, frames, aspect), as Open-Sora 1.1 sorts clips into batches.
 
-A config says, per resolution and number of frames, how likely a clip that could go there stays there and how
-many make a batch:
-
-    {"240p": {1: (1.0, 64), 16: (1.0, 8)}, "720p": {16: (0.5, 2), 32: (0.0, None)}}
-
-Resolutions are tried from the largest down. A clip qualifies with at least 80 % of a resolution's pixels, and
-there for the largest number of frames that it has more than, times the frame interval. It stays by a draw,
-else it goes on to the next smaller resolution; (0.0, None) keeps nothing and only sends clips further down.
+`ea_data.geometry.slots` says what a config of them means.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -16,7 +9,9 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ea_data.geometry.assignment import AssignmentTables
 from ea_data.geometry.resolutions import RESOLUTIONS
+from ea_data.geometry.slots import Slot, parse_slots, slots_tried
 
 __all__ = [
     "NO_BUCKET",
@@ -29,27 +24,10 @@ __all__ = [
 NO_BUCKET: Final = -1
 """The index of a row that no bucket takes in this epoch."""
 
-Uniform = Callable[[NDArray[np.int64], int], NDArray[np.float64]]
-"""Rows and the position of a slot to one number in [0, 1) per row."""
+Uniform = Callable[[NDArray[np.int64]], NDArray[np.float64]]
+"""Rows to one number in [0, 1) for each."""
 
-_ENOUGH_PIXELS: Final = 0.8
-_PART: Final = 1 << 16  # rows at a time, which stay in the processor's cache
-
-
-class Slot(NamedTuple):
-    """One entry of a config: all buckets of a resolution and a number of frames.
-
-    Attributes:
-        resolution: Its name.
-        num_frames: Of a clip; 1 for pictures.
-        keep: Probability that a clip that qualifies stays.
-        batch_size: Of each bucket; None in a slot that keeps nothing.
-    """
-
-    resolution: str
-    num_frames: int
-    keep: float
-    batch_size: int | None
+_PART: Final = 1 << 14  # rows at a time, which stay in the processor's cache
 
 
 class Bucket(NamedTuple):
@@ -78,25 +56,11 @@ class ResolutionBuckets:
     def __init__(self, config: Mapping[str, Mapping[Any, Sequence[Any]]], *, frame_interval: int = 1) -> None:
         if frame_interval < 1:
             raise ValueError(f"frame_interval is {frame_interval}; allowed: 1 or more")
-        if unknown := [name for name in config if name not in RESOLUTIONS]:
-            raise ValueError(f"unknown resolution {unknown[0]!r}; allowed: {', '.join(RESOLUTIONS)}")
-        parsed = [
-            _slot(name, frames, entry)
-            for name, entries in config.items()
-            for frames, entry in entries.items()
-        ]
-        if not parsed:
-            raise ValueError("the bucket config is empty; allowed: at least one resolution with one entry")
-        if len({slot[:2] for slot in parsed}) < len(parsed):
-            raise ValueError("the bucket config names a resolution and number of frames twice; allowed: once")
-        parsed.sort(key=lambda slot: (-RESOLUTIONS[slot.resolution].pixels, -slot.num_frames))
-        self.slots: tuple[Slot, ...] = tuple(parsed)
+        self.slots = parse_slots(config)
         self.frame_interval = frame_interval
         counts = [len(RESOLUTIONS[slot.resolution].aspects) for slot in self.slots]
         self._starts = np.concatenate(([0], np.cumsum(counts)))
-        self._by_resolution: dict[str, list[int]] = {}
-        for position, slot in enumerate(self.slots):
-            self._by_resolution.setdefault(slot.resolution, []).append(position)
+        self._tables = AssignmentTables(self.slots, frame_interval, self._starts[:-1], NO_BUCKET)
 
     def __len__(self) -> int:
         return int(self._starts[-1])
@@ -129,7 +93,8 @@ class ResolutionBuckets:
             num_frames: (N,) frames of each row's file; 1 for pictures.
             height: (N,) in pixels.
             width: (N,) in pixels.
-            uniform: Draws, see `ea_data.sampling.keep_draws`.
+            uniform: Draws, see `ea_data.sampling.keep_draws`. One number decides about all slots of a row:
+                it stays at the first whose chance of having stayed by then is above the number.
 
         Returns:
             (N,) indices of buckets, `NO_BUCKET` where none takes the row.
@@ -147,64 +112,22 @@ class ResolutionBuckets:
             raise ValueError("num_frames, height or width of a row is below 1; allowed: 1 or more")
         assigned = np.empty(len(frames), np.int32)
         for start in range(0, len(frames), _PART):
-            rows = np.arange(start, min(start + _PART, len(frames)), dtype=np.int64)
             part = slice(start, start + _PART)
-            assigned[part] = self._assign(rows, frames[part], heights[part], widths[part], uniform)
+            drawn = uniform(np.arange(start, min(part.stop, len(frames)), dtype=np.int64))
+            assigned[part] = self._tables.buckets(frames[part], heights[part], widths[part], drawn)
         return assigned
 
-    def _assign(
-        self,
-        rows: NDArray[np.int64],
-        frames: NDArray[Any],
-        heights: NDArray[Any],
-        widths: NDArray[Any],
-        uniform: Uniform,
-    ) -> NDArray[np.int32]:
-        assigned = np.full(len(rows), NO_BUCKET, np.int32)
-        waiting = np.ones(len(rows), bool)
-        pixels = heights.astype(np.int64) * widths
-        for name, slots in self._by_resolution.items():
-            resolution = RESOLUTIONS[name]
-            able = np.flatnonzero(waiting & (pixels >= _ENOUGH_PIXELS * resolution.pixels))
-            for position, chosen in zip(slots, self._split(slots, frames[able]), strict=True):
-                here = able[chosen]
-                kept = here[uniform(rows[here], position) < self.slots[position].keep]
-                aspect = resolution.aspects.nearest(heights[kept], widths[kept])
-                assigned[kept] = self._starts[position] + aspect
-                waiting[kept] = False
-        return assigned
+    def tried(self, num_frames: int, height: int, width: int) -> list[int]:
+        """Positions of the slots that a file qualifies for, in the order in which it tries them."""
+        return slots_tried(self.slots, self.frame_interval, num_frames, height * width)
 
-    def _split(self, slots: Sequence[int], frames: NDArray[Any]) -> list[NDArray[np.bool_]]:
-        """For each slot of one resolution, most frames first, which rows qualify for it."""
-        free = np.ones(len(frames), bool)
-        chosen: list[NDArray[np.bool_]] = []
-        for position in slots:
-            length = self.slots[position].num_frames
-            enough = frames == 1 if length == 1 else (frames > 1) & (frames > length * self.frame_interval)
-            chosen.append(free & enough)
-            free &= ~enough
-        return chosen
+    def nearest(self, position: int, height: int, width: int) -> int:
+        """The bucket of a slot whose aspect is nearest to a file's."""
+        aspects = RESOLUTIONS[self.slots[position].resolution].aspects
+        return int(self._starts[position] + aspects.nearest(height, width))
 
     def _locate(self, index: int) -> tuple[Slot, int]:
         if not 0 <= index < len(self):
             raise IndexError(f"bucket {index}; allowed: 0 to {len(self) - 1}")
         position = int(np.searchsorted(self._starts, index, side="right")) - 1
         return self.slots[position], index - int(self._starts[position])
-
-
-def _slot(resolution: str, frames: Any, entry: Sequence[Any]) -> Slot:
-    place = f"bucket_config {resolution} {frames}"
-    if not str(frames).isdecimal() or int(frames) < 1:
-        raise ValueError(f"{place}: the number of frames; allowed: whole numbers of 1 or more")
-    if len(entry) != 2:
-        raise ValueError(f"{place} is {entry!r}; allowed: (keep probability, batch size)")
-    keep, batch_size = entry
-    if not isinstance(keep, int | float) or not 0 <= keep <= 1:
-        raise ValueError(f"{place}: the keep probability is {keep!r}; allowed: 0 to 1")
-    if batch_size is None and keep > 0:
-        raise ValueError(
-            f"{place}: the batch size is missing; allowed: none only where nothing is kept (0.0)"
-        )
-    if batch_size is not None and (type(batch_size) is not int or batch_size < 1):
-        raise ValueError(f"{place}: the batch size is {batch_size!r}; allowed: whole numbers of 1 or more")
-    return Slot(resolution, int(frames), float(keep), batch_size)

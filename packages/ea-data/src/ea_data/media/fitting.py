@@ -1,5 +1,8 @@
 """Decoded frames to RGB pictures of one size: cropped, scaled and converted by FFmpeg."""
 
+from collections import deque
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
 from fractions import Fraction
 from pathlib import Path
 from typing import Final
@@ -14,9 +17,10 @@ from ea_data.media.errors import MediaError
 from ea_data.media.limits import MAX_SIDE
 from ea_data.media.orientation import Box, Orientation, OrientationOf, shown_width
 
-__all__ = ["FrameFitter", "RgbConverter", "check_size"]
+__all__ = ["FrameFitter", "RgbConverter", "check_size", "in_background"]
 
 _RGB: Final = "rgb24"
+_AHEAD: Final = 4  # decoded frames that wait at most
 _FILTER: Final = Interpolation.BILINEAR  # made wider when a picture gets smaller, so that nothing is aliased
 # Scaling inside 4:2:0 and converting afterwards takes half the time of doing both at once; other formats keep
 # more colour and are converted while they are scaled.
@@ -128,6 +132,25 @@ class RgbConverter:
         """Shape (H, W, 3), upright and with square pixels."""
         rgb = self._reformatter.reformat(frame, width=shown_width(frame.width, self._aspect), format=_RGB)
         return np.array(self._orientation_of(frame).apply(_pixels(rgb)), order="C")
+
+
+def in_background(tasks: Iterable[Callable[[], None]]) -> None:
+    """Run tasks one after the other in a thread, while the next ones are made here.
+
+    FFmpeg and numpy let other threads run while they work, so that frames are fitted while the next ones are
+    decoded. Only a few tasks, and with them frames, wait at any time.
+
+    Raises:
+        Exception: What a task raised first, or what making them did.
+    """
+    waiting: deque[Future[None]] = deque()
+    with ThreadPoolExecutor(1, "ea-fit") as pool:
+        for task in tasks:
+            waiting.append(pool.submit(task))
+            if len(waiting) > _AHEAD:
+                waiting.popleft().result()
+        while waiting:
+            waiting.popleft().result()
 
 
 def check_size(path: Path, size: tuple[int, int] | None) -> None:

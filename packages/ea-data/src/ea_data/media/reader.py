@@ -1,16 +1,19 @@
 """Frames of a video by number or by time, without decoding the others."""
 
 from collections.abc import Iterator, Sequence
+from functools import partial
+from itertools import chain
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
+import av
 import numpy as np
 from numpy.typing import NDArray
 
 from ea_data.media.container import CONTAINERS
 from ea_data.media.errors import MediaError, media_errors
-from ea_data.media.fitting import FrameFitter, RgbConverter, check_size
+from ea_data.media.fitting import FrameFitter, RgbConverter, check_size, in_background
 from ea_data.media.limits import Limits, sniff
 from ea_data.media.orientation import Box
 from ea_data.media.sources import AnimationSource, FrameSource, VideoSource
@@ -32,7 +35,7 @@ class VideoReader:
         path: An mp4, mov, webm, mkv, avi, gif or webp file; the content chooses the demuxer, not the name.
         limits: Bounds; the defaults of `Limits` if None. `max_frames` is that of one call of `read`.
         threads: That decode frames side by side, 1 to 64, or 0 for one per core. 1 suits the workers of a
-            data loader, of which there are many.
+            data loader, of which there are many. One more scales and converts what came out.
 
     Attributes:
         path: The file.
@@ -145,21 +148,18 @@ class VideoReader:
         numbers = np.asarray(indexes)
         self._check(numbers, size, out)
         wanted, places = np.unique(numbers, return_inverse=True)
-        fitter: FrameFitter | None = None
         with media_errors(self.path, "read"):
-            frames = self._source.pick([int(number) for number in wanted])
-            for position, frame in enumerate(frames):
-                fitter = fitter or FrameFitter(self.path, self._source.aspect, size, crop)
-                if out is None or not position:
-                    shape = (len(numbers), *fitter.result_size(frame), 3)
-                    out = np.empty(shape, np.uint8) if out is None else out
-                    _check_out(self.path, out, shape)
-                first, *others = np.flatnonzero(places == position)
-                fitter.write(frame, out[first])
-                for other in others:
-                    out[other] = out[first]
-        assert out is not None
-        return out
+            frames = self._source.pick(wanted.tolist())
+            first = next(frames)
+            fitter = FrameFitter(self.path, self._source.aspect, size, crop)
+            shape = (len(numbers), *fitter.result_size(first), 3)
+            result = np.empty(shape, np.uint8) if out is None else out
+            _check_out(self.path, result, shape)
+            in_background(
+                partial(_write, fitter, frame, result, np.flatnonzero(places == position))
+                for position, frame in enumerate(chain([first], frames))
+            )
+        return result
 
     def _check(
         self, numbers: NDArray[np.integer], size: tuple[int, int] | None, out: NDArray[np.uint8] | None
@@ -202,6 +202,16 @@ def read_clip(
     """
     with VideoReader(path, limits=limits, threads=threads) as reader:
         return reader.read(indexes, size=size, crop=crop, out=out)
+
+
+def _write(
+    fitter: FrameFitter, frame: av.VideoFrame, out: NDArray[np.uint8], places: NDArray[np.intp]
+) -> None:
+    """Fit a frame, and write it to all its places."""
+    first, *others = places
+    fitter.write(frame, out[first])
+    for other in others:
+        out[other] = out[first]
 
 
 def _check_out(path: Path, out: NDArray[np.uint8], shape: tuple[int, ...]) -> None:

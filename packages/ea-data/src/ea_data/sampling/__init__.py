@@ -2,7 +2,7 @@
 
 from ea_data.sampling.choices import Choice, frame_count_choice, resolution_choice
 from ea_data.sampling.clips import ClipSpan, clip_span, evenly_spaced, latest_start
-from ea_data.sampling.keyed import generator, keep_draws, keyed_bits, released_keep_draws
+from ea_data.sampling.keyed import generator, keep_draws, keyed_bits
 
 __all__ = [
     "Choice",
@@ -14,6 +14,5 @@ __all__ = [
     "keep_draws",
     "keyed_bits",
     "latest_start",
-    "released_keep_draws",
     "resolution_choice",
 ]

@@ -11,7 +11,6 @@ __all__ = [
     "generator",
     "keep_draws",
     "keyed_bits",
-    "released_keep_draws",
 ]
 
 _ALL_BITS: Final = (1 << 64) - 1
@@ -29,22 +28,12 @@ def keyed_bits(values: NDArray[np.uint64], key: int) -> NDArray[np.uint64]:
 
 
 def keep_draws(seed: int, epoch: int) -> Uniform:
-    """Draws for `ResolutionBuckets.assign`: a hash of (seed, epoch, row, slot), for all rows at once."""
+    """Draws for `ResolutionBuckets.assign`: a hash of (seed, epoch, row), for all rows at once."""
+    key = int(np.random.SeedSequence((seed, epoch)).generate_state(1, np.uint64)[0])
 
-    def uniform(rows: NDArray[np.int64], slot: int) -> NDArray[np.float64]:
-        key = int(np.random.SeedSequence((seed, epoch, slot)).generate_state(1, np.uint64)[0])
+    def uniform(rows: NDArray[np.int64]) -> NDArray[np.float64]:
         bits = keyed_bits(rows.astype(np.uint64), key) >> np.uint64(11)
         return bits.astype(np.float64) * 2.0**-53
-
-    return uniform
-
-
-def released_keep_draws(seed: int, epoch: int, num_buckets: int) -> Uniform:
-    """The draws of Open-Sora 1.1: a generator of its own for every row and slot, so slow on many rows."""
-
-    def uniform(rows: NDArray[np.int64], slot: int) -> NDArray[np.float64]:
-        keys = seed + epoch + rows * num_buckets + slot
-        return np.array([np.random.default_rng(int(key)).random() for key in keys], np.float64)
 
     return uniform
 

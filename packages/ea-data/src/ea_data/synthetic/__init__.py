@@ -8,6 +8,7 @@ This package needs numpy alone; writing files is in `ea_data.synthetic.export`.
 
 from ea_data.synthetic.captions import Mentioned, caption, mentioned
 from ea_data.synthetic.dataset import SceneLabels, SyntheticDataset, labels
+from ea_data.synthetic.heldout import is_heldout, triples
 from ea_data.synthetic.render import render
 from ea_data.synthetic.sampling import sample_scene
 from ea_data.synthetic.scene import BackgroundSpec, SceneSpec, ShapeSpec
@@ -18,9 +19,7 @@ from ea_data.synthetic.vocabulary import (
     LANGUAGES,
     MOTIONS,
     SHAPES,
-    is_heldout,
     is_valid,
-    triples,
 )
 
 __all__ = [

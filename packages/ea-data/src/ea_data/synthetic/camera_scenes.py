@@ -13,6 +13,7 @@ from ea_data.control.camera import CameraPath
 from ea_data.control.moves import parse_camera
 from ea_data.synthetic.contrast import plain_choices
 from ea_data.synthetic.floors import FLOOR_KINDS, FloorSpec
+from ea_data.synthetic.heldout import HeldoutDesign, Triple, allowed_motions, sample_variant
 from ea_data.synthetic.motion import pose, times
 from ea_data.synthetic.outlines import Track, reach_of
 from ea_data.synthetic.sampling import exact_colour
@@ -21,13 +22,9 @@ from ea_data.synthetic.view import view_of
 from ea_data.synthetic.vocabulary import (
     COLOURS,
     LANGUAGES,
-    MOTIONS,
     SHAPES,
     Language,
     Split,
-    is_heldout,
-    is_valid,
-    split_of,
 )
 
 __all__ = [
@@ -54,8 +51,9 @@ CAMERA_MOVES: Final = (
 SHAPE_DEPTH: Final = 5.0
 FLOOR_DEPTH: Final = 7.0
 _SPEEDS: Final = {"pan": (0.8, 1.2), "zoom in": (0.5, 0.7), "zoom out": (0.7, 1.1), "turn": (0.5, 1.0)}
-_STREAM: Final = 0x3EA
-_MAX_VARIANT: Final = 1 << 30
+_DESIGN: Final = HeldoutDesign(
+    names=("shape", "colour", "move"), values=(SHAPES, COLOURS, CAMERA_MOVES), steps=(3, 7), stream=0x3EA
+)
 _STILL: Final = 0.5
 _LAYOUT_POSES: Final = 33
 
@@ -108,27 +106,12 @@ def move_is_heldout(shape: str, colour: str, move: str) -> bool:
     Raises:
         ValueError: A name is unknown.
     """
-    for name, value, allowed in (
-        ("shape", shape, SHAPES),
-        ("colour", colour, COLOURS),
-        ("move", move, CAMERA_MOVES),
-    ):
-        if value not in allowed:
-            raise ValueError(f"{name} is {value!r}; allowed: {', '.join(allowed)}")
-    cell = SHAPES.index(shape) + 3 * COLOURS.index(colour) + 7 * CAMERA_MOVES.index(move)
-    return cell % len(SHAPES) == 4
+    return _DESIGN.is_heldout(shape, colour, move)
 
 
-def move_triples(split: Split) -> tuple[tuple[str, str, str], ...]:
+def move_triples(split: Split) -> tuple[Triple, ...]:
     """All (shape, colour, camera move) of a split, in vocabulary order."""
-    wanted = split_of(split)
-    return tuple(
-        (shape, colour, move)
-        for shape in SHAPES
-        for colour in COLOURS
-        for move in CAMERA_MOVES
-        if wanted is None or move_is_heldout(shape, colour, move) == wanted
-    )
+    return _DESIGN.triples(split)
 
 
 def sample_camera_scene(seed: int, index: int, *, split: Split = "train") -> CameraScene:
@@ -145,17 +128,8 @@ def sample_camera_scene(seed: int, index: int, *, split: Split = "train") -> Cam
     Raises:
         ValueError: A negative seed or index, or an unknown split.
     """
-    if seed < 0 or index < 0:
-        raise ValueError(f"seed and index are {seed} and {index}; allowed: 0 or more")
-    choices = move_triples(split)
-    rng = np.random.default_rng((seed, index, _STREAM))
-    if split == "heldout":
-        order = np.random.default_rng((seed, _STREAM)).permutation(len(choices))
-        language = LANGUAGES[index % 2]
-        name, colour, move = choices[order[(index // 2) % len(choices)]]
-    else:
-        language = LANGUAGES[int(rng.integers(2))]
-        name, colour, move = choices[int(rng.integers(len(choices)))]
+    rng = _DESIGN.generator(seed, index)
+    language, (name, colour, move) = _DESIGN.draw(rng, seed, index, split)
     shape = _sample_shape(rng, name, colour, split)
     floors = plain_choices((colour,))
     floor = FloorSpec(
@@ -172,16 +146,12 @@ def sample_camera_scene(seed: int, index: int, *, split: Split = "train") -> Cam
         move=move,
         speed=round(float(rng.uniform(low, high)), 2),
         language=language,
-        variant=int(rng.integers(1, _MAX_VARIANT)),
+        variant=sample_variant(rng),
     )
 
 
 def _sample_shape(rng: np.random.Generator, name: str, colour: str, split: Split) -> ShapeSpec:
-    allowed = [
-        motion
-        for motion in MOTIONS
-        if is_valid(name, colour, motion) and (split == "all" or not is_heldout(name, colour, motion))
-    ]
+    allowed = allowed_motions(name, colour, split)
     stands = rng.random() < _STILL and "still" in allowed
     motion = "still" if stands else allowed[int(rng.integers(len(allowed)))]
     travel = rng.uniform(1.92, 3.14) if motion == "spin" else rng.uniform(0.24, 0.32)

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ea_data.synthetic.captions import caption
+from ea_data.synthetic.heldout import triples
 from ea_data.synthetic.render import check_size, render
 from ea_data.synthetic.sampling import sample_scene
 from ea_data.synthetic.scene import SceneSpec
@@ -14,7 +15,6 @@ from ea_data.synthetic.vocabulary import (
     MOTIONS,
     SHAPES,
     Split,
-    triples,
 )
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ea_data.synthetic.geometry import OUTER_RADIUS
+from ea_data.synthetic.heldout import HeldoutDesign, Triple, allowed_motions, sample_variant
 from ea_data.synthetic.motion import pose, times
 from ea_data.synthetic.outlines import outline, track_of
 from ea_data.synthetic.sampling import exact_colour, sample_background
@@ -18,13 +19,9 @@ from ea_data.synthetic.scene import BackgroundSpec, ShapeSpec, centres
 from ea_data.synthetic.vocabulary import (
     COLOURS,
     LANGUAGES,
-    MOTIONS,
     SHAPES,
     Language,
     Split,
-    is_heldout,
-    is_valid,
-    split_of,
 )
 
 __all__ = ["RELATIONS", "PairScene", "pair_is_heldout", "pair_triples", "sample_pair"]
@@ -32,8 +29,9 @@ __all__ = ["RELATIONS", "PairScene", "pair_is_heldout", "pair_triples", "sample_
 RELATIONS: Final = ("left of", "above", "behind")
 """How the first shape of a pair stands to the second one, in every frame."""
 
-_STREAM: Final = 0x2EA
-_MAX_VARIANT: Final = 1 << 30
+_DESIGN: Final = HeldoutDesign(
+    names=("shape", "relation", "shape"), values=(SHAPES, RELATIONS, SHAPES), steps=(7, 3), stream=0x2EA
+)
 _ROUNDS: Final = 200
 _PLACES: Final = 48
 _GAP: Final = 0.02
@@ -85,27 +83,12 @@ def pair_is_heldout(first: str, relation: str, second: str) -> bool:
     Raises:
         ValueError: A name is unknown.
     """
-    for name, value, allowed in (
-        ("shape", first, SHAPES),
-        ("relation", relation, RELATIONS),
-        ("shape", second, SHAPES),
-    ):
-        if value not in allowed:
-            raise ValueError(f"{name} is {value!r}; allowed: {', '.join(allowed)}")
-    cell = SHAPES.index(first) + 3 * SHAPES.index(second) + 7 * RELATIONS.index(relation)
-    return cell % len(SHAPES) == 4
+    return _DESIGN.is_heldout(first, relation, second)
 
 
-def pair_triples(split: Split) -> tuple[tuple[str, str, str], ...]:
+def pair_triples(split: Split) -> tuple[Triple, ...]:
     """All (shape, relation, shape) of a split, in vocabulary order."""
-    wanted = split_of(split)
-    return tuple(
-        (first, relation, second)
-        for first in SHAPES
-        for relation in RELATIONS
-        for second in SHAPES
-        if wanted is None or pair_is_heldout(first, relation, second) == wanted
-    )
+    return _DESIGN.triples(split)
 
 
 def sample_pair(seed: int, index: int, *, split: Split = "train") -> PairScene:
@@ -122,24 +105,20 @@ def sample_pair(seed: int, index: int, *, split: Split = "train") -> PairScene:
     Raises:
         ValueError: A negative seed or index, or an unknown split.
     """
-    if seed < 0 or index < 0:
-        raise ValueError(f"seed and index are {seed} and {index}; allowed: 0 or more")
-    choices = pair_triples(split)
-    rng = np.random.default_rng((seed, index, _STREAM))
-    if split == "heldout":
-        order = np.random.default_rng((seed, _STREAM)).permutation(len(choices))
-        language = LANGUAGES[index % 2]
-        first, relation, second = choices[order[(index // 2) % len(choices)]]
-    else:
-        language = LANGUAGES[int(rng.integers(2))]
-        first, relation, second = choices[int(rng.integers(len(choices)))]
+    rng = _DESIGN.generator(seed, index)
+    language, (first, relation, second) = _DESIGN.draw(rng, seed, index, split)
     colours = tuple(COLOURS[i] for i in rng.permutation(len(COLOURS))[:2])
     shapes = _place(rng, (first, second), colours, relation, split)
     background = sample_background(rng, tuple(sorted(colours)))
     x, y = (round(float(value), 4) for value in rng.random(2))
-    variant = int(rng.integers(1, _MAX_VARIANT))
     return PairScene(
-        shapes=shapes, relation=relation, background=background, x=x, y=y, language=language, variant=variant
+        shapes=shapes,
+        relation=relation,
+        background=background,
+        x=x,
+        y=y,
+        language=language,
+        variant=sample_variant(rng),
     )
 
 
@@ -192,11 +171,7 @@ def _inside(shape: ShapeSpec) -> NDArray[np.bool_]:
 
 
 def _motion(rng: np.random.Generator, shape: str, colour: str, split: Split) -> str:
-    allowed = [
-        motion
-        for motion in MOTIONS
-        if is_valid(shape, colour, motion) and (split == "all" or not is_heldout(shape, colour, motion))
-    ]
+    allowed = allowed_motions(shape, colour, split)
     return allowed[int(rng.integers(len(allowed)))]
 
 

@@ -7,6 +7,7 @@ import numpy as np
 
 from ea_data.synthetic.contrast import gradient_choices, plain_choices
 from ea_data.synthetic.geometry import OUTER_RADIUS
+from ea_data.synthetic.heldout import MOTION_DESIGN, Triple, may_show, sample_variant
 from ea_data.synthetic.motion import pose, times
 from ea_data.synthetic.scene import BackgroundSpec, SceneSpec, ShapeSpec, centres
 from ea_data.synthetic.vocabulary import (
@@ -18,13 +19,10 @@ from ea_data.synthetic.vocabulary import (
     SHAPES,
     Rgb,
     Split,
-    is_heldout,
-    is_valid,
-    triples,
+    split_of,
 )
 
 _KIND_WEIGHTS: Final = (0.5, 0.25, 0.25)
-_MAX_VARIANT: Final = 1 << 30
 
 
 def sample_scene(seed: int, index: int, *, split: Split = "train", two_shapes: float = 0.25) -> SceneSpec:
@@ -40,15 +38,10 @@ def sample_scene(seed: int, index: int, *, split: Split = "train", two_shapes: f
     Raises:
         ValueError: A negative seed or index, or an unknown split.
     """
-    if seed < 0 or index < 0:
-        raise ValueError(f"seed and index are {seed} and {index}; allowed: 0 or more")
-    choices = triples(split)
-    rng = np.random.default_rng((seed, index, 0xEA))
-    if split == "heldout":
-        order = np.random.default_rng((seed, 0xEA)).permutation(len(choices))
-        language = LANGUAGES[index % 2]
-        picked = [choices[order[(index // 2) % len(choices)]]]
-        shapes = (_sample_shape(rng, picked[0], pair=False),)
+    rng = MOTION_DESIGN.generator(seed, index)
+    if split_of(split):
+        language, triple = MOTION_DESIGN.turn(seed, index)
+        shapes = (_sample_shape(rng, triple, pair=False),)
     else:
         language = LANGUAGES[int(rng.integers(2))]
         if rng.random() < two_shapes:
@@ -56,23 +49,18 @@ def sample_scene(seed: int, index: int, *, split: Split = "train", two_shapes: f
         else:
             shapes = (_sample_shape(rng, _pick(rng, split), pair=False),)
     background = sample_background(rng, tuple(sorted({shape.colour for shape in shapes})))
-    variant = int(rng.integers(1, _MAX_VARIANT))
-    return SceneSpec(shapes=shapes, background=background, language=language, variant=variant)
+    return SceneSpec(shapes=shapes, background=background, language=language, variant=sample_variant(rng))
 
 
-def _pick(rng: np.random.Generator, split: Split) -> tuple[str, str, str]:
+def _pick(rng: np.random.Generator, split: Split) -> Triple:
     # Motion and colour are uniform; the shape is uniform among those that may go with them.
     motion = MOTIONS[int(rng.integers(len(MOTIONS)))]
     colour = COLOURS[int(rng.integers(len(COLOURS)))]
-    shapes = [
-        shape
-        for shape in SHAPES
-        if is_valid(shape, colour, motion) and (split == "all" or not is_heldout(shape, colour, motion))
-    ]
+    shapes = [shape for shape in SHAPES if may_show(shape, colour, motion, split)]
     return shapes[int(rng.integers(len(shapes)))], colour, motion
 
 
-def _sample_shape(rng: np.random.Generator, triple: tuple[str, str, str], *, pair: bool) -> ShapeSpec:
+def _sample_shape(rng: np.random.Generator, triple: Triple, *, pair: bool) -> ShapeSpec:
     shape, colour, motion = triple
     size = rng.uniform(0.24, 0.30) if pair else rng.uniform(0.30, 0.40)
     if motion in ("grow", "shrink"):

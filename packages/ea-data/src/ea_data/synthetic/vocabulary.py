@@ -1,4 +1,4 @@
-"""The closed vocabulary of the procedural dataset: names, colours, words, and the held-out split.
+"""The closed vocabulary of the procedural dataset: names, colours, words, and splits.
 
 Every tuple here is ordered for good: a position in it is an attribute id, so entries are only ever appended.
 """
@@ -148,26 +148,6 @@ def is_valid(shape: str, colour: str, motion: str) -> bool:
     return known and not (motion == "spin" and shape in _SPIN_INVISIBLE)
 
 
-def is_heldout(shape: str, colour: str, motion: str) -> bool:
-    """Whether the triple is kept out of training.
-
-    The rule is a Latin design: of the ten shapes exactly one is held out for each (colour, motion), so every
-    value and every pair of values still occurs in training.
-
-    Raises:
-        ValueError: A name is not in the vocabulary.
-    """
-    for name, value, allowed in (
-        ("shape", shape, SHAPES),
-        ("colour", colour, COLOURS),
-        ("motion", motion, MOTIONS),
-    ):
-        if value not in allowed:
-            raise ValueError(f"{name} is {value!r}; allowed: {', '.join(allowed)}")
-    cell = SHAPES.index(shape) + 3 * COLOURS.index(colour) + 7 * MOTIONS.index(motion)
-    return cell % len(SHAPES) == 4
-
-
 def split_of(split: Split) -> bool | None:
     """Whether a split is the held-out one; None for both together.
 
@@ -177,15 +157,3 @@ def split_of(split: Split) -> bool | None:
     if split not in ("train", "heldout", "all"):
         raise ValueError(f"split is {split!r}; allowed: train, heldout, all")
     return None if split == "all" else split == "heldout"
-
-
-def triples(split: Split) -> tuple[tuple[str, str, str], ...]:
-    """All (shape, colour, motion) triples of a split, in vocabulary order."""
-    wanted = split_of(split)
-    return tuple(
-        (shape, colour, motion)
-        for shape in SHAPES
-        for colour in COLOURS
-        for motion in MOTIONS
-        if is_valid(shape, colour, motion) and (wanted is None or is_heldout(shape, colour, motion) == wanted)
-    )

@@ -7,7 +7,7 @@ workers take part. Any place of it is computed when it is asked for; nothing has
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal, TypeAlias, get_args
+from typing import Any, Final, Literal, TypeAlias, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -51,22 +51,20 @@ class _Groups:
     """Rows by bucket: those of bucket b are rows[starts[b]:starts[b + 1]]."""
 
     def __init__(self, buckets: NDArray[np.int64], num_buckets: int) -> None:
-        everyone = bool((buckets >= 0).all())
-        taken = None if everyone else np.flatnonzero(buckets >= 0)
-        of_row = buckets if taken is None else buckets[taken]
-        if len(of_row) and int(of_row.max()) >= num_buckets:
+        if int(buckets.max()) >= num_buckets:
             raise ValueError(
-                f"a row is in bucket {int(of_row.max())}; allowed: 0 to {num_buckets - 1}, negative for none"
+                f"a row is in bucket {int(buckets.max())}; allowed: 0 to {num_buckets - 1}, negative for none"
             )
-        order = _sorted(of_row, num_buckets)
-        self.rows = order if taken is None else taken[order]
-        self.counts = np.bincount(of_row, minlength=num_buckets)
+        # Rows that are left out are sorted to the end, and cut off.
+        of_row = np.where(buckets < 0, num_buckets, buckets).astype(np.min_scalar_type(num_buckets))
+        self.counts = np.bincount(of_row, minlength=num_buckets)[:num_buckets]
         self.starts = np.concatenate(([0], np.cumsum(self.counts)))
+        self.rows = _sorted(of_row, num_buckets)[: self.starts[-1]]
 
 
-def _sorted(buckets: NDArray[np.int64], num_buckets: int) -> NDArray[np.int64]:
+def _sorted(buckets: NDArray[Any], num_buckets: int) -> NDArray[np.int64]:
     """Places in the order of their buckets; numpy sorts numbers of up to 16 bits by radix, which is fast."""
-    return np.argsort(buckets.astype(np.min_scalar_type(num_buckets)), kind="stable")
+    return np.argsort(buckets.astype(np.min_scalar_type(num_buckets), copy=False), kind="stable")
 
 
 class EpochOrder:

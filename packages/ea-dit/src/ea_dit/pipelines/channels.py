@@ -71,7 +71,14 @@ def mask_video(
     return masked + noise
 
 
-def resize_to_latents(signal_BCTHW: Tensor, size: tuple[int, int, int]) -> Tensor:
+def draw_noise_strength(count: int, generator: torch.Generator) -> Tensor:
+    """Draws what training gives `mask_video` as strength: exp(N(-3, 0.5)) for each of (B,) samples."""
+    return torch.exp(torch.randn(count, generator=generator) * 0.5 - 3.0)
+
+
+def resize_to_latents(
+    signal_BCTHW: Tensor, size: tuple[int, int, int], *, first_frame_alone: bool = True
+) -> Tensor:
     """Resizes a mask or ray map to latent sizes: the first frame alone, the others together.
 
     Trilinear without low-pass, as released models were trained with: a latent value averages the central two
@@ -80,9 +87,14 @@ def resize_to_latents(signal_BCTHW: Tensor, size: tuple[int, int, int]) -> Tenso
     Args:
         signal_BCTHW: Any channels.
         size: t, h, w.
+        first_frame_alone: Whether the first latent frame is of the first frame alone, as in the autoencoders
+            of V5 and V5.1. With others the original resizes all frames at once; no model was released that
+            reads a resized mask with one of them.
     """
     frames, height, width = size
     signal_BCTHW = signal_BCTHW.float()
+    if not first_frame_alone:
+        return F.interpolate(signal_BCTHW, size=size, mode="trilinear")
     parts = [F.interpolate(signal_BCTHW[:, :, :1], size=(1, height, width), mode="trilinear")]
     if frames > 1:
         rest = signal_BCTHW[:, :, 1:]
