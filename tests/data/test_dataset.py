@@ -17,9 +17,10 @@ from media_folder import (
     quiet,
     same,
 )
+from PIL import Image
 
 from ea_data.control.camera import plucker_rays, read_camera
-from ea_data.media import write_video
+from ea_data.media import picture_size, read_image, write_video
 from ea_data.training.dataset import TrainingDataset
 from ea_data.training.loader import TrainingLoader
 from ea_data.training.recipe import (
