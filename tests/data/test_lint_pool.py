@@ -33,7 +33,7 @@ def test_no_files_need_no_process():
 
 
 def test_slow_and_deadly_files_cost_no_other():
-    stems = ["a", "slow", "b", "exit", "c", "killed", "d"]
+    stems = ["a", "stubborn", "b", "exit", "c", "killed", "d"]
     facts = inspect_files(names(*stems), look, timeout=2, workers=2)
     assert [each.digest or each.problem for each in facts] == [
         "a",

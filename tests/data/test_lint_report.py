@@ -21,13 +21,14 @@ from lint_corpus import (
 from PIL import Image
 
 from ea_data.cli import main
+from ea_data.lint.captions import caption_findings
 from ea_data.lint.charts import bars_of_names, bars_of_values, draw_bars
 from ea_data.lint.findings import RULES
 from ea_data.lint.options import LintOptions
 from ea_data.lint.report import SCHEMA
 from ea_data.lint.samples import SheetSample
 from ea_data.lint.sheets import draw_sheet
-from ea_data.training.recipe import ClipOptions
+from ea_data.training.recipe import CaptionOptions, ClipOptions
 
 
 @pytest.fixture(scope="module")
@@ -57,8 +58,8 @@ def test_exit_codes(capsys, folder):
     assert (code, out.splitlines()[-1]) == (0, "0 errors, 0 warnings")
     rows = [json.loads(line) for line in (folder / "train.jsonl").read_text().splitlines()]
     warned = write_rows(folder / "warned.jsonl", [{**rows[0], "text": ""}, *rows[1:]])
-    assert run(capsys, folder, warned)[0] == 0
-    assert run(capsys, folder, warned, "--strict")[0] == 1
+    report = checked(warned)
+    assert (report.exit_code(strict=False), report.exit_code(strict=True)) == (0, 1)
     code, out, _ = run(capsys, folder, folder / "bad.jsonl")
     assert code == 1
     assert f"{folder / 'bad.jsonl'}: 12 rows = 11 kept + 1 dropped (missing 1)" in out
@@ -251,6 +252,19 @@ def test_an_empty_manifest_has_nothing_to_train_on(tmp_path):
     report = checked(tmp_path / "train.jsonl")
     assert [finding.rule for finding in report.findings] == ["row", "no-batch"]
     assert report.count.kept == 0
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "一个红色的圆环在纯棕色背景上静止不动。", "Привет, красный круг", "กระต่ายวิ่งเร็ว", "एक लाल वृत्त चलता है",
+        "A café – “red” circle… 90° × 2", "\U0001fae8 shaking face \U0001f9d1\u200d\U0001f680 in space",
+        "Ein Bär läuft über die Straße",
+        "v5.1 of a scene, i.e. at 12:30", "Two lines\nof one\tcaption",
+    ],
+)  # fmt: skip
+def test_captions_of_any_language_are_fine(text):
+    assert list(caption_findings(text, CaptionOptions(forbidden=("sho", "red circles")))) == []
 
 
 def test_charts():

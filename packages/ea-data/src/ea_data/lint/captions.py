@@ -15,7 +15,8 @@ __all__ = ["caption_findings", "repeated_captions", "same_caption"]
 _ADDRESS: Final = re.compile(
     r"https?://|www\.\w|[\w.+-]+@[\w-]+\.\w{2,}|[\w-]\.(?:com|net|org|ru|cn|io)\b", re.IGNORECASE
 )
-_GARBAGE: Final = ("Cc", "Cn", "Co", "Cs")  # controls, unassigned, private, halves of characters
+# Controls, private use, halves of characters; not what is unassigned, as each Unicode version adds letters.
+_GARBAGE: Final = ("Cc", "Co", "Cs")
 _PLAIN_SPACE: Final = "\t\n\r"
 _LEAST_TEXT: Final = 0.4
 _SHOWN: Final = 60
@@ -76,11 +77,7 @@ def _has_word(text: str, word: str) -> bool:
 
 
 def _garbage(text: str) -> str | None:
-    strange = [
-        letter
-        for letter in text
-        if letter == "\ufffd" or (unicodedata.category(letter) in _GARBAGE and letter not in _PLAIN_SPACE)
-    ]
+    strange = [letter for letter in text if _is_strange(letter)]
     if strange:
         return f"the caption has U+{ord(strange[0]):04X}, which is no text"
     written = [letter for letter in text if not letter.isspace()]
@@ -89,6 +86,13 @@ def _garbage(text: str) -> str | None:
     ):
         return "the caption is hardly made of letters"
     return None
+
+
+def _is_strange(letter: str) -> bool:
+    """Whether no text has this: the mark of what could not be decoded, no characters, controls."""
+    if letter == "\ufffd" or ord(letter) & 0xFFFE == 0xFFFE:
+        return True
+    return unicodedata.category(letter) in _GARBAGE and letter not in _PLAIN_SPACE
 
 
 def _quoted(text: str) -> str:

@@ -19,6 +19,7 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 46, 12, 34, 38
 _LABEL_PIXELS: Final = 6.2
 """Width of a letter of an axis, about."""
 _MOST_BARS: Final = 24
+_MOST_VALUES: Final = 6
 _STEPS: Final = (1, 2, 2.5, 5, 10)
 
 
@@ -42,10 +43,10 @@ class Bars:
 
 
 def bars_of_values(title: str, unit: str, kept: Sequence[float], dropped: Sequence[float]) -> Bars:
-    """A histogram with round edges; one bar for each value where they are few whole numbers."""
+    """A histogram with round edges; one bar for each value where there are few different ones."""
     values = np.array([*kept, *dropped], np.float64)
     distinct = np.unique(values)
-    if len(distinct) <= _MOST_BARS // 2:
+    if len(distinct) <= _MOST_VALUES:
         names = {value: f"{value:.6g}" for value in distinct.tolist()}
         return bars_of_names(
             title, [names[v] for v in map(float, kept)], [names[v] for v in map(float, dropped)], unit=unit,

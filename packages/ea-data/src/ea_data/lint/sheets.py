@@ -43,7 +43,9 @@ def _mount(sheet: Image.Image, sample: SheetSample, left: int, top: int) -> None
     shown = sample.picture
     if sample.control is not None:
         beside = shown.shape[0] >= shown.shape[1]
-        shown = np.concatenate((shown, sample.control), axis=1 if beside else 0)
+        axis = 1 if beside else 0
+        between = np.full_like(shown.take([0, 0], axis), _MOUNT)
+        shown = np.concatenate((shown, between, sample.control), axis)
     height, width = shown.shape[:2]
     scale = _TILE / max(height, width)
     size = max(1, round(width * scale)), max(1, round(height * scale))
