@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ea_kernels.attention import resolve_attention
+from ea_kernels.convolution import conv2d, conv3d
 from ea_kernels.reference import activations as reference_activations
 from ea_kernels.reference import norms as reference_norms
 from ea_kernels.reference import rotary as reference_rotary
@@ -17,6 +18,8 @@ from ea_kernels.reference import rotary as reference_rotary
 __all__ = [
     "apply_rotary",
     "attention",
+    "conv2d",
+    "conv3d",
     "gated_residual",
     "geglu",
     "gelu",

@@ -4,10 +4,11 @@ Shape letters: B batch, C channels, T frames, H height, W width.
 """
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ea_vae.layers.streaming import TemporalPass, first_frame_copies
+from ea_kernels.ops import conv2d, conv3d
+from ea_vae.layers.repeated import conv_of_doubled_space, conv_of_doubled_time
+from ea_vae.layers.streaming import TemporalPass, after_first_frame
 
 TAPS = 3
 
@@ -33,26 +34,72 @@ class CausalConv3d(nn.Conv3d):
         stride: tuple[int, int, int] = (1, 1, 1),
         pad_space: bool = True,
     ) -> None:
-        padding = (0, 1, 1) if pad_space else (0, 0, 0)
-        super().__init__(in_channels, out_channels, TAPS, stride=stride, padding=padding)
+        super().__init__(in_channels, out_channels, TAPS, stride=stride)
+        self.space_padding = (1, 1) if pad_space else (0, 0)
 
-    def forward(self, x_BCTHW: Tensor, stream: TemporalPass | None = None) -> Tensor:
-        """Convolve a whole clip (`stream` None) or a slice of one."""
-        if stream is None and x_BCTHW.shape[2] == 1:
-            return self._image(x_BCTHW)
+    def forward(
+        self, x_BCTHW: Tensor, stream: TemporalPass | None = None, *, activate: bool = False
+    ) -> Tensor:
+        """Convolve a whole clip (`stream` None) or a slice of one; with `activate` the SiLU of it."""
+        extended = self._with_neighbours(x_BCTHW, stream, activate=activate)
+        if _is_picture(x_BCTHW, stream):
+            return self._picture(extended[:, :, :1])
+        return conv3d(extended, self.weight, self.bias, stride=self.stride, padding=(0, *self.space_padding))
+
+    def of_doubled_space(self, x_BCTHW: Tensor, stream: TemporalPass | None = None) -> Tensor:
+        """Convolve what comes of repeating every pixel to 2 x 2: [B, C, T, H, W] -> [B, O, T, 2H, 2W]."""
+        extended = self._with_neighbours(x_BCTHW, stream)
+        if _is_picture(x_BCTHW, stream):
+            flat = conv_of_doubled_space(x_BCTHW.squeeze(2), self._picture_weight(), self.bias)
+            return flat.unsqueeze(2)
+        return conv_of_doubled_space(extended, self.weight, self.bias)
+
+    def of_doubled_time(
+        self, x_BCTHW: Tensor, stream: TemporalPass | None = None, *, activate: bool = False
+    ) -> Tensor:
+        """Convolve what comes of repeating every frame, see `double_frames`, or the SiLU of that.
+
+        Returns:
+            [B, O, 2T, H, W], or 2T - 1 frames if the first one stays single.
+        """
+        if stream is not None and not stream.causal:
+            return self(double_frames(x_BCTHW, stream), stream, activate=activate)
         if stream is None:
-            x_BCTHW = torch.cat((first_frame_copies(x_BCTHW, TAPS - 1), x_BCTHW), dim=2)
+            x_BCTHW = after_first_frame(x_BCTHW, 1, activate=activate)
         else:
-            x_BCTHW = stream.extend(x_BCTHW, taps=TAPS, stride=self.stride[0])
-        return super().forward(x_BCTHW)
+            x_BCTHW = stream.extend(x_BCTHW, taps=2, stride=1, activate=activate)
+        if stream is not None and not stream.keeps_first:
+            return conv_of_doubled_time(x_BCTHW, self.weight, self.bias)
+        first = self._picture(x_BCTHW[:, :, :1])
+        if x_BCTHW.shape[2] == 2:
+            return first
+        rest = conv_of_doubled_time(x_BCTHW[:, :, 1:], self.weight, self.bias)
+        return torch.cat((first, rest), dim=2)
 
-    def _image(self, x_BC1HW: Tensor) -> Tensor:
-        """An image meets every tap, so one 2-D convolution with their sum does the work of three."""
-        y_BCHW = F.conv2d(
-            x_BC1HW.squeeze(2),
-            self.weight.sum(dim=2),
-            self.bias,
-            self.stride[1:],
-            self.padding[1:],
-        )
-        return y_BCHW.unsqueeze(2)
+    def _with_neighbours(
+        self, x_BCTHW: Tensor, stream: TemporalPass | None, *, activate: bool = False
+    ) -> Tensor:
+        if stream is None:
+            return after_first_frame(x_BCTHW, TAPS - 1, activate=activate)
+        return stream.extend(x_BCTHW, taps=TAPS, stride=self.stride[0], activate=activate)
+
+    def _picture(self, x_BC1HW: Tensor) -> Tensor:
+        """A picture meets every tap, so one 2-D convolution does the work of three."""
+        stride, padding = self.stride[1:], self.space_padding
+        flat = conv2d(x_BC1HW.squeeze(2), self._picture_weight(), self.bias, stride=stride, padding=padding)
+        return flat.unsqueeze(2)
+
+    def _picture_weight(self) -> Tensor:
+        return self.weight.sum(dim=2)
+
+
+def _is_picture(x_BCTHW: Tensor, stream: TemporalPass | None) -> bool:
+    """Whether a slice is a single frame with copies of itself as its past."""
+    return x_BCTHW.shape[2] == 1 and (stream is None or stream.at_start)
+
+
+def double_frames(x_BCTHW: Tensor, stream: TemporalPass | None) -> Tensor:
+    """Repeat every frame; the first of a clip stays single, unless its pass wants otherwise."""
+    if stream is not None and not stream.keeps_first:
+        return x_BCTHW.repeat_interleave(2, dim=2)
+    return torch.cat((x_BCTHW[:, :, :1], x_BCTHW[:, :, 1:].repeat_interleave(2, dim=2)), dim=2)

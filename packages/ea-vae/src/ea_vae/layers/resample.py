@@ -1,7 +1,6 @@
 """Halving and doubling of resolution and frame count."""
 
 import torch
-from einops import rearrange, repeat
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -25,34 +24,30 @@ class Downsampler(nn.Module):
 
 
 class Upsampler(nn.Module):
-    """Double H and W, convolve, then with `double_time` double the frames (the first of a clip stays single).
+    """Double H and W, convolve, then with `linear_time` double the frames (the first of a clip stays single).
 
     Args:
         channels: Channels.
-        double_time: Whether frames are doubled.
-        linear_time: Interpolate between frames instead of repeating them.
+        linear_time: Interpolate between frames to double them. Where frames are repeated instead, the layer
+            that comes next does it, with less work.
     """
 
-    def __init__(self, channels: int, *, double_time: bool, linear_time: bool) -> None:
+    def __init__(self, channels: int, *, linear_time: bool) -> None:
         super().__init__()
         self.conv = CausalConv3d(channels, channels)
-        self.double_time = double_time
         self.linear_time = linear_time
 
     def forward(self, x_BCTHW: Tensor, stream: TemporalPass | None = None) -> Tensor:
-        """[B, C, T, H, W] -> [B, C, T', 2H, 2W]; T' is 2T, or 2T - 1 if the first frame stays single."""
-        # Not F.interpolate: automatic mixed precision would send it through float32.
-        x_BTHWC = repeat(x_BCTHW, "b c t h w -> b t (h 2) (w 2) c")
-        x_BCTHW = self.conv(rearrange(x_BTHWC, "b t h w c -> b c t h w"), stream)
-        if not self.double_time:
+        """[B, C, T, H, W] -> [B, C, T', 2H, 2W]; T' is T, 2T, or 2T - 1 if the first frame stays single."""
+        x_BCTHW = self.conv.of_doubled_space(x_BCTHW, stream)
+        if not self.linear_time:
             return x_BCTHW
         if stream is not None and not stream.keeps_first:
-            return self._double(x_BCTHW)
+            return _interpolated(x_BCTHW)
         if x_BCTHW.shape[2] == 1:
             return x_BCTHW
-        return torch.cat((x_BCTHW[:, :, :1], self._double(x_BCTHW[:, :, 1:])), dim=2)
+        return torch.cat((x_BCTHW[:, :, :1], _interpolated(x_BCTHW[:, :, 1:])), dim=2)
 
-    def _double(self, x_BCTHW: Tensor) -> Tensor:
-        if self.linear_time:
-            return F.interpolate(x_BCTHW, scale_factor=(2.0, 1.0, 1.0), mode="trilinear", align_corners=False)
-        return x_BCTHW.repeat_interleave(2, dim=2)
+
+def _interpolated(x_BCTHW: Tensor) -> Tensor:
+    return F.interpolate(x_BCTHW, scale_factor=(2.0, 1.0, 1.0), mode="trilinear", align_corners=False)

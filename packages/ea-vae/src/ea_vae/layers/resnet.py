@@ -1,9 +1,8 @@
 """Residual layer of the video autoencoders."""
 
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from ea_vae.layers.causal_conv import CausalConv3d
+from ea_vae.layers.causal_conv import CausalConv3d, double_frames
 from ea_vae.layers.norm import ClipGroupNorm
 from ea_vae.layers.streaming import TemporalPass
 
@@ -28,8 +27,21 @@ class ResidualLayer(nn.Module):
             nn.Conv3d(in_channels, out_channels, 1) if in_channels != out_channels else nn.Identity()
         )
 
-    def forward(self, x_BCTHW: Tensor, stream: TemporalPass | None = None) -> Tensor:
-        """[B, in_channels, T, H, W] -> [B, out_channels, T, H, W]."""
-        h_BCTHW = self.conv1(F.silu(self.norm1(x_BCTHW)), stream)
-        h_BCTHW = self.conv2(F.silu(self.norm2(h_BCTHW)), stream)
-        return self.shortcut(x_BCTHW) + h_BCTHW
+    def forward(
+        self, x_BCTHW: Tensor, stream: TemporalPass | None = None, *, doubled: bool = False
+    ) -> Tensor:
+        """[B, in_channels, T, H, W] -> [B, out_channels, T, H, W].
+
+        Args:
+            x_BCTHW: The slice.
+            stream: What it sees of the frames around it.
+            doubled: Whether to take every frame twice, see `double_frames`; for norms per frame. The result
+                has the frames of the doubled slice.
+        """
+        if doubled:
+            h_BCTHW = self.conv1.of_doubled_time(self.norm1(x_BCTHW), stream, activate=True)
+            x_BCTHW = double_frames(self.shortcut(x_BCTHW), stream)
+        else:
+            h_BCTHW = self.conv1(self.norm1(x_BCTHW), stream, activate=True)
+            x_BCTHW = self.shortcut(x_BCTHW)
+        return x_BCTHW + self.conv2(self.norm2(h_BCTHW), stream, activate=True)

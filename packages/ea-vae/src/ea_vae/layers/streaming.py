@@ -24,13 +24,24 @@ class TemporalPass(Protocol):
         """Whether the first frame of the slice stays single where frames are doubled."""
         ...
 
-    def extend(self, x_BCTHW: Tensor, *, taps: int, stride: int) -> Tensor:
+    @property
+    def causal(self) -> bool:
+        """Whether a convolution sees no frame after the one that it makes."""
+        ...
+
+    @property
+    def at_start(self) -> bool:
+        """Whether copies of the first frame stand for the past."""
+        ...
+
+    def extend(self, x_BCTHW: Tensor, *, taps: int, stride: int, activate: bool = False) -> Tensor:
         """Put the frames around a slice that a convolution needs.
 
         Args:
             x_BCTHW: The slice.
             taps: Temporal kernel size of the convolution.
             stride: Temporal stride of the convolution.
+            activate: Whether the convolution is of the SiLU of the slice.
         """
         ...
 
@@ -45,8 +56,20 @@ class ZeroPass:
 
     keeps_first: bool = False
 
-    def extend(self, x_BCTHW: Tensor, *, taps: int, stride: int) -> Tensor:
+    @property
+    def causal(self) -> bool:
+        """It is not: there are frames after the slice too, if only black ones."""
+        return False
+
+    @property
+    def at_start(self) -> bool:
+        """Black frames stand for the past."""
+        return False
+
+    def extend(self, x_BCTHW: Tensor, *, taps: int, stride: int, activate: bool = False) -> Tensor:
         """Put as many zero frames on both sides as keep the length at stride 1."""
+        del stride
+        x_BCTHW = F.silu(x_BCTHW) if activate else x_BCTHW
         return F.pad(x_BCTHW, (0, 0, 0, 0, taps // 2, taps // 2))
 
 
@@ -82,19 +105,23 @@ class TemporalStream:
     def __init__(self, cache: TemporalCache, *, single_start: bool = True) -> None:
         self.at_start = cache.at_start
         self.keeps_first = single_start and cache.at_start
+        self.causal = True
         self._past: Iterator[Tensor] = iter(cache.tails)
         self._future: list[Tensor] = []
 
-    def extend(self, x_BCTHW: Tensor, *, taps: int, stride: int) -> Tensor:
+    def extend(self, x_BCTHW: Tensor, *, taps: int, stride: int, activate: bool = False) -> Tensor:
         """Put the past frames in front of a slice and keep its tail for the next one.
 
         Returns:
             The slice with `taps - 1` copies of its first frame in front at the beginning of a clip, else with
             the `taps - stride` frames that the convolution has not finished with.
         """
-        past = first_frame_copies(x_BCTHW, taps - 1) if self.at_start else next(self._past)
-        x_BCTHW = torch.cat((past, x_BCTHW), dim=2)
-        self._future.append(x_BCTHW[:, :, x_BCTHW.shape[2] - (taps - stride) :])
+        if self.at_start:
+            x_BCTHW = after_first_frame(x_BCTHW, taps - 1, activate=activate)
+        else:
+            x_BCTHW = _after(next(self._past), x_BCTHW, activate=activate)
+        # A copy: as a view the tail would keep the whole slice in memory until the next one has passed.
+        self._future.append(x_BCTHW[:, :, x_BCTHW.shape[2] - (taps - stride) :].clone())
         return x_BCTHW
 
     def finish(self) -> TemporalCache:
@@ -102,9 +129,32 @@ class TemporalStream:
         return TemporalCache(tuple(self._future))
 
 
-def first_frame_copies(x_BCTHW: Tensor, count: int) -> Tensor:
-    """A view of `count` copies of the first frame, [B, C, count, H, W]."""
-    return x_BCTHW[:, :, :1].expand(-1, -1, count, -1, -1)
+def after_first_frame(x_BCTHW: Tensor, count: int, *, activate: bool = False) -> Tensor:
+    """A clip, or its SiLU, after `count` copies of its first frame: [B, C, count + T, H, W]."""
+    first = x_BCTHW[:, :, :1]
+    first = F.silu(first) if activate else first
+    return _after(first.expand(-1, -1, count, -1, -1), x_BCTHW, activate=activate)
+
+
+def _after(past_BCTHW: Tensor, x_BCTHW: Tensor, *, activate: bool) -> Tensor:
+    """A slice, or its SiLU, after frames of the past (whose SiLU they are)."""
+    if not activate or torch.is_grad_enabled() or torch.compiler.is_compiling():
+        return torch.cat((past_BCTHW, F.silu(x_BCTHW) if activate else x_BCTHW), dim=2)
+    # The same without a copy: the activation writes to its place behind the past.
+    frames = past_BCTHW.shape[2]
+    shape = (*x_BCTHW.shape[:2], frames + x_BCTHW.shape[2], *x_BCTHW.shape[3:])
+    joined = torch.empty(
+        shape, dtype=x_BCTHW.dtype, device=x_BCTHW.device, memory_format=memory_format_of(x_BCTHW)
+    )
+    joined[:, :, :frames] = past_BCTHW
+    torch.ops.aten.silu.out(x_BCTHW, out=joined[:, :, frames:])
+    return joined
+
+
+def memory_format_of(x: Tensor) -> torch.memory_format:
+    """Channels last if the clip or picture is, else contiguous."""
+    last = torch.channels_last_3d if x.ndim == 5 else torch.channels_last
+    return last if x.is_contiguous(memory_format=last) and not x.is_contiguous() else torch.contiguous_format
 
 
 def cut_frames(x_BCTHW: Tensor, length: int | None, *, first: int | None = None) -> list[Tensor]:

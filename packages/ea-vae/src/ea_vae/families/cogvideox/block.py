@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from ea_vae.layers.causal_conv import CausalConv3d
 from ea_vae.layers.norm import ClipGroupNorm
+from ea_vae.layers.repeated import conv_of_doubled_space
 from ea_vae.layers.streaming import TemporalPass
 
 
@@ -100,7 +101,9 @@ class RepeatingUpsampler(nn.Module):
         if self.double_time:
             first, rest = _split_odd(x_BCTHW)
             x_BCTHW = torch.cat((first, rest.repeat_interleave(2, dim=2)), dim=2)
-        return _per_frame(self.conv, repeat(x_BCTHW, "b c t h w -> b c t (h 2) (w 2)"))
+        x_NCHW = rearrange(x_BCTHW, "b c t h w -> (b t) c h w")
+        y_NCHW = conv_of_doubled_space(x_NCHW, self.conv.weight, self.conv.bias)
+        return rearrange(y_NCHW, "(b t) c h w -> b c t h w", b=x_BCTHW.shape[0])
 
 
 def spread(x_BCthw: Tensor, *, like: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ Pixels lie in [-1, 1]. Module names are ours; `keymap.py` knows the released one
 from itertools import pairwise
 
 import torch
-from einops import rearrange, repeat
+from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -16,6 +16,7 @@ from ea_vae.execution import ExecutionPlan, VideoAutoencoder
 from ea_vae.families.kl2d.config import ImageVaeConfig
 from ea_vae.layers.attention import TokenAttention
 from ea_vae.layers.norm import NORM_EPSILON
+from ea_vae.layers.repeated import conv_of_doubled_space
 from ea_vae.layers.streaming import cut_frames
 
 # Frames are independent, so this only bounds memory.
@@ -62,7 +63,7 @@ class Upsampler(nn.Module):
 
     def forward(self, x_NCHW: Tensor) -> Tensor:
         """[N, C, H, W] -> [N, C, 2H, 2W]."""
-        return self.conv(repeat(x_NCHW, "n c h w -> n c (h 2) (w 2)"))
+        return conv_of_doubled_space(x_NCHW, self.conv.weight, self.conv.bias)
 
 
 class Stage(nn.Module):

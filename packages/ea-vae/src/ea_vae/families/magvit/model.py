@@ -5,10 +5,10 @@ Shape letters: B batch, C channels, K latent channels, T frames, H height, W wid
 Module names are ours; `keymap.py` knows the released ones.
 """
 
+from collections.abc import Iterator
 from itertools import pairwise
 
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from ea_vae.execution import ExecutionPlan, VideoAutoencoder
 from ea_vae.families.magvit.config import DOWN_BLOCKS, UP_BLOCKS, MagvitConfig
@@ -21,17 +21,30 @@ from ea_vae.layers.streaming import TemporalCache, TemporalPass, TemporalStream
 
 
 class Stage(nn.Module):
-    """Residual layers at one resolution, then a resampler (except in the last stage)."""
+    """Residual layers at one resolution, then a resampler (except in the last stage).
 
-    def __init__(self, layers: list[ResidualLayer], resample: Downsampler | Upsampler | None) -> None:
+    Args:
+        layers: Residual layers.
+        resample: What comes after them.
+        repeats_frames: Every frame is repeated before the first layer.
+    """
+
+    def __init__(
+        self,
+        layers: list[ResidualLayer],
+        resample: Downsampler | Upsampler | None,
+        *,
+        repeats_frames: bool = False,
+    ) -> None:
         super().__init__()
         self.layers = nn.ModuleList(layers)
         self.resample = resample
+        self.repeats_frames = repeats_frames
 
     def forward(self, x_BCTHW: Tensor, around: TemporalPass | None) -> Tensor:
         """[B, C, T, H, W] -> the next stage's resolution."""
-        for layer in self.layers:
-            x_BCTHW = layer(x_BCTHW, around)
+        for index, layer in enumerate(self.layers):
+            x_BCTHW = layer(x_BCTHW, around, doubled=self.repeats_frames and index == 0)
         return x_BCTHW if self.resample is None else self.resample(x_BCTHW, around)
 
 
@@ -88,7 +101,7 @@ class Encoder(nn.Module):
         for stage in self.stages:
             x_BCTHW = stage(x_BCTHW, around)
         x_BCTHW = self.mid(x_BCTHW, around)
-        return self.conv_out(F.silu(self.norm_out(x_BCTHW)), around)
+        return self.conv_out(self.norm_out(x_BCTHW), around, activate=True)
 
 
 class Decoder(nn.Module):
@@ -99,12 +112,7 @@ class Decoder(nn.Module):
         channels = config.block_out_channels[::-1]
         self.conv_in = CausalConv3d(config.latent_channels, channels[0])
         self.mid = MidBlock(config)
-        self.stages = nn.ModuleList(
-            _up_stage(config, channel_in, channel_out, kind, is_last=index == len(channels) - 1)
-            for index, ((channel_in, channel_out), kind) in enumerate(
-                zip(pairwise((channels[0], *channels)), config.up_block_types, strict=True)
-            )
-        )
+        self.stages = nn.ModuleList(_up_stages(config))
         self.norm_out = ClipGroupNorm(config.norm_num_groups, channels[-1], per_frame=config.per_frame_norm)
         self.conv_out = CausalConv3d(channels[-1], config.out_channels)
 
@@ -120,7 +128,7 @@ class Decoder(nn.Module):
         """The rest: [B, C, t, h, w] -> [B, 3, T, 8h, 8w]."""
         for stage in self.stages:
             x_BCTHW = stage(x_BCTHW, around)
-        return self.conv_out(F.silu(self.norm_out(x_BCTHW)), around)
+        return self.conv_out(self.norm_out(x_BCTHW), around, activate=True)
 
 
 class MagvitVae(VideoAutoencoder[MagvitConfig]):
@@ -232,16 +240,18 @@ def _down_stage(
     return Stage(layers, resample)
 
 
-def _up_stage(
-    config: MagvitConfig, channels_in: int, channels_out: int, kind: str, *, is_last: bool
-) -> Stage:
-    layers = [
-        _residual(config, channels_in if index == 0 else channels_out, channels_out)
-        for index in range(config.layers_per_block + 1)
-    ]
-    if is_last:
-        return Stage(layers, None)
-    upsampler = Upsampler(
-        channels_out, double_time=kind == UP_BLOCKS[1], linear_time=not config.per_frame_norm
-    )
-    return Stage(layers, upsampler)
+def _up_stages(config: MagvitConfig) -> Iterator[Stage]:
+    channels, repeats_frames = config.block_out_channels[::-1], False
+    for index, (channels_in, channels_out) in enumerate(pairwise((channels[0], *channels))):
+        layers = [
+            _residual(config, channels_in if layer == 0 else channels_out, channels_out)
+            for layer in range(config.layers_per_block + 1)
+        ]
+        if index == len(channels) - 1:
+            yield Stage(layers, None, repeats_frames=repeats_frames)
+            return
+        doubles = config.up_block_types[index] == UP_BLOCKS[1]
+        upsampler = Upsampler(channels_out, linear_time=doubles and not config.per_frame_norm)
+        yield Stage(layers, upsampler, repeats_frames=repeats_frames)
+        # Repeated frames have the same statistics, so the next stage's first norm need not see them twice.
+        repeats_frames = doubles and config.per_frame_norm
