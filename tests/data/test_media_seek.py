@@ -342,7 +342,7 @@ def test_tasks_run_in_order_while_the_next_are_made() -> None:
         nonlocal made
         for number in range(40):
             made += 1
-            assert made - len(done) <= 7  # those that wait, the one that runs, and this one
+            assert made - len(done) <= 4  # those that wait, the one that runs, and this one
             yield partial(done.append, number)
 
     in_background(tasks())

@@ -20,7 +20,7 @@ from ea_data.media.orientation import Box, Orientation, OrientationOf, shown_wid
 __all__ = ["FrameFitter", "RgbConverter", "check_size", "in_background"]
 
 _RGB: Final = "rgb24"
-_AHEAD: Final = 4  # decoded frames that wait at most
+_AHEAD: Final = 2  # decoded frames that wait at most, as they may be large
 _FILTER: Final = Interpolation.BILINEAR  # made wider when a picture gets smaller, so that nothing is aliased
 # Scaling inside 4:2:0 and converting afterwards takes half the time of doing both at once; other formats keep
 # more colour and are converted while they are scaled.
