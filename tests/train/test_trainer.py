@@ -437,9 +437,7 @@ class _Nested(torch.optim.SGD):
 
 
 def test_optimisers_may_keep_what_they_like(toy, settings, trainer, monkeypatch):
-    monkeypatch.setattr(
-        "ea_train.loop.optim._adamw", lambda config: lambda groups, **_: _Nested(groups, lr=1e-3)
-    )
+    monkeypatch.setattr("ea_train.loop.optim._make", lambda config, groups: _Nested(groups, lr=1e-3))
     straight = trainer(toy(), settings(optim={"weight_decay": 0.0, "decay_vectors": True}), "straight")
     straight.fit()
     config = settings(optim={"weight_decay": 0.0, "decay_vectors": True})
@@ -451,8 +449,9 @@ def test_optimisers_may_keep_what_they_like(toy, settings, trainer, monkeypatch)
     assert "optimizer-generator-0.0.packed.codes" in _all_tensors(straight, 6)
 
 
-def test_eight_bit_moments_continue_bit_for_bit(toy, settings, trainer):
-    pytest.importorskip("bitsandbytes")
+@pytest.mark.parametrize(("kind", "package"), [("adamw8bit", "bitsandbytes"), ("came", "came_pytorch")])
+def test_optimisers_of_others_continue_bit_for_bit(kind, package, toy, settings, trainer):
+    pytest.importorskip(package)
 
     def task(**options):
         made = toy(**options)
@@ -460,10 +459,11 @@ def test_eight_bit_moments_continue_bit_for_bit(toy, settings, trainer):
         made.net[1] = torch.nn.LayerNorm(1024)
         return made
 
-    straight = trainer(task(), settings(optim={"kind": "adamw8bit"}), "straight")
+    config = settings(optim={"kind": kind})
+    straight = trainer(task(), config, "straight")
     straight.fit()
     with pytest.raises(Killed):
-        trainer(task(on_step=_kill_at(3)), settings(optim={"kind": "adamw8bit"}), "killed").fit()
-    continued = trainer(task(), settings(optim={"kind": "adamw8bit"}), "killed")
+        trainer(task(on_step=_kill_at(3)), config, "killed").fit()
+    continued = trainer(task(), config, "killed")
     continued.fit()
     _require_same(_all_tensors(continued, 6), _all_tensors(straight, 6))
