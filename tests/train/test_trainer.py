@@ -1,5 +1,6 @@
 """The loop: continuing, stopping, accumulating, averaging."""
 
+import dataclasses
 import json
 import os
 import signal
@@ -9,6 +10,9 @@ import torch
 from safetensors.torch import load_file
 
 from ea_train.loop import checkpoint
+from ea_train.loop.batches import Cursor
+from ea_train.loop.seeding import generator_at
+from ea_train.tasks.base import Place
 
 
 class Killed(BaseException):
@@ -185,7 +189,7 @@ def test_the_loss_of_a_group_moves_only_its_own_weights(two_groups, settings, tr
         lambda *_: found.append(task.judge.bias.grad.clone())
     )
     run.fit()
-    made = fresh.net(fresh.batch(0, 0, 4)["x"]).detach()
+    made = fresh.net(fresh.batch(0, Place.alone(0), 4)["x"]).detach()
     fresh.judge(
         made
     ).square().mean().backward()  # without the generator's loss, which passes through the judge
@@ -210,7 +214,10 @@ def test_a_diverged_run_stops_before_it_is_saved(toy, settings, trainer):
 
     task.on_step = spoil
     run = trainer(task, settings())
-    with pytest.raises(ValueError, match=r"loss/generator is nan at step 3.*last checkpoint is of step 2"):
+    with pytest.raises(
+        ValueError,
+        match=r"loss/generator is nan at step 3: net.0 .*its weight holds nan.*last checkpoint is of step 2",
+    ):
         run.fit()
     assert checkpoint.checkpoint_steps(run.directory / "checkpoints") == [1, 2]
 
@@ -231,3 +238,232 @@ def test_a_compiled_run_follows_the_eager_one(toy, settings, trainer):
     compiled.fit()
     for name, value in _all_tensors(eager, 2).items():
         torch.testing.assert_close(_all_tensors(compiled, 2)[name], value, rtol=1e-4, atol=1e-6)
+
+
+def test_every_micro_batch_of_every_rank_has_its_own_number():
+    ranks = [Cursor(step=3, batches=10, rank=rank, world_size=2).after(1, 3).places(3) for rank in (0, 1)]
+    assert [[place.batch for place in places] for places in ranks] == [[16, 18, 20], [17, 19, 21]]
+    assert [[place.lead for place in places] for places in ranks] == [[16, 18, 20]] * 2
+    assert {place.step for places in ranks for place in places} == {4}
+    alone = Cursor(step=3, batches=10).after(1, 6).places(6)
+    assert [place.batch for place in alone] == [16, 17, 18, 19, 20, 21]
+
+
+def test_noise_depends_on_the_seed_and_on_the_micro_batch():
+    drawn = {
+        float(torch.rand((), generator=generator_at(seed, batch))) for seed in range(8) for batch in range(8)
+    }
+    assert len(drawn) == 64
+    again = torch.rand((), generator=generator_at(3, 1 << 39))
+    assert again == torch.rand((), generator=generator_at(3, 1 << 39))
+
+
+def _stop_after(number):
+    def after_step(step):
+        if step == number:
+            raise Killed
+
+    return after_step
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_run_continues_at_every_step(workers, toy, settings, trainer):
+    steps = 20 if workers == 0 else 6
+    config = settings({"steps": steps, "checkpoint_every": 3, "checkpoint_minutes": 60.0, "grad_accum": 2})
+    straight = trainer(toy(), config, "straight")
+    straight.fit()
+    helped = settings(dataclasses.asdict(config.loop) | {"num_workers": workers})
+    for step in range(1, steps):
+        killed = trainer(toy(), helped, f"killed-{step}")
+        killed._after_step = _stop_after(step)
+        with pytest.raises(Killed):
+            killed.fit()
+        continued = trainer(toy(), config, f"killed-{step}")
+        continued.resume()
+        assert continued.finished_steps == step // 3 * 3
+        continued.fit()
+        _require_same(_all_tensors(continued, steps), _all_tensors(straight, steps))
+
+
+def test_a_damaged_checkpoint_is_passed_over_and_the_end_is_the_same(toy, settings, trainer, capsys):
+    straight = trainer(toy(), settings(), "straight")
+    straight.fit()
+    with pytest.raises(Killed):
+        trainer(toy(on_step=_kill_at(4)), settings(), "killed").fit()
+    continued = trainer(toy(), settings(), "killed")
+    (continued.directory / "checkpoints" / "step-00000004" / "ema.safetensors").write_bytes(b"no")
+    capsys.readouterr()
+    continued.fit()
+    first = capsys.readouterr().err.splitlines()[0]
+    assert "step-00000004 is damaged (ema.safetensors has 2 bytes instead of" in first
+    assert first.endswith("continuing from step 3")
+    _require_same(_all_tensors(continued, 6), _all_tensors(straight, 6))
+    names = {path.name for path in (continued.directory / "checkpoints").iterdir()}
+    assert names == {"step-00000005", "step-00000006", "damaged-step-00000004"}
+
+
+def test_weights_are_exported_beside_a_checkpoint(toy, settings, trainer):
+    run = trainer(toy(), settings({"export_checkpoints": True, "steps": 2}))
+    run.fit()
+    folder = run.directory / "checkpoints" / "step-00000002"
+    assert (folder / "export" / "facts.txt").read_text() == repr((run.validate(), {"steps": "2"}))
+    (folder / "export" / "facts.txt").write_text("other")
+    assert checkpoint.newest_whole(folder.parent, lambda line: None) == 1
+
+
+def test_dropout_is_drawn_alike_after_a_kill(toy, settings, trainer):
+    def task(**options):
+        made = toy(**options)
+        made.net.append(torch.nn.Dropout(0.5))
+        return made
+
+    straight = trainer(task(), settings(), "straight")
+    straight.fit()
+    with pytest.raises(Killed):
+        trainer(task(on_step=_kill_at(3)), settings(), "killed").fit()
+    torch.rand(7)
+    continued = trainer(task(), settings(), "killed")
+    before = torch.get_rng_state()
+    continued.fit()
+    _require_same(_all_tensors(continued, 6), _all_tensors(straight, 6))
+    assert torch.equal(torch.get_rng_state(), before)  # the caller's own draws go on as they were
+
+
+def test_a_run_goes_on_with_as_many_micro_batches_a_step(toy, settings, trainer):
+    trainer(toy(), settings({"steps": 1, "grad_accum": 2})).fit()
+    message = r"^loop.grad_accum is 3 with 1 processes, .* started with 2 and 1; keep their product at 2"
+    with pytest.raises(ValueError, match=message):
+        trainer(toy(), settings({"grad_accum": 3})).fit()
+
+
+def test_a_step_that_leaves_the_numbers_names_its_layer(toy, settings, trainer):
+    class Overflow(torch.nn.Module):
+        size = 1.0
+
+        def forward(self, x):
+            return (x.double() * self.size * self.size).float()
+
+    task, kept = toy(), {}
+    task.net[2] = Overflow()
+
+    def spoil(step):
+        if step == 2:
+            task.net[2].size = 1e300
+            kept.update({name: value.clone() for name, value in task.net.state_dict().items()})
+
+    task.on_step = spoil
+    layer = r"net.2 \(Overflow, float32\) gives (inf|nan) from finite input, in micro-batch 2"
+    with pytest.raises(ValueError, match=rf"^loss/generator is (inf|nan) at step 3: {layer}"):
+        trainer(task, settings()).fit()
+    assert all(torch.equal(task.net.state_dict()[name], value) for name, value in kept.items())
+
+
+def test_a_gradient_that_leaves_the_numbers_is_found(toy, settings, trainer):
+    class Steep(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x.clone()
+
+        @staticmethod
+        def backward(ctx, gradient):
+            return gradient * float("inf")
+
+    task, step = toy(), toy.step
+
+    def spoilt(self, batch, generator, place):
+        output = step(self, batch, generator, place)
+        return dataclasses.replace(output, losses={"generator": Steep.apply(output.losses["generator"])})
+
+    task.step = spoilt.__get__(task)
+    with pytest.raises(
+        ValueError, match=r"^grad_norm/generator is (nan|inf) at step 1: the gradient at the output of net"
+    ):
+        trainer(task, settings()).fit()
+
+
+def test_rates_are_logged(toy, settings, trainer):
+    run = trainer(toy(), settings())
+    run.fit()
+    lines = [json.loads(line) for line in (run.directory / "log.jsonl").read_text().splitlines()]
+    assert all(line["speed/samples_per_second"] > 0 for line in lines)
+    assert all(0 <= line["speed/data_wait"] <= 1 for line in lines)
+    # Two matrices, forward and backward; the first has no gradient to pass on.
+    per_step = 2 * 4 * (3 * 8 * 3 + 2 * 4 * 8)
+    found = [line["speed/tflops"] * 1e12 * line["speed/seconds_per_step"] for line in lines]
+    assert found == pytest.approx([per_step] * 6, rel=1e-3)
+    assert {"grad_norm/generator", "update_norm/generator", "lr"} <= lines[0].keys()
+    assert lines[0]["lr"] == pytest.approx(5e-4)
+
+
+def test_a_task_says_which_parameters_move_and_how_fast(toy, settings, trainer):
+    class Half(toy):
+        def parameter_groups(self):
+            return {"generator": [([self.net[3].weight], 1.0), ([self.net[0].weight], 0.5)]}
+
+    task = Half()
+    before = {name: value.clone() for name, value in task.net.state_dict().items()}
+    run = trainer(task, settings({"steps": 1}, {"weight_decay": 0.0, "warmup_steps": 0, "lr": 1e-3}))
+    run.fit()
+    moved = {name: (value - before[name]).abs().max() for name, value in task.net.state_dict().items()}
+    assert {name for name, size in moved.items() if size > 0} == {"0.weight", "3.weight"}
+    # The first step of Adam moves each weight by its rate.
+    assert float(moved["3.weight"]) == pytest.approx(1e-3, rel=1e-3)
+    assert float(moved["0.weight"]) == pytest.approx(5e-4, rel=1e-3)
+    assert run.ema.averages.keys() == {"net.0.weight", "net.3.weight"}
+
+
+def test_abnormal_norms_are_logged_with_their_limit(toy, settings, trainer):
+    optim = {"clipping": "abnormal", "max_grad_norm": 1e-3, "abnormal_norm_clip_start": 2}
+    run = trainer(toy(), settings({"steps": 3}, optim))
+    run.fit()
+    lines = [json.loads(line) for line in (run.directory / "log.jsonl").read_text().splitlines()]
+    assert [line["grad_limit/generator"] for line in lines] == pytest.approx([5e-3, 3e-3, 1e-4])
+
+
+class _Nested(torch.optim.SGD):
+    """Keeps what other packages keep: plain numbers, and tensors of other sizes in a dictionary."""
+
+    def step(self, closure=None):
+        for parameter in self.param_groups[0]["params"]:
+            state = self.state[parameter]
+            packed = state.setdefault("packed", {"codes": torch.zeros(3, dtype=torch.uint8)})
+            packed["codes"] = packed["codes"] + 1
+            state["count"] = state.get("count", 0) + 1
+            state["root"] = state.get("root", 0.1) * 1.1
+            assert (type(state["count"]), type(state["root"])) == (int, float)
+            parameter.data.add_(
+                parameter.grad, alpha=-1e-3 * state["count"] * state["root"] * int(packed["codes"][0])
+            )
+
+
+def test_optimisers_may_keep_what_they_like(toy, settings, trainer, monkeypatch):
+    monkeypatch.setattr("ea_train.loop.optim._make", lambda config, groups: _Nested(groups, lr=1e-3))
+    straight = trainer(toy(), settings(optim={"weight_decay": 0.0, "decay_vectors": True}), "straight")
+    straight.fit()
+    config = settings(optim={"weight_decay": 0.0, "decay_vectors": True})
+    with pytest.raises(Killed):
+        trainer(toy(on_step=_kill_at(3)), config, "killed").fit()
+    continued = trainer(toy(), config, "killed")
+    continued.fit()
+    _require_same(_all_tensors(continued, 6), _all_tensors(straight, 6))
+    assert "optimizer-generator-0.0.packed.codes" in _all_tensors(straight, 6)
+
+
+@pytest.mark.parametrize(("kind", "package"), [("adamw8bit", "bitsandbytes"), ("came", "came_pytorch")])
+def test_optimisers_of_others_continue_bit_for_bit(kind, package, toy, settings, trainer):
+    pytest.importorskip(package)
+
+    def task(**options):
+        made = toy(**options)
+        made.net[0], made.net[3] = torch.nn.Linear(4, 1024), torch.nn.Linear(1024, 3)
+        made.net[1] = torch.nn.LayerNorm(1024)
+        return made
+
+    config = settings(optim={"kind": kind})
+    straight = trainer(task(), config, "straight")
+    straight.fit()
+    with pytest.raises(Killed):
+        trainer(task(on_step=_kill_at(3)), config, "killed").fit()
+    continued = trainer(task(), config, "killed")
+    continued.fit()
+    _require_same(_all_tensors(continued, 6), _all_tensors(straight, 6))
