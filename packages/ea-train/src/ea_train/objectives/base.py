@@ -1,4 +1,7 @@
-"""What a loss asks of a network, and a task of a loss. B batch, C latent channels; t, h, w the latent sizes."""
+"""What a loss asks of a network, and a task of a loss.
+
+Shapes: B batch, C latent channels, T latent frames; t, h, w the latent sizes.
+"""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -6,7 +9,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from ea_train.tasks.base import Place
+from ea_train.objectives.levels import Ranks
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +40,7 @@ class Predict(Protocol):
 class Objective(Protocol):
     """A loss of denoising."""
 
-    def draw(self, latents_BCthw: Tensor, generator: torch.Generator, place: Place) -> Drawn:
+    def draw(self, latents_BCthw: Tensor, generator: torch.Generator, ranks: Ranks) -> Drawn:
         """Draw noise, then noise levels, for the latents of a micro-batch; on their device."""
         ...
 

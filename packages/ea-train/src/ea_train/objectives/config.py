@@ -135,7 +135,9 @@ def _variance(
             raise _misfit(loss, schedule)
         process = Iddpm(diffusion_steps=schedule.num_train_timesteps, table_dtype="float64")
     if not _has_variance(transformer):
-        raise ValueError(f"objective.loss {loss!r} learns a variance, which this transformer does not predict")
+        raise ValueError(
+            f"objective.loss {loss!r} learns a variance, which this transformer does not predict"
+        )
     if config.timesteps not in (0, len(process)):
         process = replace(process, timestep_respacing=str(_count(config, len(process))))
     weighting = "p2" if config.levels.density == "speed" else "min_snr" if config.snr_gamma else "uniform"

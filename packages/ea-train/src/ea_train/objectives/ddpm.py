@@ -8,9 +8,8 @@ from torch import Tensor
 from ea_dit.diffusion.ddpm import DdpmSchedule
 from ea_train.objectives.base import Drawn, Predict, refuse_held_frames
 from ea_train.objectives.errors import ErrorConfig, sample_losses
-from ea_train.objectives.levels import LevelConfig, draw_positions, timesteps_of
+from ea_train.objectives.levels import LevelConfig, Ranks, draw_positions, timesteps_of
 from ea_train.objectives.noise import NoiseConfig, draw_noise
-from ea_train.tasks.base import Place
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,10 +32,10 @@ class DdpmObjective:
     errors: ErrorConfig = field(default_factory=ErrorConfig)
     noise: NoiseConfig = field(default_factory=NoiseConfig)
 
-    def draw(self, latents_BCthw: Tensor, generator: torch.Generator, place: Place) -> Drawn:
+    def draw(self, latents_BCthw: Tensor, generator: torch.Generator, ranks: Ranks) -> Drawn:
         """Noise, then timesteps."""
         noise, seen = draw_noise(latents_BCthw, self.noise, generator)
-        u_B = draw_positions(self.levels, len(latents_BCthw), generator, place, count=self.count)
+        u_B = draw_positions(self.levels, len(latents_BCthw), generator, ranks, count=self.count)
         return Drawn(noise_BCthw=noise, seen_BCthw=seen, level_B=self._steps(u_B, noise))
 
     def at(self, latents_BCthw: Tensor, generator: torch.Generator, position: float) -> Drawn:

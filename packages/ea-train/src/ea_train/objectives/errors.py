@@ -34,8 +34,7 @@ class ErrorConfig:
         weights = self.channel_weights
         if weights and (min(weights) < 0 or max(weights) == 0):
             raise ValueError(
-                "objective.errors.channel_weights must be numbers from 0, not all of them 0, got "
-                f"{weights}"
+                f"objective.errors.channel_weights must be numbers from 0, not all of them 0, got {weights}"
             )
 
 

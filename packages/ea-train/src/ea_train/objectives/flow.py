@@ -1,6 +1,5 @@
 """The loss of flow models (V5.1, the bundled model). B batch."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -11,12 +10,8 @@ from ea_dit.diffusion.flow_training import LossWeighting, flow_levels, loss_weig
 from ea_dit.diffusion.timesteps import SigmaSampling
 from ea_train.objectives.base import Drawn, Predict, refuse_held_frames
 from ea_train.objectives.errors import ErrorConfig, sample_losses
-from ea_train.objectives.levels import LevelConfig, draw_positions
+from ea_train.objectives.levels import LevelConfig, Ranks, draw_positions
 from ea_train.objectives.noise import NoiseConfig, draw_noise
-from ea_train.tasks.base import Place
-
-SampleLevels = Callable[[int, torch.Generator, Place], Tensor]
-"""Draws noise levels (B,) on the CPU."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +32,7 @@ class FlowObjective:
     errors: ErrorConfig = field(default_factory=ErrorConfig)
     noise: NoiseConfig = field(default_factory=NoiseConfig)
 
-    def draw(self, latents_BCthw: Tensor, generator: torch.Generator, place: Place) -> Drawn:
+    def draw(self, latents_BCthw: Tensor, generator: torch.Generator, ranks: Ranks) -> Drawn:
         """Noise, then noise levels."""
         noise, seen = draw_noise(latents_BCthw, self.noise, generator)
         batch = len(latents_BCthw)
@@ -45,7 +40,7 @@ class FlowObjective:
             sigma_B = self.levels.sample(batch, generator)
         else:
             count = self.flow.num_train_timesteps
-            sigma_B = self._at(draw_positions(self.levels, batch, generator, place, count=count))
+            sigma_B = self._at(draw_positions(self.levels, batch, generator, ranks, count=count))
         return Drawn(noise_BCthw=noise, seen_BCthw=seen, level_B=sigma_B.to(latents_BCthw.device))
 
     def at(self, latents_BCthw: Tensor, generator: torch.Generator, position: float) -> Drawn:

@@ -8,12 +8,24 @@ from torch import Tensor
 
 from ea_dit.diffusion.flow_training import logit_normal_positions, mode_positions
 from ea_dit.diffusion.timesteps import rank_range
-from ea_train.tasks.base import Place
 
 Density = Literal["uniform", "logit_normal", "mode", "speed"]
 Spread = Literal["none", "batch", "ranks", "both"]
 
 _EDGE = 1e-6
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ranks:
+    """The processes that train together.
+
+    Attributes:
+        rank: Of this one.
+        world_size: Their number.
+    """
+
+    rank: int = 0
+    world_size: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +58,7 @@ class LevelConfig:
 
 
 def draw_positions(
-    config: LevelConfig, batch: int, generator: torch.Generator, place: Place, *, count: int = 1000
+    config: LevelConfig, batch: int, generator: torch.Generator, ranks: Ranks, *, count: int = 1000
 ) -> Tensor:
     """Draw places of a schedule.
 
@@ -54,7 +66,7 @@ def draw_positions(
         config: How.
         batch: How many.
         generator: A CPU generator.
-        place: Whose processes the schedule is divided among.
+        ranks: Which processes the schedule is divided among.
         count: Timesteps of the schedule, which decides in how many parts it can be divided.
 
     Returns:
@@ -64,7 +76,7 @@ def draw_positions(
     if config.spread in ("batch", "both"):
         u = (torch.randperm(batch, generator=generator) + u) / batch
     if config.spread in ("ranks", "both"):
-        low, high = rank_range(place.rank, place.world_size, count)
+        low, high = rank_range(ranks.rank, ranks.world_size, count)
         u = (low + u * (high - low)) / count
     return shaped(config, u)
 

@@ -57,7 +57,7 @@ def draw_noise(
 
 
 def shared_in_frames(noise_BCthw: Tensor, share: float) -> Tensor:
-    """Mix the noise of every frame but the first with that of the frame before, as it is after its own mixing.
+    """Mix the noise of every frame but the first with that of the frame before, which is mixed already.
 
     As released the parts are added as they are, so the noise of later frames is weaker.
     """

@@ -8,9 +8,8 @@ from torch import Tensor
 
 from ea_dit.diffusion.iddpm_loss import IddpmLoss, SpeedSampling
 from ea_train.objectives.base import Drawn, Predict
-from ea_train.objectives.levels import LevelConfig, draw_positions, timesteps_of
+from ea_train.objectives.levels import LevelConfig, Ranks, draw_positions, timesteps_of
 from ea_train.objectives.noise import NoiseConfig, draw_noise
-from ea_train.tasks.base import Place
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,14 +26,14 @@ class VarianceObjective:
     levels: LevelConfig = field(default_factory=LevelConfig)
     noise: NoiseConfig = field(default_factory=NoiseConfig)
 
-    def draw(self, latents_BCthw: Tensor, generator: torch.Generator, place: Place) -> Drawn:
+    def draw(self, latents_BCthw: Tensor, generator: torch.Generator, ranks: Ranks) -> Drawn:
         """Noise, then timesteps."""
         noise, seen = draw_noise(latents_BCthw, self.noise, generator)
         batch, count = len(latents_BCthw), len(self.loss.process)
         if self.levels.density == "speed":
             steps_B = self._speed.sample(batch, generator)
         else:
-            u_B = draw_positions(self.levels, batch, generator, place, count=count)
+            u_B = draw_positions(self.levels, batch, generator, ranks, count=count)
             steps_B = timesteps_of(u_B, count)
         return Drawn(noise_BCthw=noise, seen_BCthw=seen, level_B=steps_B.to(noise.device))
 
