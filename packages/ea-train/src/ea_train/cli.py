@@ -1,7 +1,9 @@
 """`ea-train RECIPE`: run a recipe, or continue it where it was stopped."""
 
 import argparse
+import contextlib
 import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -77,8 +79,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         0 when the run is finished, 130 when it was stopped and can be continued, 2 after a user's mistake.
     """
     arguments = parser().parse_args(argv)
+    quiet = (
+        contextlib.redirect_stdout(None) if os.environ.get("RANK", "0") != "0" else contextlib.nullcontext()
+    )
     try:
-        return _run(arguments)
+        with quiet:  # of the processes that torchrun started, one speaks
+            return _run(arguments)
     except (ValueError, OSError) as error:
         if arguments.debug:
             raise
