@@ -17,6 +17,8 @@ RECIPES = {
     "default-text": "the text encoder of the bundled model",
     "default-dit-pictures": "the denoiser of the bundled model on single pictures",
     "default-dit": "the denoiser of the bundled model, on latents of the autoencoder",
+    "finetune": "the denoiser of a model directory of any generation, on a manifest",
+    "finetune-lora": "a LoRA over the denoiser of a model directory, on a manifest",
 }
 
 
@@ -29,6 +31,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 _DENOISERS = ("default-dit-pictures", "default-dit")
+_FINETUNES = ("finetune", "finetune-lora")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -42,6 +45,9 @@ def parser() -> argparse.ArgumentParser:
     for name, text in RECIPES.items():
         command = commands.add_parser(name, help=text, description=f"Train {text}.", allow_abbrev=False)
         _add_common(command)
+        if name in _FINETUNES:
+            _add_finetune(command)
+            continue
         if name != "default-text":
             command.add_argument(
                 "--data",
@@ -140,6 +146,9 @@ def _add_common(command: argparse.ArgumentParser) -> None:
         "--preset", choices=("tiny", "cpu", "gpu"), default="cpu", help="machine size (default: cpu)"
     )
     command.add_argument(
+        "--config", type=Path, metavar="FILE", help="YAML or JSON file of settings, over those of the preset"
+    )
+    command.add_argument(
         "--set",
         action="append",
         default=[],
@@ -152,6 +161,15 @@ def _add_common(command: argparse.ArgumentParser) -> None:
     command.add_argument("--debug", action="store_true", help="show the traceback of an error")
 
 
+def _add_finetune(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--model", metavar="DIR", help="model directory in a released layout (model.path of the settings)"
+    )
+    command.add_argument(
+        "--data", metavar="MANIFEST", help=".json, .jsonl or .csv of clips (data.manifest of the settings)"
+    )
+
+
 def _run(arguments: argparse.Namespace) -> int:
     if arguments.recipe in _DENOISERS and not arguments.dry_run:
         for name in ("vae", "text"):
@@ -161,7 +179,10 @@ def _run(arguments: argparse.Namespace) -> int:
     from ea_train import schema
     from ea_train.recipes import find
 
-    settings = schema.override(find(arguments.recipe).config(arguments.preset), arguments.set)
+    settings = find(arguments.recipe).config(arguments.preset)
+    if arguments.config is not None:
+        settings = schema.overlay(settings, arguments.config)
+    settings = schema.override(settings, [*_paths(arguments), *arguments.set])
     if arguments.dry_run:
         print(json.dumps(schema.to_mapping(settings), indent=2))
         return 0
@@ -172,6 +193,14 @@ def _run(arguments: argparse.Namespace) -> int:
         raise ValueError("device 'meta' computes nothing; allowed are auto, cpu, cuda and cuda:N")
     train = _train_all if arguments.recipe == "default" else _train_one
     return train(arguments, settings, device)
+
+
+def _paths(arguments: argparse.Namespace) -> list[str]:
+    """Options of `finetune` that are settings too."""
+    if arguments.recipe not in _FINETUNES:
+        return []
+    given = (("model.path", arguments.model), ("data.manifest", arguments.data))
+    return [f"{name}={json.dumps(value)}" for name, value in given if value is not None]
 
 
 def _train_one(arguments: argparse.Namespace, settings: Any, device: Any) -> int:
@@ -235,6 +264,8 @@ def _train_all(arguments: argparse.Namespace, settings: Any, device: Any) -> int
 
 
 def _inputs(arguments: argparse.Namespace, device: Any) -> dict[str, Any]:
+    if arguments.recipe in _FINETUNES:
+        return {"device": device}
     names = {"default-vae": ("data", "pictures", "init"), "default-pictures": ("data", "init")}
     if arguments.recipe not in _DENOISERS:
         return {name: getattr(arguments, name) for name in names.get(arguments.recipe, ("init",))}

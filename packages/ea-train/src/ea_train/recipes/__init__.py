@@ -10,6 +10,8 @@ NAMES = (
     "default-text",
     "default-dit-pictures",
     "default-dit",
+    "finetune",
+    "finetune-lora",
 )
 
 
