@@ -30,8 +30,8 @@ HEADS: Mapping[str, Callable[..., Reward]] = MappingProxyType(
         "pickscore": _pick_score,
     }
 )
-"""Loaders by name. PickScore is a whole CLIP model and has no `head`; the `head` of HPS and MPS is all weights,
-their `encoder` only config and tokenizer. The two HPS differ in their files."""
+"""Loaders by name. PickScore is a whole CLIP model and has no `head`; the `head` of HPS and MPS is all
+weights, their `encoder` only config and tokenizer. The two HPS differ in their files."""
 
 
 def load_reward(config: RewardConfig) -> Reward:
