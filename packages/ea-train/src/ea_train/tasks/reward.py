@@ -121,7 +121,8 @@ class RewardTask:
         check_request(config.request, parts.traits, parts.process)
         self._sampler = _sampler(config, parts)
         config.backprop.check(len(self._sampler.timesteps))
-        if parts.placement is not None and "vae" in parts.placement.names:
+        placement = parts.placement
+        if placement is not None and not placement.policy.resident and "vae" in placement.names:
             raise ValueError(
                 "model.low_vram must be false: rewards need the autoencoder in the backward pass"
             )
@@ -218,12 +219,12 @@ class RewardTask:
     def _frozen(self) -> Iterator[None]:
         """A step that does not learn still hands the gradient on to those before it."""
         for parameter in self._learned:
-            parameter.requires_grad_(requires_grad=False)
+            parameter.requires_grad = False
         try:
             yield
         finally:
             for parameter in self._learned:
-                parameter.requires_grad_()
+                parameter.requires_grad = True
 
 
 def _sampler(config: RewardTaskConfig, parts: Components) -> Sampler:
@@ -231,5 +232,5 @@ def _sampler(config: RewardTaskConfig, parts: Components) -> Sampler:
     if not config.eta:
         return sampler
     if not isinstance(sampler, DdimSampler) or not isinstance(parts.process, DdpmSchedule):
-        raise ValueError(f"task.eta is for the sampler DDIM of DDPM models, got {config.eta}")
+        raise ValueError(f"task.eta is for the sampler DDIM of DDPM models, got {config.eta}")  # noqa: TRY004
     return DdimSampler(parts.process, config.num_steps, eta=config.eta)
