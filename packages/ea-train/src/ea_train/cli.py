@@ -1,11 +1,13 @@
 """`ea-train RECIPE`: run a recipe, or continue it where it was stopped."""
 
 import argparse
+import contextlib
 import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NoReturn
 
 RECIPES = {
     "default": "the whole bundled model: the recipes below, then its folder",
@@ -14,40 +16,25 @@ RECIPES = {
     "default-text": "the text encoder of the bundled model",
     "default-dit-pictures": "the denoiser of the bundled model on single pictures",
     "default-dit": "the denoiser of the bundled model, on latents of the autoencoder",
+    "finetune": "the denoiser of a model directory of any generation, on a manifest",
+    "finetune-lora": "a LoRA over the denoiser of a model directory, on a manifest",
+    "consistency": "a LoRA with which a model needs few steps and no guidance, on a manifest",
+    "reward": "a LoRA that a reward likes, on prompts",
+    "vae": "a released video autoencoder, further, or into one of another kind",
 }
 
 
-class _Tuning(NamedTuple):
-    """What the command of a recipe for given models takes beside what all take."""
-
-    text: str
-    presets: tuple[str, ...]
-    inputs: dict[str, tuple[str, str]]
-    """Arguments of the recipe's `build`: metavar and help, which says what is required."""
-
-
-TUNING = {
-    "vae": _Tuning(
-        "a released video autoencoder, further, or into one of another kind",
-        (
-            "finetune",
-            "tiny",
-            "released-mag",
-            "released-slice",
-            "released-slice-decoder-only",
-            "released-slice-t-downsample-8",
-            "released-mag-v2",
-            "released-cogvideox",
-        ),
-        {
-            "model": ("DIR", "folder of an autoencoder, or of a model with one (required)"),
-            "data": (
-                "MANIFEST",
-                "videos and pictures of a .json, .jsonl or .csv manifest (default: procedural clips)",
-            ),
-        },
-    ),
-}
+VAE_PRESETS = (
+    "finetune",
+    "tiny",
+    "released-mag",
+    "released-slice",
+    "released-slice-decoder-only",
+    "released-slice-t-downsample-8",
+    "released-mag-v2",
+    "released-cogvideox",
+)
+"""Those of `vae`, the default first."""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -59,6 +46,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 _DENOISERS = ("default-dit-pictures", "default-dit")
+_FINETUNES = ("finetune", "finetune-lora", "consistency", "reward")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -71,7 +59,10 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(dest="recipe", metavar="RECIPE", required=True)
     for name, text in RECIPES.items():
         command = commands.add_parser(name, help=text, description=f"Train {text}.", allow_abbrev=False)
-        _add_common(command)
+        _add_common(command, name)
+        if name in _FINETUNES:
+            _add_finetune(command, name)
+            continue
         if name != "default-text":
             command.add_argument(
                 "--data",
@@ -80,7 +71,14 @@ def parser() -> argparse.ArgumentParser:
                 help="train on the videos and pictures of a .json, .jsonl or .csv manifest "
                 "(default: procedural clips)",
             )
-        if name != "default":
+        if name == "vae":
+            command.add_argument(
+                "--model",
+                type=Path,
+                metavar="DIR",
+                help="folder of an autoencoder, or of a model with one (required)",
+            )
+        elif name != "default":
             command.add_argument(
                 "--init", type=Path, metavar="DIR", help="start from the weights of this export of the recipe"
             )
@@ -94,13 +92,6 @@ def parser() -> argparse.ArgumentParser:
             command.add_argument(
                 "--cache", type=Path, metavar="DIR", help="where latents are kept (default: OUTPUT/latents)"
             )
-    for name, tuning in TUNING.items():
-        command = commands.add_parser(
-            name, help=tuning.text, description=f"Train {tuning.text}.", allow_abbrev=False
-        )
-        _add_common(command, tuning.presets, tuning.presets[0])
-        for option, (metavar, text) in tuning.inputs.items():
-            command.add_argument(f"--{option}", type=Path, metavar=metavar, help=text)
     return top
 
 
@@ -111,8 +102,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         0 when the run is finished, 130 when it was stopped and can be continued, 2 after a user's mistake.
     """
     arguments = parser().parse_args(argv)
+    quiet = (
+        contextlib.redirect_stdout(None) if os.environ.get("RANK", "0") != "0" else contextlib.nullcontext()
+    )
     try:
-        return _run(arguments)
+        with quiet:  # of the processes that torchrun started, one speaks
+            return _run(arguments)
     except (ValueError, OSError) as error:
         if arguments.debug:
             raise
@@ -129,16 +124,16 @@ def _message(error: Exception) -> str:
     return text.strip().splitlines()[-1] if "Original Traceback" in text else text
 
 
-def _add_common(
-    command: argparse.ArgumentParser,
-    presets: tuple[str, ...] = ("tiny", "cpu", "gpu"),
-    default: str = "cpu",
-) -> None:
+def _add_common(command: argparse.ArgumentParser, recipe: str) -> None:
     command.add_argument(
         "--output", type=Path, required=True, metavar="DIR", help="run folder: checkpoints, log, export"
     )
+    presets, default = (VAE_PRESETS, VAE_PRESETS[0]) if recipe == "vae" else (("tiny", "cpu", "gpu"), "cpu")
     command.add_argument(
         "--preset", choices=presets, default=default, help=f"settings to begin with (default: {default})"
+    )
+    command.add_argument(
+        "--config", type=Path, metavar="FILE", help="YAML or JSON file of settings, over those of the preset"
     )
     command.add_argument(
         "--set",
@@ -152,21 +147,33 @@ def _add_common(
     command.add_argument("--debug", action="store_true", help="show the traceback of an error")
 
 
+def _add_finetune(command: argparse.ArgumentParser, recipe: str) -> None:
+    command.add_argument(
+        "--model", metavar="DIR", help="model directory in a released layout (model.path of the settings)"
+    )
+    if recipe == "reward":
+        command.add_argument(
+            "--prompts", metavar="FILE", help="text file, one prompt a line (prompts of the settings)"
+        )
+    else:
+        command.add_argument(
+            "--data", metavar="MANIFEST", help=".json, .jsonl or .csv of clips (data.manifest of the settings)"
+        )
+
+
 def _run(arguments: argparse.Namespace) -> int:
     if arguments.recipe in _DENOISERS and not arguments.dry_run:
         for name in ("vae", "text"):
             if getattr(arguments, name) is None:
                 raise ValueError(f"--{name}: give the folder that `ea-train default-{name}` exported to")
 
-    if arguments.recipe in TUNING and not arguments.dry_run:
-        for name, (_, text) in TUNING[arguments.recipe].inputs.items():
-            if "(required)" in text and getattr(arguments, name) is None:
-                raise ValueError(f"--{name}: {text.removesuffix(' (required)')} must be given")
-
     from ea_train import schema
     from ea_train.recipes import find
 
-    settings = schema.override(find(arguments.recipe).config(arguments.preset), arguments.set)
+    settings = find(arguments.recipe).config(arguments.preset)
+    if arguments.config is not None:
+        settings = schema.overlay(settings, arguments.config)
+    settings = schema.override(settings, [*_paths(arguments), *arguments.set])
     if arguments.dry_run:
         print(json.dumps(schema.to_mapping(settings), indent=2))
         return 0
@@ -177,6 +184,18 @@ def _run(arguments: argparse.Namespace) -> int:
         raise ValueError("device 'meta' computes nothing; allowed are auto, cpu, cuda and cuda:N")
     train = _train_all if arguments.recipe == "default" else _train_one
     return train(arguments, settings, device)
+
+
+def _paths(arguments: argparse.Namespace) -> list[str]:
+    """Options of `finetune` that are settings too."""
+    if arguments.recipe not in _FINETUNES:
+        return []
+    given = [("model.path", arguments.model)]
+    if arguments.recipe == "reward":
+        given.append(("prompts", arguments.prompts))
+    else:
+        given.append(("data.manifest", arguments.data))
+    return [f"{name}={json.dumps(value)}" for name, value in given if value is not None]
 
 
 def _train_one(arguments: argparse.Namespace, settings: Any, device: Any) -> int:
@@ -229,9 +248,13 @@ def _train_all(arguments: argparse.Namespace, settings: Any, device: Any) -> int
 
 
 def _inputs(arguments: argparse.Namespace, device: Any) -> dict[str, Any]:
-    names = {"default-vae": ("data", "pictures", "init"), "default-pictures": ("data", "init")}
-    if arguments.recipe in TUNING:
-        return {name: getattr(arguments, name) for name in TUNING[arguments.recipe].inputs}
+    if arguments.recipe in _FINETUNES:
+        return {"device": device}
+    names = {
+        "default-vae": ("data", "pictures", "init"),
+        "default-pictures": ("data", "init"),
+        "vae": ("model", "data"),
+    }
     if arguments.recipe not in _DENOISERS:
         return {name: getattr(arguments, name) for name in names.get(arguments.recipe, ("init",))}
     return {

@@ -10,6 +10,10 @@ NAMES = (
     "default-text",
     "default-dit-pictures",
     "default-dit",
+    "finetune",
+    "finetune-lora",
+    "consistency",
+    "reward",
     "vae",
 )
 

@@ -13,7 +13,6 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from ea_dit.lora.layers import Adapter
 from ea_dit.pipelines.calling import bind_text
 from ea_dit.pipelines.components import Components
 from ea_dit.pipelines.rollout import encode_batch
@@ -21,7 +20,7 @@ from ea_dit.pipelines.stages import PromptStates, model_text
 from ea_dit.registry import Transformer
 from ea_dit.text.base import concatenate
 from ea_dit.types import Conditioning
-from ea_train.adapters import Trained
+from ea_train.adapters import Factors, Trained
 from ea_train.objectives.consistency import DistanceKind, distance, guided, teacher_path
 from ea_train.objectives.quality import with_interval
 from ea_train.tasks.base import Batch, Place, StepOutput
@@ -94,14 +93,10 @@ class ConsistencyTask:
         self._learned = [parameter for group, _ in trained.groups for parameter in group]
         self.modules: dict[str, nn.Module] = dict(trained.modules)
         self.trainable = {"generator": list(self.modules)}
-        self.inputs = {**source.inputs, **trained.inputs}
-        self._adapters = [
-            module
-            for module in parts.transformer.modules()
-            if isinstance(module, Adapter) and any(p.requires_grad for p in module.parameters())
-        ]
+        self.inputs = dict(source.inputs)
         self._copy: Transformer | None = None
-        if not self._adapters:
+        self._lora = trained.lora if isinstance(trained, Factors) else None
+        if self._lora is None:
             self._copy = copy.deepcopy(parts.transformer).eval()
             self._copy.requires_grad_(requires_grad=False)
         self._target: _Average | None = None
@@ -193,17 +188,15 @@ class ConsistencyTask:
 
     @contextmanager
     def _as_teacher(self) -> Iterator[Transformer]:
-        if self._copy is not None:
+        if self._lora is None:
+            assert self._copy is not None
             yield self._copy.to(self.parts.device)
             return
-        strengths = [adapter.strength for adapter in self._adapters]
-        for adapter in self._adapters:
-            adapter.strength = 0.0
+        strength, self._lora.strength = self._lora.strength, 0.0
         try:
             yield self.parts.transformer
         finally:
-            for adapter, strength in zip(self._adapters, strengths, strict=True):
-                adapter.strength = strength
+            self._lora.strength = strength
 
     @contextmanager
     def _as_target(self) -> Iterator[None]:

@@ -116,7 +116,7 @@ class RewardTask:
         self._learned = [parameter for group, _ in trained.groups for parameter in group]
         self.modules: dict[str, nn.Module] = dict(trained.modules)
         self.trainable = {"generator": list(self.modules)}
-        self.inputs = {"prompts": prompts.describe(), **trained.inputs}
+        self.inputs = {"prompts": prompts.describe()}
         config.request.validate()
         check_request(config.request, parts.traits, parts.process)
         self._sampler = _sampler(config, parts)
