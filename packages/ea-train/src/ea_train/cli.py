@@ -157,7 +157,9 @@ def _add_finetune(command: argparse.ArgumentParser, recipe: str) -> None:
         )
     else:
         command.add_argument(
-            "--data", metavar="MANIFEST", help=".json, .jsonl or .csv of clips (data.manifest of the settings)"
+            "--data",
+            metavar="MANIFEST",
+            help=".json, .jsonl or .csv of clips (data.manifest of the settings)",
         )
 
 

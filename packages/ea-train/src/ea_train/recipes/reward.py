@@ -38,8 +38,8 @@ class RewardRunConfig(RunConfig):
 def config(preset: Literal["tiny", "cpu", "gpu"]) -> RewardRunConfig:
     """Settings: `tiny` for tests, `cpu` for small models, `gpu` as released, at the released advice's size.
 
-    V5 learns from the last step. Gradients of the last step of flow models are tiny, so for V5.1 `gpu` has the
-    last ten.
+    V5 learns from the last step. Gradients of the last step of flow models are tiny, so for V5.1 `gpu` has
+    the last ten.
     """
     small = OptimConfig(lr=1e-2 if preset == "tiny" else 1e-3, warmup_steps=0, decay="constant")
     if preset == "tiny":
@@ -76,6 +76,7 @@ def config(preset: Literal["tiny", "cpu", "gpu"]) -> RewardRunConfig:
             decay="constant",
             max_grad_norm=0.3,
         ),
+        model=ModelConfig(recompute=True),
         adapter=AdapterConfig(kind="lora", rank=128, alpha=64.0),
         task=RewardTaskConfig(
             height=256,
@@ -98,6 +99,8 @@ def build(settings: RewardRunConfig, *, device: torch.device) -> RewardTask:
     """
     if not settings.prompts:
         raise ValueError("prompts is empty; give a text file with one prompt a line (--prompts FILE)")
+    if settings.model.low_vram:
+        raise ValueError("model.low_vram must be false: rewards need the autoencoder in the backward pass")
     heldout = Path(settings.validation_prompts) if settings.validation_prompts else None
     prompts = read_prompts(Path(settings.prompts), heldout)
     parts, outline = read_model(settings.model)
@@ -108,6 +111,6 @@ def build(settings: RewardRunConfig, *, device: torch.device) -> RewardTask:
     rewards = load_rewards(settings.task.rewards)
     networks = load_networks(settings.model, device, seed=settings.loop.seed)
     trained = make_trained(networks.transformer, settings.adapter, seed=settings.loop.seed)
-    task = RewardTask(networks, prompts, settings.task, rewards, trained)
+    task = RewardTask(networks, prompts, settings.task, rewards, trained, recompute=settings.model.recompute)
     task.inputs["model"] = describe(parts)
     return task

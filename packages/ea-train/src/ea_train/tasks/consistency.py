@@ -80,14 +80,22 @@ class ConsistencyTask:
         config: Objective.
         trained: What learns and how it is exported. Where adapters learn, the teacher is the network without
             them; otherwise a copy of the network.
+        recompute: Keep fewer activations and compute them again in the backward pass.
 
     Raises:
         ValueError: The schedule has no path of so many steps.
     """
 
     def __init__(
-        self, parts: Components, source: BatchSource, config: ConsistencyConfig, trained: Trained
+        self,
+        parts: Components,
+        source: BatchSource,
+        config: ConsistencyConfig,
+        trained: Trained,
+        *,
+        recompute: bool = False,
     ) -> None:
+        self.recompute = recompute
         self.parts, self.source, self.config, self.trained = parts, source, config, trained
         self.path = teacher_path(parts.process, config.num_ddim_timesteps, scaling=config.timestep_scaling)
         self._learned = [parameter for group, _ in trained.groups for parameter in group]
@@ -158,7 +166,8 @@ class ConsistencyTask:
         return distance(student, target, self.config.loss, self.config.huber_c)
 
     def _predict(self, sample: Sample, noisy_BCthw: Tensor, points_B: Tensor) -> Tensor:
-        call = bind_text(self.parts.transformer, self.parts.traits, sample.text)
+        saves = self.recompute and torch.is_grad_enabled()
+        call = bind_text(self.parts.transformer, self.parts.traits, sample.text, recompute=saves)
         return self._called(call, noisy_BCthw, points_B, sample.conditioning)
 
     def _teach(self, sample: Sample, noisy_BCthw: Tensor, drawn: _Draws) -> Tensor:
