@@ -24,7 +24,7 @@ from ea_data.training.facts import FileFacts, Progress, gather_facts
 from ea_data.training.failures import BrokenSample, FailureLog, Report
 from ea_data.training.reading import OpenedSample, SampleReader
 from ea_data.training.recipe import DataRecipe
-from ea_data.training.rows import batch_order, checked_facts
+from ea_data.training.rows import UNUSABLE, batch_order, checked_facts
 from ea_data.training.sampler import SampleKey
 from ea_data.training.shapes import BatchShape, repeat_videos
 
@@ -60,7 +60,6 @@ class TrainingDataset(Dataset[ClipBatch]):
     Attributes:
         entries: As given.
         recipe: As given.
-        facts: Of every entry; None for one that cannot be used.
         rows: (N,) the entry of every row: pictures first, then the videos `recipe.video_repeat` times.
         order: Of the batches.
         left_out: Entries that are in no batch.
@@ -95,7 +94,8 @@ class TrainingDataset(Dataset[ClipBatch]):
         found = gather_facts(self.entries, limits, cache=cache, progress=progress)
         pairs = zip(self.entries, found, strict=True)
         checked = [checked_facts(self.recipe, entry, facts) for entry, facts in pairs]
-        self.facts = [facts if isinstance(facts, FileFacts) else None for facts in checked]
+        facts = [facts if isinstance(facts, FileFacts) else UNUSABLE for facts in checked]
+        self._facts = np.array(facts, np.int64).reshape(-1, len(UNUSABLE))
         self.left_out = tuple(facts for facts in checked if isinstance(facts, BrokenSample))
         self.failures = FailureLog(report)
         self.failures.add(self.left_out)
@@ -103,7 +103,7 @@ class TrainingDataset(Dataset[ClipBatch]):
             raise ValueError(f"no row can be trained on; allowed: 1 or more{_first(self.left_out)}")
         is_video = np.array([entry.type == "video" for entry in self.entries])
         self.rows = repeat_videos(is_video, self.recipe.video_repeat)
-        self.order = batch_order(self.recipe, is_video[self.rows], [self.facts[entry] for entry in self.rows])
+        self.order = batch_order(self.recipe, is_video[self.rows], self._facts[self.rows])
         self.order.num_batches(0)
 
     def __len__(self) -> int:
@@ -151,14 +151,21 @@ class TrainingDataset(Dataset[ClipBatch]):
     def keys(self, number: int, *, lead: int | None = None) -> list[SampleKey]:
         """The keys of the samples of a batch; see `batch`."""
         epoch, place = self.order.locate(number)
-        first = (epoch, place) if lead is None else self.order.locate(lead)
+        return self.keys_at(epoch, place, lead=None if lead is None else self.order.locate(lead))
+
+    def keys_at(self, epoch: int, place: int, *, lead: tuple[int, int] | None = None) -> list[SampleKey]:
+        """The keys of the samples of a batch, by its epoch and its place in it.
+
+        Raises:
+            ValueError: There is no such batch.
+        """
         found = self.order.epoch(epoch).at([place])
         bucket = int(found.buckets[0])
-        return [SampleKey(row, bucket, epoch, place, first) for row in found.rows.tolist()]
+        return [SampleKey(row, bucket, epoch, place, lead or (epoch, place)) for row in found.rows.tolist()]
 
     def shape(self, keys: Sequence[SampleKey]) -> BatchShape:
         """What the samples of a batch are made to be, before any of them is opened."""
-        facts = [self._facts(key) for key in keys]
+        facts = [self.known(self.rows[key.row]) for key in keys]
         kind = self.entry(keys[0]).type
         layout = self.recipe.layout
         if isinstance(layout, ResolutionBuckets):
@@ -187,20 +194,26 @@ class TrainingDataset(Dataset[ClipBatch]):
         Folders are not part of it; a file that changes and keeps its name, size and length is not noticed.
         """
         digest = hashlib.blake2b(digest_size=16)
-        for entry, facts in zip(self.entries, self.facts, strict=True):
+        for entry, facts in zip(self.entries, self._facts, strict=True):
             control = entry.control_path.name if entry.control_path else None
-            row = [entry.path.name, entry.type, entry.text, control, facts]
+            row = [entry.path.name, entry.type, entry.text, control, *facts.tolist()]
             digest.update(json.dumps(row).encode())
         recipe = json.dumps(self.recipe.deciding(), sort_keys=True)
         return f"{len(self.entries)} rows {digest.hexdigest()} {recipe}"
 
-    def _facts(self, key: SampleKey) -> FileFacts:
-        facts = self.facts[self.rows[key.row]]
-        assert facts is not None, "a row without facts is in no bucket"
+    def known(self, entry: int) -> FileFacts:
+        """Size and length of the file of an entry that is in batches.
+
+        Raises:
+            ValueError: It was left out.
+        """
+        facts = FileFacts(*self._facts[entry].tolist())
+        if not facts.frames:
+            raise ValueError(f"row {entry} was left out; allowed: rows that can be trained on")
         return facts
 
     def _open(self, key: SampleKey, shape: BatchShape) -> tuple[SampleChoices, OpenedSample]:
-        total = self._facts(key).frames
+        total = self.known(self.rows[key.row]).frames
         choices = draw_choices(self.recipe, key, int(self.rows[key.row]), total, shape)
         return choices, self._reader(self.entry(key), total, choices, shape)
 
