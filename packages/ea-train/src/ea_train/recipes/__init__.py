@@ -12,6 +12,9 @@ NAMES = (
     "default-dit",
     "finetune",
     "finetune-lora",
+    "consistency",
+    "reward",
+    "vae",
 )
 
 
