@@ -4,9 +4,27 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ea_app.api import Cancelled, CancelToken, Engine, GenerationRequest, InputError, Job, Result
+    from ea_app.api import (
+        Cancelled,
+        CancelToken,
+        Engine,
+        GenerationRequest,
+        InputError,
+        Job,
+        Progress,
+        Result,
+    )
 
-__all__ = ["CancelToken", "Cancelled", "Engine", "GenerationRequest", "InputError", "Job", "Result"]
+__all__ = [
+    "CancelToken",
+    "Cancelled",
+    "Engine",
+    "GenerationRequest",
+    "InputError",
+    "Job",
+    "Progress",
+    "Result",
+]
 
 
 def __getattr__(name: str) -> Any:

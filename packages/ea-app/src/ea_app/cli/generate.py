@@ -54,6 +54,6 @@ def run(arguments: argparse.Namespace) -> int:
             console.note_when_it_runs(engine.memory_note)
         for note in engine.lora_notes:
             console.note_when_it_runs(note)
-        result = engine.generate(job, output=output, on_progress=on_progress)
+        result = engine.generate(job, output=output, on_progress=on_progress, resume_dir=arguments.resume_dir)
     console.wrote(result)
     return 0

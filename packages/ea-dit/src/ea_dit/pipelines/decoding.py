@@ -5,6 +5,7 @@ Shapes: B batch, C latent channels, T frames, H and W pixels; t, h, w the latent
 
 from collections.abc import Iterator, Sequence
 from itertools import zip_longest
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -21,7 +22,7 @@ from ea_vae import VideoAutoencoder, load_vae
 
 
 def load_decoder(
-    directory: str, *, dtype: str = "auto", device: str = "auto", allow_pickle: bool = False
+    directory: str | Path, *, dtype: str = "auto", device: str = "auto", allow_pickle: bool = False
 ) -> VideoAutoencoder[Any]:
     """Loads the autoencoder of a model directory and nothing else.
 
