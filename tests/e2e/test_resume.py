@@ -13,7 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
-from ea_app import Cancelled, CancelToken, Engine, GenerationRequest, InputError, Progress
+from ea_app import Cancelled, CancelToken, Engine, GenerationRequest, InputError, Progress, Resume
 from ea_app.api import checkpoint, decode_latents
 from ea_app.api.latents import STEP_FILE, read_state
 from ea_app.api.preview import Previewer, fit_latent_rgb
@@ -25,10 +25,9 @@ def engine(tiny_model):
     return Engine.load(str(tiny_model), device="cpu")
 
 
-@pytest.fixture
-def every_step(monkeypatch):
+def kept(folder):
     """Every step is kept."""
-    monkeypatch.setattr(checkpoint.Checkpoint.__init__, "__kwdefaults__", {"seconds": 0.0})
+    return Resume(folder=folder, seconds=0.0)
 
 
 def stop_at(engine, job, folder, count, **options):
@@ -40,23 +39,25 @@ def stop_at(engine, job, folder, count, **options):
             token.cancel()
 
     with pytest.raises(Cancelled):
-        engine.generate(job, resume_dir=folder, on_progress=watch, cancel=token, **options)
+        engine.generate(job, resume=kept(folder), on_progress=watch, cancel=token, **options)
 
 
 @pytest.mark.parametrize("options", [{}, {"sampler": "Flow_Unipc"}, {"frames": 13, "window": 9}])
-def test_a_stopped_job_goes_on(engine, tmp_path, every_step, options):
+def test_a_stopped_job_goes_on(engine, tmp_path, options):
     job = engine.job("a red circle", seed=3, steps=6, **options)
     whole = engine.generate(job)
     for count in (1, 4, 8) if "window" in options else (1, 4):
         folder, steps = tmp_path / str(count), []
         stop_at(engine, job, folder, count)
-        result = engine.generate(job, resume_dir=folder, on_progress=lambda *step, to=steps: to.append(step))
+        result = engine.generate(
+            job, resume=kept(folder), on_progress=lambda *step, to=steps: to.append(step)
+        )
         assert result.frames_hash == whole.frames_hash
         assert count in [step for stage, step, _ in steps if stage == "denoise"]
         assert not (folder / STEP_FILE).exists()
 
 
-def test_what_is_given_as_tensors_counts(engine, tmp_path, every_step):
+def test_what_is_given_as_tensors_counts(engine, tmp_path):
     def request(value):
         frames = Frames(pixels=torch.full((3, 32, 32), value, dtype=torch.uint8))
         return GenerationRequest(
@@ -65,12 +66,12 @@ def test_what_is_given_as_tensors_counts(engine, tmp_path, every_step):
 
     stop_at(engine, request(10), tmp_path, 2)
     with pytest.raises(InputError, match=r"^resume-dir: .* holds another job; empty it or name another"):
-        engine.generate(request(11), resume_dir=tmp_path)
-    again = engine.generate(request(10), resume_dir=tmp_path)
+        engine.generate(request(11), resume=kept(tmp_path))
+    again = engine.generate(request(10), resume=kept(tmp_path))
     assert again.frames_hash == engine.generate(request(10)).frames_hash
 
 
-def test_a_damaged_step_is_passed_over(engine, tmp_path, every_step):
+def test_a_damaged_step_is_passed_over(engine, tmp_path):
     job = engine.job("x", seed=1, steps=4)
     whole = engine.generate(job)
     stop_at(engine, job, tmp_path, 2)
@@ -78,12 +79,12 @@ def test_a_damaged_step_is_passed_over(engine, tmp_path, every_step):
     good = step.read_bytes()
     for spoiled in (good[:-9], good[:-1] + bytes([good[-1] ^ 1]), b"", b"no tensors" * 9):
         step.write_bytes(spoiled)
-        assert engine.generate(job, resume_dir=tmp_path).frames_hash == whole.frames_hash
+        assert engine.generate(job, resume=kept(tmp_path)).frames_hash == whole.frames_hash
         shutil.rmtree(tmp_path)
         tmp_path.mkdir()
 
 
-def test_a_full_disk_costs_steps_but_not_the_job(engine, tmp_path, every_step, monkeypatch):
+def test_a_full_disk_costs_steps_but_not_the_job(engine, tmp_path, monkeypatch):
     job = engine.job("x", seed=1, steps=4)
     write = checkpoint.write_state
 
@@ -93,19 +94,19 @@ def test_a_full_disk_costs_steps_but_not_the_job(engine, tmp_path, every_step, m
         write(path, kept)
 
     monkeypatch.setattr(checkpoint, "write_state", full)
-    assert engine.generate(job, resume_dir=tmp_path).frames.shape[0] == 5
+    assert engine.generate(job, resume=kept(tmp_path)).frames.shape[0] == 5
 
     def fuller(path, kept):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(checkpoint, "write_state", fuller)
     with pytest.raises(InputError, match=r"^resume-dir: cannot write latents in .*: No space left on device"):
-        engine.generate(engine.job("y", seed=1), resume_dir=tmp_path / "other")
+        engine.generate(engine.job("y", seed=1), resume=kept(tmp_path / "other"))
 
 
 @pytest.mark.parametrize("options", [{}, {"frames": 13, "window": 9}])
 def test_latents_are_decoded_again(engine, tmp_path, options):
-    result = engine.generate(engine.job("一个红色的圆", seed=3, **options), resume_dir=tmp_path / "job")
+    result = engine.generate(engine.job("一个红色的圆", seed=3, **options), resume=kept(tmp_path / "job"))
     files = sorted((tmp_path / "job").iterdir())
     assert [file.name for file in files] == [f"latents-{n:04d}.safetensors" for n in range(len(files))]
     decoded = decode_latents(files[-1], output=tmp_path / "again.gif")
@@ -129,11 +130,11 @@ def test_the_command_decodes_what_a_command_kept_and_replays_it(command, tmp_pat
     assert (code, out.splitlines()[-1]) == (0, "identical frames"), err
 
 
-def test_what_cannot_be_decoded_is_one_line(command, engine, tmp_path, every_step):
+def test_what_cannot_be_decoded_is_one_line(command, engine, tmp_path):
     job = engine.job("x", seed=1, steps=4)
     stop_at(engine, job, tmp_path / "a", 2)
-    engine.generate(engine.job("x", seed=1, frames=13, window=9), resume_dir=tmp_path / "b")
-    engine.generate(engine.job("y", seed=1, frames=13, window=9), resume_dir=tmp_path / "c")
+    engine.generate(engine.job("x", seed=1, frames=13, window=9), resume=kept(tmp_path / "b"))
+    engine.generate(engine.job("y", seed=1, frames=13, window=9), resume=kept(tmp_path / "c"))
     shutil.copy(tmp_path / "c" / "latents-0001.safetensors", tmp_path / "b" / "latents-0001.safetensors")
     (tmp_path / "text.safetensors").write_text("no")
     wrong = {
@@ -206,8 +207,8 @@ def test_the_engine_can_be_cancelled(engine):
 
 
 def test_a_state_says_what_it_is(engine, tmp_path):
-    engine.generate(engine.job("x", seed=1), resume_dir=tmp_path)
-    kept = read_state(tmp_path / "latents-0000.safetensors")
-    assert kept.record["request"]["prompt"] == "x"
-    assert kept.record["model"]["fingerprint"] == engine.model.fingerprint()
-    assert (kept.state.finished, kept.state.window, kept.state.windows) == (True, 0, 1)
+    engine.generate(engine.job("x", seed=1), resume=kept(tmp_path))
+    found = read_state(tmp_path / "latents-0000.safetensors")
+    assert found.record["request"]["prompt"] == "x"
+    assert found.record["model"]["fingerprint"] == engine.model.fingerprint()
+    assert (found.state.finished, found.state.window, found.state.windows) == (True, 0, 1)

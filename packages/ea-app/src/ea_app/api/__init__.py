@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ea_app.api.checkpoint import Resume
     from ea_app.api.decoding import decode_latents
     from ea_app.api.engine import Engine
     from ea_app.api.job import CancelToken, Job, make_job
@@ -25,6 +26,7 @@ _HOMES = {
     "Job": "ea_app.api.job",
     "Progress": "ea_app.api.progress",
     "Result": "ea_app.api.result",
+    "Resume": "ea_app.api.checkpoint",
     "decode_latents": "ea_app.api.decoding",
     "make_job": "ea_app.api.job",
 }
@@ -38,6 +40,7 @@ __all__ = [
     "Job",
     "Progress",
     "Result",
+    "Resume",
     "decode_latents",
     "make_job",
 ]

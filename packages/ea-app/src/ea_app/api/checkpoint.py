@@ -4,7 +4,7 @@ import json
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -24,32 +24,42 @@ STEP_SECONDS = 10.0
 """Least seconds between two steps that are kept."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Resume:
+    """Where and how often a job is kept.
+
+    Attributes:
+        folder: Of one job; made if it is not there.
+        seconds: Least seconds between two steps that are kept. Latents that are ready to be decoded always
+            are.
+    """
+
+    folder: str | Path
+    seconds: float = STEP_SECONDS
+
+
 class Checkpoint:
     """The folder of one job.
 
     Args:
-        folder: Where its files are; made if it is not there.
+        resume: Where it is, and how often steps are kept.
         key: Of the job, see `job_key`.
         record: What makes the result; it goes into the files.
-        seconds: Least seconds between two steps that are kept. Latents that are ready to be decoded always
-            are.
 
     Raises:
         InputError: The folder cannot be used, or holds another job.
     """
 
-    def __init__(
-        self, folder: str | Path, key: str, record: Mapping[str, Any], *, seconds: float = STEP_SECONDS
-    ) -> None:
-        self._folder = Path(folder).expanduser()
-        self._key, self._record, self._seconds = key, record, seconds
-        self._next = time.monotonic() + seconds
+    def __init__(self, resume: Resume, key: str, record: Mapping[str, Any]) -> None:
+        self._folder = Path(resume.folder).expanduser()
+        self._key, self._record, self._seconds = key, record, resume.seconds
+        self._next = time.monotonic() + resume.seconds
         self.notices: list[str] = []
         """What could not be used or kept."""
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise InputError(RESUME_DIR, f"cannot use {folder}: {error.strerror or error}") from None
+            raise InputError(RESUME_DIR, f"cannot use {self._folder}: {error.strerror or error}") from None
 
     def states(self) -> tuple[WindowState, ...]:
         """Where the job was: its windows that are done, and the step of the one that was begun.

@@ -8,6 +8,7 @@ from typing import Any, Self
 import torch
 
 from ea_app.api.check import check_job
+from ea_app.api.checkpoint import Resume
 from ea_app.api.enhance import enhance
 from ea_app.api.generation import Generation, Prepared, prepare
 from ea_app.api.inputs import Source
@@ -208,7 +209,7 @@ class Engine:
         on_progress: ProgressCallback | None = None,
         on_event: EventCallback | None = None,
         cancel: CancelToken | None = None,
-        resume_dir: str | Path | None = None,
+        resume: Resume | None = None,
     ) -> Result:
         """Run a job.
 
@@ -219,9 +220,9 @@ class Engine:
             on_progress: See `ProgressCallback`.
             on_event: Gets a `Progress` for the same steps and the writing, with previews now and then.
             cancel: Stops the job between two steps; so does `Engine.cancel`.
-            resume_dir: Folder that keeps steps now and then, and the latents before they are decoded; a job
-                that was stopped goes on from there and gives the same frames. Of one job; latents stay there
-                in the end, see `ea_app.api.decoding`.
+            resume: Folder that keeps steps now and then, and the latents before they are decoded; a job that
+                was stopped goes on from there and gives the same frames. Latents stay there in the end, see
+                `ea_app.api.decoding`.
 
         Raises:
             InputError: A mistake in the job or the output, or a folder that holds another job.
@@ -232,7 +233,7 @@ class Engine:
         self._running = token
         try:
             generation = Generation(prepared, on_progress, on_event, token)
-            return generation.run(self.pipeline, self._record_of, self.model.info.latent_rgb, resume_dir)
+            return generation.run(self.pipeline, self._record_of, self.model.info.latent_rgb, resume)
         finally:
             self._running = None
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ea_app.api.check import check_kind, to_request
-from ea_app.api.checkpoint import Checkpoint, job_key
+from ea_app.api.checkpoint import Checkpoint, Resume, job_key
 from ea_app.api.conditions import input_names
 from ea_app.api.enhance import enhance
 from ea_app.api.fields import concerning_fields
@@ -99,7 +99,7 @@ class Generation:
         pipeline: GenerationPipeline,
         record_of: Callable[[Prepared], dict[str, Any]],
         latent_rgb: LatentRgb,
-        resume_dir: str | Path | None,
+        resume: Resume | None,
     ) -> Result:
         """Generate, and write what was asked for.
 
@@ -107,7 +107,7 @@ class Generation:
             pipeline: The loaded parts.
             record_of: Makes the record, as far as it is known before.
             latent_rgb: For previews; empty for none.
-            resume_dir: Where to keep what is needed to go on; None keeps nothing.
+            resume: Where to keep what is needed to go on; None keeps nothing.
 
         Raises:
             InputError: What the model refuses, or a file that cannot be written.
@@ -115,7 +115,7 @@ class Generation:
         """
         job, naming = self._job, partial(concerning_fields, as_options=self._job.as_options)
         record = record_of(job)
-        kept = None if resume_dir is None else Checkpoint(resume_dir, job_key(job.request, record), record)
+        kept = None if resume is None else Checkpoint(resume, job_key(job.request, record), record)
         previewer = Previewer(latent_rgb) if self._meter is not None and latent_rgb else None
         run = Run(
             on_progress=self._report,

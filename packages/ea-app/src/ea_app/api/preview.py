@@ -81,7 +81,8 @@ def fit_latent_rgb(vae: VideoAutoencoder[Any], clips: Iterable[Tensor]) -> list[
         with torch.no_grad():
             mode = vae.encode((video * 2 - 1).to(weight)).mode()
         latents = scale_latents(mode, vae.config.scaling_factor)[0].float().cpu()
-        small = adaptive_avg_pool3d(video[0], latents.shape[1:])
+        _, frames, height, width = latents.shape
+        small = adaptive_avg_pool3d(video[0], (frames, height, width))
         rows.append(latents.flatten(1).T)
         means.append(small.flatten(1).T)
     known = torch.cat(rows)
