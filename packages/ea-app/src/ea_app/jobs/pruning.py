@@ -14,7 +14,7 @@ class Bounds:
     """How much is remembered. Only jobs that are over are forgotten, the oldest first.
 
     Attributes:
-        jobs: How many; None for any number.
+        jobs: How many that are over; None for any number.
         age: Seconds since they ended; None for any age.
         size: Bytes in the folders of all jobs; None for any size. Results in other places do not count.
     """
@@ -43,7 +43,7 @@ def to_forget(views: Iterable[JobView], folder: Path, bounds: Bounds, now: float
     forgotten: list[JobView] = []
     count = size = 0
     for view in views:
-        count += 1
+        count += view.over
         bytes_here = folder_size(job_folder(folder, view.id))
         size += bytes_here
         too_many = bounds.jobs is not None and count > bounds.jobs

@@ -22,6 +22,7 @@ from ea_app.jobs.view import JobView
 
 _ALL = 1 << 31
 _TICK_SECONDS = 1.0
+_PRUNE_SECONDS = 60.0
 _END_SECONDS = 30.0
 
 
@@ -56,7 +57,7 @@ class Supervisor:
         ]
         if self._settings.resume:
             self._queue_interrupted()
-        self.prune()
+        self._prune_at = 0.0
         # Workers end with the thread that started them, so all are started by this one.
         self._thread = threading.Thread(target=self._work, name="supervisor", daemon=True)
         self._thread.start()
@@ -179,7 +180,7 @@ class Supervisor:
         remove_folder(job_folder(self.folder, job_id))
 
     def prune(self) -> int:
-        """Forget what is beyond `Settings.bounds`; returns how many. It is done after every job."""
+        """Forget what is beyond `Settings.bounds`; returns how many. It is done every minute."""
         views = self._board.recent(_ALL, 0)
         forgotten = to_forget(views, self.folder, self._settings.bounds, time.time())
         for view in forgotten:
@@ -241,11 +242,12 @@ class Supervisor:
             for slot in self._slots:
                 if slot.owns(process):
                     slot.take(message)
-            if message is not None and message.get("is") in ("done", "failed", "cancelled"):
-                self.prune()
         for slot in self._slots:
             slot.tick(time.monotonic())
         self._board.flush()
+        if now >= self._prune_at:
+            self._prune_at = now + _PRUNE_SECONDS
+            self.prune()
 
     def _assign(self) -> None:
         """Give queued jobs to free workers, in order."""
