@@ -11,7 +11,6 @@ import tempfile
 import time
 from pathlib import Path
 
-from ea_app.api import Engine
 from ea_app.jobs import JobView, Settings, State, Supervisor
 from report import GateError, Report, spread
 
@@ -36,14 +35,10 @@ def run(arguments: argparse.Namespace) -> Report:
         with Supervisor(Path(folder) / "state", settings) as jobs:
             _job(jobs, arguments, seed=0)
             first = time.perf_counter() - start
-            queued = [_timed(jobs, arguments, seed) for seed in range(1, arguments.repeats + 1)]
             idle = _resident(os.getpid()) + _resident(_pid(jobs))
+            seconds, bare = _side_by_side(jobs, arguments, Path(folder))
             cancels = [_cancel(jobs, arguments) for _ in range(arguments.repeats)]
             restarts = [_restart(jobs, arguments) for _ in range(arguments.kills)]
-        bare, hashes = _bare(arguments, Path(folder))
-    if hashes != [view.record["frames"]["xxh3"] for _, view in queued if view.record is not None]:
-        raise GateError("a job of the queue gives other frames than the engine")
-    seconds = [taken for taken, _ in queued]
     figures = {
         "overhead": statistics.median(seconds) / statistics.median(bare) - 1,
         "cancel_seconds": max(cancels),
@@ -73,23 +68,26 @@ def _job(jobs: Supervisor, arguments: argparse.Namespace, seed: int) -> JobView:
     return view
 
 
-def _timed(jobs: Supervisor, arguments: argparse.Namespace, seed: int) -> tuple[float, JobView]:
-    start = time.perf_counter()
-    view = _job(jobs, arguments, seed)
-    return time.perf_counter() - start, view
+def _side_by_side(
+    jobs: Supervisor, arguments: argparse.Namespace, folder: Path
+) -> tuple[list[float], list[float]]:
+    """Seconds of the same jobs in the queue and in this process, in turns."""
+    from ea_app.api import Engine  # torch: after the memory of the supervisor was read
 
-
-def _bare(arguments: argparse.Namespace, folder: Path) -> tuple[list[float], list[str]]:
-    """The same jobs in this process, after the workers are gone: seconds and hashes."""
     engine = Engine.load(arguments.model, device=arguments.device)
-    seconds: list[float] = []
-    hashes: list[str] = []
+    queued: list[float] = []
+    bare: list[float] = []
     for seed in range(arguments.repeats + 1):
         start = time.perf_counter()
+        view = _job(jobs, arguments, seed)
+        queued.append(time.perf_counter() - start)
+        start = time.perf_counter()
         job = engine.job(PROMPT, seed=seed, steps=arguments.steps)
-        hashes.append(engine.generate(job, output=folder / "bare.mp4").frames_hash)
-        seconds.append(time.perf_counter() - start)
-    return seconds[1:], hashes[1:]
+        result = engine.generate(job, output=folder / "bare.mp4")
+        bare.append(time.perf_counter() - start)
+        if view.record is None or view.record["frames"]["xxh3"] != result.frames_hash:
+            raise GateError("a job of the queue gives other frames than the engine")
+    return queued[1:], bare[1:]  # the first of each is slower
 
 
 def _running(jobs: Supervisor, arguments: argparse.Namespace) -> str:

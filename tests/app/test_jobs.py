@@ -173,7 +173,9 @@ def test_a_cancelled_job_goes_on_where_it_was(jobs, submit):
     view = done(jobs, job)
     assert view.attempts == 1
     assert frames_hash(view) == frames_hash(done(jobs, submit(steps=60, seed=5, sampler="Flow_Unipc")))
-    with pytest.raises(JobsError, match="is done: there is nothing to resume"):
+    with pytest.raises(
+        JobsError, match=r"is done: this is for jobs that are cancelled or failed or interrupted"
+    ):
         jobs.resume(job)
 
 
@@ -223,7 +225,7 @@ def test_the_queue_is_bounded_and_jobs_are_deleted(jobs, submit):
         submit()
     assert set((jobs.folder / "jobs").iterdir()) == folders
     assert [view.ahead for view in jobs.unfinished()] == [0, 0, 1, 2, 3, 4]
-    with pytest.raises(JobsError, match="is being run; cancel it first"):
+    with pytest.raises(JobsError, match=r"is running: this is for jobs that are cancelled or done or "):
         jobs.delete(running)
     for job in waiting:
         jobs.delete(job)

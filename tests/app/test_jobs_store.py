@@ -211,7 +211,7 @@ def test_the_queue_has_an_end_and_places(store):
     board.change(added[0].id, state=State.RUNNING)
     assert [board.get(one.id).ahead for one in added] == [0, 0, 1]
     board.add(view(4), limit=3, full=QueueFullError)
-    board.remove(added[1].id)
+    board.remove(added[1].id, State)
     assert [one.ahead for one in board.unfinished()] == [0, 0, 1]
 
 

@@ -15,6 +15,7 @@ from PIL import Image
 
 from ea_app import Cancelled, CancelToken, Engine, GenerationRequest, InputError, Progress, Resume
 from ea_app.api import checkpoint, decode_latents
+from ea_app.api.interruption import stopping
 from ea_app.api.latents import STEP_FILE, read_state
 from ea_app.api.preview import Previewer, fit_latent_rgb
 from ea_dit.pipelines import Frames
@@ -212,3 +213,46 @@ def test_a_state_says_what_it_is(engine, tmp_path):
     assert found.record["request"]["prompt"] == "x"
     assert found.record["model"]["fingerprint"] == engine.model.fingerprint()
     assert (found.state.finished, found.state.window, found.state.windows) == (True, 0, 1)
+
+
+@pytest.mark.parametrize("stage", ["text", "decode"])
+def test_a_cancel_reaches_into_a_step(engine, tmp_path, stage):
+    token = CancelToken()
+
+    def watch(now, step, _total):
+        if (now, step) == (stage, 0):
+            token.cancel()
+
+    job = engine.job("x", seed=1)
+    with pytest.raises(Cancelled, match="stopped inside a step"):
+        engine.generate(
+            job, output=tmp_path / "a.mp4", on_progress=watch, cancel=token, resume=kept(tmp_path / "job")
+        )
+    assert not (tmp_path / "a.mp4").exists()
+    names = [path.name for path in (tmp_path / "job").iterdir()]
+    assert names == (["latents-0000.safetensors"] if stage == "decode" else [])
+    assert engine.generate(job).frames.shape[0] == 5  # nothing of it is left
+
+
+def test_a_cancel_reaches_the_last_moment(engine, tmp_path):
+    token = CancelToken()
+
+    def watch(now, step, _total):
+        if (now, step) == ("decode", 1):
+            token.cancel()
+
+    with pytest.raises(Cancelled, match="stopped before stage 'save'"):
+        engine.generate(engine.job("x", seed=1), output=tmp_path / "a.mp4", on_progress=watch, cancel=token)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_other_threads_are_not_stopped():
+    layer, seen = torch.nn.Linear(2, 2), []
+    with stopping(lambda: True):
+        with pytest.raises(Cancelled):
+            layer(torch.zeros(1, 2))
+        thread = threading.Thread(target=lambda: seen.append(layer(torch.zeros(1, 2))))
+        thread.start()
+        thread.join()
+    assert len(seen) == 1
+    layer(torch.zeros(1, 2))

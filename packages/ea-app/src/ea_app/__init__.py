@@ -13,6 +13,7 @@ if TYPE_CHECKING:
         Job,
         Progress,
         Result,
+        Resume,
     )
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "Job",
     "Progress",
     "Result",
+    "Resume",
 ]
 
 

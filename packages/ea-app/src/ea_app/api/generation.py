@@ -16,13 +16,14 @@ from ea_app.api.conditions import input_names
 from ea_app.api.enhance import enhance
 from ea_app.api.fields import concerning_fields
 from ea_app.api.inputs import Source, Text
+from ea_app.api.interruption import stopping
 from ea_app.api.job import CancelToken, Job
 from ea_app.api.output import check_output
 from ea_app.api.preview import LatentRgb, Previewer
 from ea_app.api.progress import EventCallback, ProgressCallback, ProgressMeter
 from ea_app.api.result import Result, frames_entry, write_result
 from ea_app.catalog import Model
-from ea_dit.pipelines import GenerationPipeline, GenerationRequest
+from ea_dit.pipelines import Cancelled, GenerationPipeline, GenerationRequest
 from ea_dit.pipelines.pipeline import to_uint8
 from ea_dit.pipelines.run import Run
 from ea_dit.pipelines.states import WindowState
@@ -123,9 +124,12 @@ class Generation:
             resume=() if kept is None else kept.states(),
             should_stop=lambda: self._cancel.cancelled,
         )
-        with naming(), torch.backends.cudnn.flags(enabled=True, deterministic=True):
+        stop = stopping(lambda: self._cancel.cancelled)
+        with naming(), stop, torch.backends.cudnn.flags(enabled=True, deterministic=True):
             # As bytes, window by window: a long video is never in memory as floating point numbers.
             frames = torch.cat([to_uint8(chunk.frames)[0] for chunk in pipeline.stream(job.request, run=run)])
+        if self._cancel.cancelled:
+            raise Cancelled("stopped before stage 'save'")
         record["timings"] = {name: round(seconds, 3) for name, seconds in run.timings.items()}
         record["frames"] = frames_entry(frames, run)
         record["created"] = datetime.now(UTC).isoformat(timespec="seconds")

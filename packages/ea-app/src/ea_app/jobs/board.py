@@ -2,11 +2,11 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 from typing import Any
 
-from ea_app.jobs.errors import StoreError
+from ea_app.jobs.errors import JobsError, StoreError
 from ea_app.jobs.states import State
 from ea_app.jobs.store import JobStore
 from ea_app.jobs.view import JobView
@@ -30,6 +30,7 @@ class Board:
         self._live = {view.id: view for view in store.unfinished()}
         self._unsaved: set[str] = set()
         self._next_save = 0.0
+        self._closed = False
 
     def add(self, view: JobView, *, limit: int, full: Callable[[], Exception]) -> JobView:
         """Queue a job.
@@ -85,6 +86,17 @@ class Board:
             self._changed.notify_all()
             return self._placed(view)
 
+    def change_if(self, job_id: str, allowed: Collection[State], **changes: Any) -> JobView:
+        """As `change`, for a job in certain states.
+
+        Raises:
+            NoSuchJobError: There is none.
+            JobsError: Its state is another.
+        """
+        with self._changed:
+            self._check(job_id, allowed)
+            return self.change(job_id, **changes)
+
     def flush(self, *, force: bool = False) -> None:
         """Write what is due."""
         with self._changed:
@@ -100,16 +112,22 @@ class Board:
                     del self._live[job_id]
             self._unsaved.clear()
 
-    def remove(self, job_id: str) -> None:
-        """Forget a job."""
+    def remove(self, job_id: str, allowed: Collection[State]) -> None:
+        """Forget a job in certain states.
+
+        Raises:
+            NoSuchJobError: There is none.
+            JobsError: Its state is another.
+        """
         with self._changed:
+            self._check(job_id, allowed)
             self._store.remove(job_id)
             self._live.pop(job_id, None)
             self._unsaved.discard(job_id)
             self._changed.notify_all()
 
     def follow(self, job_id: str, timeout: float | None) -> Iterator[JobView]:
-        """A job now and at every change, until it is over or interrupted, or the time is up.
+        """A job now and at every change, until it is over or interrupted, the time is up, or jobs end.
 
         Changes that come faster than they are taken are taken together.
         """
@@ -120,16 +138,23 @@ class Board:
             with self._changed:
                 while (now := self.get(job_id)).version == view.version:
                     left = None if end is None else end - time.monotonic()
-                    if left is not None and left <= 0:
+                    if self._closed or (left is not None and left <= 0):
                         return
                     self._changed.wait(left)
             view = now
             yield view
 
-    def tell(self) -> None:
-        """Wake those who wait."""
+    def close(self) -> None:
+        """Write all, and let those who wait go."""
         with self._changed:
+            self.flush(force=True)
+            self._closed = True
             self._changed.notify_all()
+
+    def _check(self, job_id: str, allowed: Collection[State]) -> None:
+        state = self.get(job_id).state
+        if state not in allowed:
+            raise JobsError(f"job {job_id} is {state}: this is for jobs that are {_either(allowed)}")
 
     def _placed(self, view: JobView) -> JobView:
         if view.state is not State.QUEUED:
@@ -138,3 +163,7 @@ class Board:
             other.state is State.QUEUED and other.number < view.number for other in self._live.values()
         )
         return replace(view, ahead=ahead)
+
+
+def _either(states: Collection[State]) -> str:
+    return " or ".join(sorted(states))

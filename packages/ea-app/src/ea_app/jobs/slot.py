@@ -62,6 +62,7 @@ class Slot:
         self._process: WorkerProcess | None = None
         self._job: str | None = None
         self._verdict: State | Reason | None = None
+        self._heard = False
         self._kill_at: float | None = None
         self._late_at: float | None = None
         self._failed_starts = 0
@@ -97,11 +98,12 @@ class Slot:
         return self._start_error if self._failed_starts >= _TOO_MANY_STARTS else None
 
     def run(self, view: JobView) -> None:
-        """Hand a job to the worker."""
+        """Hand a job to the worker.
+
+        Raises:
+            NoSuchJobError: It was deleted.
+        """
         assert self._process is not None
-        self._job, self._verdict, self._kill_at = view.id, None, None
-        timeout = view.timeout if view.timeout is not None else self._settings.timeout
-        self._late_at = None if timeout is None else time.monotonic() + timeout
         self._board.change(
             view.id,
             state=State.LOADING,
@@ -113,6 +115,9 @@ class Slot:
             remaining=None,
             error=None,
         )
+        timeout = view.timeout if view.timeout is not None else self._settings.timeout
+        self._late_at = None if timeout is None else time.monotonic() + timeout
+        self._job, self._verdict, self._kill_at, self._heard = view.id, None, None, False
         task = Task(
             id=view.id,
             folder=str(job_folder(self._folder, view.id)),
@@ -191,6 +196,7 @@ class Slot:
         self._process.send({"do": "cancel", "id": self._job})
 
     def _about_job(self, job_id: str, message: Message) -> None:
+        self._heard = True
         match message["is"]:
             case "progress":
                 self._progress(job_id, message)
@@ -226,12 +232,18 @@ class Slot:
         assert process is not None
         self._start_at = 0.0
         if job is not None:
-            if self._verdict is None:
+            if self._verdict is None and not self._heard and self._is_worth_another(job):
+                self._finish(job, state=State.QUEUED)
+            elif self._verdict is None:
                 self._fail(job, Reason.CRASH, process.how_it_ended())
             else:
                 self._stopped(job)
         elif not process.was_ready:
             self._start_failed(f"a worker cannot be started: {process.how_it_ended()}")
+
+    def _is_worth_another(self, job_id: str) -> bool:
+        """Whether a job that no worker has begun is to be handed to the next."""
+        return self._board.get(job_id).attempts < self._settings.attempts
 
     def _stopped(self, job_id: str) -> None:
         """The end of a job that was asked to stop."""
@@ -247,4 +259,5 @@ class Slot:
 
     def _finish(self, job_id: str, **changes: Any) -> None:
         self._job = self._verdict = self._kill_at = self._late_at = None
-        self._board.change(job_id, ended=time.time(), remaining=None, **changes)
+        ended = None if changes["state"] is State.QUEUED else time.time()
+        self._board.change(job_id, ended=ended, remaining=None, **changes)

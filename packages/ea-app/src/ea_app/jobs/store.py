@@ -37,9 +37,13 @@ class JobStore:
         self._lock = threading.RLock()
         try:
             self._connection = connect(self.folder, write=True)
-            self.save(interrupted(view) for view in self.unfinished() if view.active)
         except BaseException:
             self._owner.release()
+            raise
+        try:
+            self.save(interrupted(view) for view in self.unfinished() if view.active)
+        except BaseException:
+            self.close()
             raise
 
     def __enter__(self) -> Self:

@@ -1,5 +1,6 @@
 """The one that runs jobs: queue, workers, history. What a server or an interface holds."""
 
+import contextlib
 import queue
 import threading
 import time
@@ -9,13 +10,13 @@ from typing import Any, Self
 
 from ea_app.jobs.board import Board
 from ea_app.jobs.channel import Message
-from ea_app.jobs.errors import JobsError, QueueFullError
+from ea_app.jobs.errors import JobsError, NoSuchJobError, QueueFullError
 from ea_app.jobs.folders import default_state_folder, job_folder
 from ea_app.jobs.process import WorkerProcess
 from ea_app.jobs.pruning import remove_folder, to_forget
 from ea_app.jobs.settings import Settings
 from ea_app.jobs.slot import Slot, WorkerView
-from ea_app.jobs.states import RESUMABLE, Reason, State
+from ea_app.jobs.states import ACTIVE, ENDED, RESUMABLE, Reason, State
 from ea_app.jobs.store import JobStore, interrupted
 from ea_app.jobs.submission import Submission, make_view
 from ea_app.jobs.view import JobView
@@ -159,10 +160,7 @@ class Supervisor:
             JobsError: Its state is another.
         """
         self._check()
-        view = self.get(job_id)
-        if view.state not in RESUMABLE:
-            raise JobsError(f"job {job_id} is {view.state}: there is nothing to resume")
-        view = self._board.change(job_id, **_QUEUED_AGAIN, attempts=0)
+        view = self._board.change_if(job_id, RESUMABLE, **_QUEUED_AGAIN, attempts=0)
         self._inbox.put(None)
         return view
 
@@ -173,10 +171,7 @@ class Supervisor:
             NoSuchJobError: There is none.
             JobsError: It runs; cancel it first.
         """
-        view = self.get(job_id)
-        if view.active:
-            raise JobsError(f"job {job_id} is being run; cancel it first")
-        self._board.remove(job_id)
+        self._board.remove(job_id, frozenset(State) - ACTIVE)
         remove_folder(job_folder(self.folder, job_id))
 
     def prune(self) -> int:
@@ -184,8 +179,9 @@ class Supervisor:
         views = self._board.recent(_ALL, 0)
         forgotten = to_forget(views, self.folder, self._settings.bounds, time.time())
         for view in forgotten:
-            self._board.remove(view.id)
-            remove_folder(job_folder(self.folder, view.id))
+            with contextlib.suppress(JobsError):  # resumed or deleted meanwhile
+                self._board.remove(view.id, ENDED)
+                remove_folder(job_folder(self.folder, view.id))
         return len(forgotten)
 
     def close(self) -> None:
@@ -224,8 +220,7 @@ class Supervisor:
                 if (job := slot.close()) is not None:
                     view = interrupted(self._board.get(job))
                     self._board.change(job, state=view.state, error=view.error, remaining=None)
-            self._board.flush(force=True)
-            self._board.tell()
+            self._board.close()
 
     def _handle(self) -> None:
         """Wait for something to do, and do it."""
@@ -254,21 +249,23 @@ class Supervisor:
         queued = [view for view in self._board.unfinished() if view.state is State.QUEUED]
         for slot in self._slots:
             if queued and slot.free:
-                slot.run(queued.pop(0))
+                with contextlib.suppress(NoSuchJobError):  # deleted meanwhile
+                    slot.run(queued.pop(0))
         why = [slot.hopeless() for slot in self._slots]
         if queued and all(why):
-            self._board.change(
-                queued[0].id, state=State.FAILED, reason=Reason.CRASH, error=why[0], ended=time.time()
-            )
+            with contextlib.suppress(NoSuchJobError):
+                self._board.change(
+                    queued[0].id, state=State.FAILED, reason=Reason.CRASH, error=why[0], ended=time.time()
+                )
 
     def _cancel(self, job_id: str) -> None:
         for slot in self._slots:
             if slot.has(job_id):
                 slot.cancel()
                 return
-        found = [view for view in self._board.unfinished() if view.id == job_id]
-        if found and not found[0].active:
-            self._board.change(job_id, state=State.CANCELLED, ended=time.time())
+        with contextlib.suppress(JobsError):  # over or deleted meanwhile
+            waiting = (State.QUEUED, State.INTERRUPTED)
+            self._board.change_if(job_id, waiting, state=State.CANCELLED, ended=time.time())
 
 
 _QUEUED_AGAIN: dict[str, Any] = {
