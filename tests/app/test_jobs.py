@@ -305,6 +305,22 @@ def test_closing_interrupts_and_a_job_that_always_ends_badly_is_not_begun_for_ev
 
 
 @pytest.mark.slow
+def test_two_workers_run_two_jobs(model, tmp_path):
+    settings = Settings(workers=2, devices=("cpu", "cpu"), preload=model)
+    with Supervisor(tmp_path, settings) as jobs:
+        queued = [jobs.submit("x", model=model, steps=LONG).id for _ in range(3)]
+        for job in queued[:2]:
+            reach(jobs, job)
+        assert sorted(worker.job for worker in jobs.workers()) == sorted(queued[:2])
+        assert jobs.get(queued[2]).state is State.QUEUED
+        pids = {worker.pid for worker in jobs.workers()}
+        jobs.cancel(queued[0])
+        reach(jobs, queued[2])
+        assert jobs.get(queued[1]).active
+    until(lambda: not any(map(runs, pids)))
+
+
+@pytest.mark.slow
 def test_fifty_kills(jobs, submit):
     """Whatever a worker is doing when it is killed, the next job succeeds within 10 s."""
     slowest = 0.0

@@ -219,7 +219,7 @@ class Engine:
                 appear together when all is done. None writes nothing.
             on_progress: See `ProgressCallback`.
             on_event: Gets a `Progress` for the same steps and the writing, with previews now and then.
-            cancel: Stops the job between two steps; so does `Engine.cancel`.
+            cancel: Stops the job, also inside a step; so does `Engine.cancel`.
             resume: Folder that keeps steps now and then, and the latents before they are decoded; a job that
                 was stopped goes on from there and gives the same frames. Latents stay there in the end, see
                 `ea_app.api.decoding`.
@@ -238,7 +238,7 @@ class Engine:
             self._running = None
 
     def cancel(self) -> bool:
-        """Stop what `generate` does in another thread, between two steps; whether it was doing anything."""
+        """Stop what `generate` does in another thread; returns whether it was doing anything."""
         token = self._running
         if token is None:
             return False

@@ -79,7 +79,7 @@ class Generation:
         prepared: The job.
         on_progress: See `ProgressCallback`.
         on_event: See `ea_app.api.progress.Progress`.
-        cancel: Stops it between two steps.
+        cancel: Stops it, also inside a step.
     """
 
     def __init__(

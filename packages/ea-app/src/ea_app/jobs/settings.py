@@ -16,7 +16,7 @@ class Settings:
         preload: Model that workers load before there is a job; None loads with the first one.
         queue_limit: Jobs that may wait.
         timeout: Seconds that a job may take once it runs, where it does not say itself; None for any time.
-        grace: Seconds that a cancelled job has to reach the end of its step before its worker is killed.
+        grace: Seconds that a cancelled job has to stop by itself before its worker is killed.
         timeout_grace: The same for a job that took too long.
         attempts: A job that was interrupted so often is not begun again by itself.
         resume: Whether jobs that were interrupted go on when a supervisor starts.

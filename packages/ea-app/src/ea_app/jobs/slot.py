@@ -135,7 +135,7 @@ class Slot:
         self._warm = view.model if plain and not view.allow_pickle else self._settings.preload
 
     def cancel(self) -> None:
-        """Stop the job between two steps, or with the process when that takes too long."""
+        """Stop the job, with its process when it does not stop by itself."""
         self._stop(State.CANCELLED, self._settings.grace)
 
     def tick(self, now: float) -> None:

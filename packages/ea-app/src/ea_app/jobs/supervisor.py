@@ -141,8 +141,8 @@ class Supervisor:
     def cancel(self, job_id: str) -> JobView:
         """Cancel a job; one that is over stays as it is.
 
-        A job that runs stops at the end of its step. If that takes longer than `Settings.grace`, its worker
-        is killed. The job is "cancelled" when it has stopped; `wait` waits for that.
+        A job that runs stops before the next layer of its network. If that takes longer than
+        `Settings.grace`, its worker is killed. It is "cancelled" when it has stopped; `wait` waits for that.
 
         Raises:
             NoSuchJobError: There is none.
