@@ -5,10 +5,12 @@ from __future__ import annotations
 import io
 import json
 import os
+import random
 import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from itertools import pairwise
 from pathlib import Path
@@ -302,6 +304,41 @@ def test_closing_interrupts_and_a_job_that_always_ends_badly_is_not_begun_for_ev
         jobs.cancel(job)
         assert jobs.wait(job).state in (State.CANCELLED, State.INTERRUPTED)
         until(lambda: jobs.get(job).state is State.CANCELLED)
+
+
+def test_many_clients_at_once(jobs, submit):
+    """Threads queue, cancel, resume, delete and prune without order; the queue stays whole."""
+    known, unexpected, end = [], [], time.monotonic() + 4.0
+
+    def client(number):
+        chance = random.Random(number)
+        while time.monotonic() < end:
+            try:
+                call = chance.choice([submit, jobs.cancel, jobs.resume, jobs.delete, jobs.get, jobs.prune])
+                if call is submit:
+                    known.append(submit(steps=chance.choice([1, 2, LONG])))
+                elif call == jobs.prune:
+                    jobs.prune()
+                elif known:
+                    call(chance.choice(known))
+                time.sleep(0.01)
+            except JobsError:
+                continue
+            except Exception as error:  # noqa: BLE001
+                unexpected.append(error)
+
+    threads = [threading.Thread(target=client, args=(number,)) for number in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert unexpected == []
+    assert len(known) > 5
+    while waiting := jobs.unfinished():
+        for view in waiting:
+            jobs.cancel(view.id)
+        jobs.wait(waiting[0].id, 10.0)
+    done(jobs, submit())
 
 
 @pytest.mark.slow

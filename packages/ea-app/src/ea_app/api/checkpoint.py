@@ -120,7 +120,7 @@ def clear(folder: Path) -> None:
 
 
 def job_key(request: GenerationRequest, record: Mapping[str, Any]) -> str:
-    """A hash of all that decides a result but for its last bits: request and pixels, model, weights, dtype.
+    """A hash of all that decides a result but for its last bits: request, pixels, model, dtype, version.
 
     Args:
         request: With its conditions, whose contents count, not where they came from.
@@ -133,6 +133,7 @@ def job_key(request: GenerationRequest, record: Mapping[str, Any]) -> str:
         "weights": {key: entry["xxh3"] for key, entry in record.get("weights", {}).items()},
         "loras": [(entry["xxh3"], entry["weight"]) for entry in record.get("loras", ())],
         "dtype": record["machine"]["dtype"],
+        "program": record["versions"]["ea-app"],
         "float8": str(record["machine"].get("memory")).endswith("qfloat8"),
     }
     digest.update(json.dumps(parts, sort_keys=True).encode())

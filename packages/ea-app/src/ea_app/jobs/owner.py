@@ -9,6 +9,8 @@ from ea_app.jobs.folders import LOCK
 
 _PATIENCE = 1.0
 # Readers look whether the lock is free by taking it for a moment.
+_PRIVATE = 0o700
+# Prompts and pictures are nobody else's business.
 
 
 class Owner:
@@ -24,7 +26,7 @@ class Owner:
 
     def __init__(self, folder: Path) -> None:
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            folder.mkdir(mode=_PRIVATE, parents=True, exist_ok=True)
             self._lock = FileLock(folder / LOCK, timeout=_PATIENCE, thread_local=False)
             self._lock.acquire()
         except Timeout:

@@ -240,6 +240,8 @@ class Slot:
                 self._stopped(job)
         elif not process.was_ready:
             self._start_failed(f"a worker cannot be started: {process.how_it_ended()}")
+        elif process.ready:
+            self._warm = None  # it may have ended of loading that, and would again
 
     def _is_worth_another(self, job_id: str) -> bool:
         """Whether a job that no worker has begun is to be handed to the next."""
