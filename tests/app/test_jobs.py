@@ -358,6 +358,7 @@ def test_two_workers_run_two_jobs(model, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_fifty_kills(jobs, submit):
     """Whatever a worker is doing when it is killed, the next job succeeds within 10 s."""
     slowest = 0.0
