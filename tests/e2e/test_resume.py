@@ -80,7 +80,11 @@ def test_a_damaged_step_is_passed_over(engine, tmp_path):
     good = step.read_bytes()
     for spoiled in (good[:-9], good[:-1] + bytes([good[-1] ^ 1]), b"", b"no tensors" * 9):
         step.write_bytes(spoiled)
-        assert engine.generate(job, resume=kept(tmp_path)).frames_hash == whole.frames_hash
+        result = engine.generate(job, resume=kept(tmp_path))
+        assert result.frames_hash == whole.frames_hash
+        assert len(result.notices) == 1
+        assert result.notices[0].startswith("resume-dir: ")
+        assert result.notices[0].endswith("; it is passed over")
         shutil.rmtree(tmp_path)
         tmp_path.mkdir()
 

@@ -135,7 +135,14 @@ class Generation:
         record["created"] = datetime.now(UTC).isoformat(timespec="seconds")
         if job.path is not None:
             self._save(job.path, frames, record)
-        return Result(frames=frames, path=job.path, request=job.request, timings=run.timings, record=record)
+        return Result(
+            frames=frames,
+            path=job.path,
+            request=job.request,
+            timings=run.timings,
+            record=record,
+            notices=() if kept is None else tuple(kept.notices),
+        )
 
     def _save(self, path: Path, frames: Tensor, record: dict[str, Any]) -> None:
         if self._meter is not None:

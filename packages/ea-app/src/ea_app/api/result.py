@@ -27,6 +27,7 @@ class Result:
         request: The request as it was run.
         timings: Seconds by stage, and "total".
         record: What is in the file and in the JSON beside it.
+        notices: What could not be kept or gone on from, see `ea_app.api.Resume`.
     """
 
     frames: Tensor
@@ -34,6 +35,7 @@ class Result:
     request: GenerationRequest
     timings: Mapping[str, float]
     record: Mapping[str, Any]
+    notices: tuple[str, ...] = ()
 
     @property
     def seed(self) -> int:

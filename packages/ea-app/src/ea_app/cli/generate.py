@@ -60,5 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
             on_progress=on_progress,
             resume=None if arguments.resume_dir is None else Resume(folder=arguments.resume_dir),
         )
+    for notice in result.notices:
+        console.note(notice)
     console.wrote(result)
     return 0

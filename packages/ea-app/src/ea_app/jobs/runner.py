@@ -71,6 +71,8 @@ class Runner:
         for note in (*job.notices, *filter(None, [engine.memory_note]), *engine.lora_notes):
             self._send({"is": "notice", "id": task.id, "text": note})
         result = _generate(engine, job, task, report, cancel)
+        for note in result.notices:
+            self._send({"is": "notice", "id": task.id, "text": note})
         _write_thumbnail(folder / THUMBNAIL, result)
         timings = {"load": round(loaded, 3), **result.record["timings"]}
         timings["job"] = round(time.perf_counter() - start, 3)
