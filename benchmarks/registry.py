@@ -88,6 +88,16 @@ BENCHMARKS: dict[str, Benchmark] = {
             Bar("identical_replay", least=1.0),
         ),
     ),
+    "job_queue": Benchmark(
+        "job_queue",
+        "what the queue costs beside the pipeline alone; seconds to get over a cancel and a killed worker",
+        (
+            Bar("overhead", most=0.05),
+            Bar("cancel_seconds", most=2.0),
+            Bar("restart_seconds", most=10.0),
+            Bar("idle_gigabytes", most=1.5),
+        ),
+    ),
     "batch_order": Benchmark(
         "batch_order",
         "seconds and memory to plan an epoch of ten million rows, seconds to continue in the middle of one",

@@ -76,7 +76,7 @@ def test_every_format_carries_the_whole_request(suffix, command, tmp_path, tiny_
     if suffix in (".webp", ".png"):  # lossless
         import torch
 
-        from ea_app.api.engine import hash_frames
+        from ea_app.api.result import hash_frames
 
         assert hash_frames(torch.from_numpy(read_frames(output))) == record["frames"]["xxh3"]
     code, out, _ = command("replay", f"{output}.json", "--output", tmp_path / "again.webp", "--device", "cpu")

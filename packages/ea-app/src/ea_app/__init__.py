@@ -4,9 +4,29 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ea_app.api import Cancelled, CancelToken, Engine, GenerationRequest, InputError, Job, Result
+    from ea_app.api import (
+        Cancelled,
+        CancelToken,
+        Engine,
+        GenerationRequest,
+        InputError,
+        Job,
+        Progress,
+        Result,
+        Resume,
+    )
 
-__all__ = ["CancelToken", "Cancelled", "Engine", "GenerationRequest", "InputError", "Job", "Result"]
+__all__ = [
+    "CancelToken",
+    "Cancelled",
+    "Engine",
+    "GenerationRequest",
+    "InputError",
+    "Job",
+    "Progress",
+    "Result",
+    "Resume",
+]
 
 
 def __getattr__(name: str) -> Any:

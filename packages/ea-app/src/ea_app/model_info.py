@@ -1,5 +1,6 @@
 """What a model is good at: the content of `model.json`."""
 
+import math
 from dataclasses import dataclass, fields
 from typing import Any, Self
 
@@ -26,6 +27,8 @@ class ModelInfo:
         fps: Default frames per second of files.
         max_prompt_bytes: Longest prompt in UTF-8 bytes; None when the text encoder has no hard limit.
         languages: Languages of prompts.
+        latent_rgb: For previews: red, green and blue in 0 ... 1 for every latent channel, and a last row that
+            is added; empty shows none. `scripts/fit_preview.py` fits it.
     """
 
     name: str
@@ -45,6 +48,7 @@ class ModelInfo:
     fps: int = 8
     max_prompt_bytes: int | None = None
     languages: tuple[str, ...] = ("en", "zh")
+    latent_rgb: tuple[tuple[float, ...], ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse values of the wrong kind, which would only show much later."""
@@ -69,6 +73,8 @@ class ModelInfo:
             raise ValueError(f"strength must be above 0 and below 1, got {self.strength}")
         if not 0 <= float(self.guidance) <= 100:
             raise ValueError(f"guidance must be from 0 to 100, got {self.guidance}")
+        if any(len(row) != 3 or not all(map(_is_number, row)) for row in self.latent_rgb):
+            raise ValueError("latent_rgb must be rows of three numbers")
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
@@ -82,13 +88,19 @@ class ModelInfo:
             raise ValueError(f"unknown key {unknown[0]!r}; known: {', '.join(sorted(known))}")
         if "name" not in values:
             raise ValueError("name is missing")
-        return cls(**{**values, "languages": tuple(values.get("languages", ("en", "zh")))})
+        plain = {**values, "languages": tuple(values.get("languages", ("en", "zh")))}
+        return cls(**{**plain, "latent_rgb": tuple(tuple(row) for row in values.get("latent_rgb", ()))})
 
     def to_dict(self) -> dict[str, Any]:
         """The content of `model.json`."""
         return {field.name: getattr(self, field.name) for field in fields(self)} | {
-            "languages": list(self.languages)
+            "languages": list(self.languages),
+            "latent_rgb": [list(row) for row in self.latent_rgb],
         }
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _check_whole(name: str, value: object) -> None:

@@ -8,8 +8,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ea_app.api.engine import Engine, Result
+    from ea_app.api.checkpoint import Resume
+    from ea_app.api.decoding import decode_latents
+    from ea_app.api.engine import Engine
     from ea_app.api.job import CancelToken, Job, make_job
+    from ea_app.api.progress import Progress
+    from ea_app.api.result import Result
     from ea_app.options import InputError
     from ea_dit.pipelines import Cancelled, GenerationRequest
 
@@ -20,7 +24,10 @@ _HOMES = {
     "GenerationRequest": "ea_dit.pipelines",
     "InputError": "ea_app.options",
     "Job": "ea_app.api.job",
-    "Result": "ea_app.api.engine",
+    "Progress": "ea_app.api.progress",
+    "Result": "ea_app.api.result",
+    "Resume": "ea_app.api.checkpoint",
+    "decode_latents": "ea_app.api.decoding",
     "make_job": "ea_app.api.job",
 }
 
@@ -31,7 +38,10 @@ __all__ = [
     "GenerationRequest",
     "InputError",
     "Job",
+    "Progress",
     "Result",
+    "Resume",
+    "decode_latents",
     "make_job",
 ]
 

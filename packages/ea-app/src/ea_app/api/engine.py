@@ -1,21 +1,16 @@
 """The engine: one loaded model that runs jobs."""
 
 import platform
-import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
 import torch
-import xxhash
-from torch import Tensor
 
-from ea_app.api.check import check_job, check_kind, to_request
-from ea_app.api.conditions import input_names
+from ea_app.api.check import check_job
+from ea_app.api.checkpoint import Resume
 from ea_app.api.enhance import enhance
-from ea_app.api.fields import concerning_fields
+from ea_app.api.generation import Generation, Prepared, prepare
 from ea_app.api.inputs import Source
 from ea_app.api.job import CancelToken, Job, find_model, limits_of, make_job
 from ea_app.api.loras import (
@@ -28,50 +23,15 @@ from ea_app.api.loras import (
     loras_notes,
     uses_of,
 )
-from ea_app.api.output import check_output, staged
-from ea_app.api.record import embedded, make_record
+from ea_app.api.progress import EventCallback, ProgressCallback
+from ea_app.api.record import make_record
+from ea_app.api.result import Result
 from ea_app.api.weights import concerning_weights, find_weights, paths_of
 from ea_app.catalog import Model
-from ea_app.options import OPTIONS, InputError, concerning
-from ea_data.media import MediaError, write_video
+from ea_app.options import OPTIONS, concerning
 from ea_dit.pipelines import GenerationPipeline, GenerationRequest, load_pipeline
-from ea_dit.pipelines.pipeline import to_uint8
-from ea_dit.pipelines.run import Run
 from ea_kernels.runtime.device import resolve_device, resolve_dtype
 from ea_kernels.runtime.placement import resolve_mode
-
-ProgressCallback = Callable[[str, int, int], None]
-"""Called with the stage ("text", "conditions", "denoise", "decode"), steps done and steps in all, from 0
-on."""
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Result:
-    """What a job gives.
-
-    Attributes:
-        frames: uint8 (T, H, W, 3), as they were written.
-        path: The file, None when none was asked for.
-        request: The request as it was run.
-        timings: Seconds by stage, and "total".
-        record: What is in the file and in the JSON beside it.
-    """
-
-    frames: Tensor
-    path: Path | None
-    request: GenerationRequest
-    timings: Mapping[str, float]
-    record: Mapping[str, Any]
-
-    @property
-    def seed(self) -> int:
-        """Seed of the request."""
-        return self.request.seed
-
-    @property
-    def frames_hash(self) -> str:
-        """Hash of the frames (xxh3, 32 hex digits): equal when they are identical."""
-        return self.record["frames"]["xxh3"]
 
 
 class Engine:
@@ -95,6 +55,7 @@ class Engine:
         self.pipeline = pipeline
         self.weights = dict(weights or {})
         self.loras = tuple(loras)
+        self._running: CancelToken | None = None
 
     @classmethod
     def load(
@@ -246,7 +207,9 @@ class Engine:
         *,
         output: str | Path | None = None,
         on_progress: ProgressCallback | None = None,
+        on_event: EventCallback | None = None,
         cancel: CancelToken | None = None,
+        resume: Resume | None = None,
     ) -> Result:
         """Run a job.
 
@@ -255,43 +218,48 @@ class Engine:
             output: File to write (.mp4, .gif, .webp, or .png for one frame), with a JSON beside it; both
                 appear together when all is done. None writes nothing.
             on_progress: See `ProgressCallback`.
-            cancel: Stops the job between two steps.
+            on_event: Gets a `Progress` for the same steps and the writing, with previews now and then.
+            cancel: Stops the job, also inside a step; so does `Engine.cancel`.
+            resume: Folder that keeps steps now and then, and the latents before they are decoded; a job that
+                was stopped goes on from there and gives the same frames. Latents stay there in the end, see
+                `ea_app.api.decoding`.
 
         Raises:
-            InputError: A mistake in the job or the output.
-            Cancelled: `cancel` was used; nothing was written.
+            InputError: A mistake in the job or the output, or a folder that holds another job.
+            Cancelled: It was cancelled; no output was written.
         """
-        check_kind(job)
-        job = enhance(job, self.model).extracted() if isinstance(job, Job) else job
-        request = to_request(job) if isinstance(job, Job) else job
-        sources = job.sources if isinstance(job, Job) else {}
-        naming = partial(concerning_fields, as_options=isinstance(job, Job))
-        with naming():
-            request.validate()
-        files = job.files if isinstance(job, Job) else ()
-        path = None if output is None else check_output(output, request.num_frames, files)
-        should_stop = None if cancel is None else lambda: cancel.cancelled
-        with naming(), torch.backends.cudnn.flags(enabled=True, deterministic=True):
-            run = Run(on_progress=on_progress, should_stop=should_stop)
-            # As bytes, window by window: a long video is never in memory as floating point numbers.
-            frames = torch.cat(
-                [to_uint8(chunk.frames)[0] for chunk in self.pipeline.stream(request, run=run)]
-            )
+        prepared = prepare(job, self.model, output)
+        token = CancelToken() if cancel is None else cancel
+        self._running = token
+        try:
+            generation = Generation(prepared, on_progress, on_event, token)
+            return generation.run(self.pipeline, self._record_of, self.model.info.latent_rgb, resume)
+        finally:
+            self._running = None
+
+    def cancel(self) -> bool:
+        """Stop what `generate` does in another thread; returns whether it was doing anything."""
+        token = self._running
+        if token is None:
+            return False
+        token.cancel()
+        return True
+
+    def _record_of(self, prepared: Prepared) -> dict[str, Any]:
+        """What makes a result, before there is one."""
         record = make_record(
-            request=request.to_dict(),
-            inputs=dict.fromkeys(input_names(request.conditions)) | dict(sources),
+            request=prepared.request.to_dict(),
+            inputs=prepared.inputs,
             model=self.model,
             weights=self.weights,
             machine=self._machine(),
-            timings=run.timings,
-            frames={"xxh3": hash_frames(frames), "shape": list(frames.shape), **_joints(run)},
-            enhancement=job.enhancement if isinstance(job, Job) else None,
+            timings={},
+            frames={},
+            enhancement=prepared.enhancement,
         )
         if used := self.used_loras:
             record["loras"] = lora_entries(used)
-        if path is not None:
-            _write(path, frames, record)
-        return Result(frames=frames, path=path, request=request, timings=run.timings, record=record)
+        return record
 
     def _machine(self) -> dict[str, Any]:
         parts = self.pipeline.components
@@ -303,28 +271,3 @@ class Engine:
             "memory": "model_full_load" if parts.placement is None else parts.placement.mode,
             "threads": torch.get_num_threads(),
         }
-
-
-def _joints(run: Run) -> dict[str, Any]:
-    """Where windows meet and how visible that is, for the record of a video that has such places."""
-    joints = [{"frame": seam.frame, "score": round(seam.score, 3)} for seam in run.meter.seams()]
-    return {"joints": joints} if joints else {}
-
-
-def hash_frames(frames: Tensor) -> str:
-    """Hash of uint8 frames (xxh3, 32 hex digits)."""
-    return xxhash.xxh3_128(frames.contiguous().numpy().tobytes()).hexdigest()
-
-
-def _write(path: Path, frames: Tensor, record: dict[str, Any]) -> None:
-    text = embedded(record, path)
-    start = time.perf_counter()
-    try:
-        with staged(path, record) as temporary:
-            try:
-                write_video(temporary, frames.numpy(), fps=record["request"]["fps"], metadata=text)
-            except MediaError as error:
-                raise InputError("output", str(error).replace(str(temporary), str(path))) from error
-            record["timings"]["write"] = round(time.perf_counter() - start, 3)
-    except OSError as error:
-        raise InputError("output", f"cannot write {path}: {error.strerror or error}") from error

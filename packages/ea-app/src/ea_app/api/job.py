@@ -27,7 +27,7 @@ _MACHINE = ("model", "device", "dtype", "memory", "output", *WEIGHT_KEYS)
 
 
 class CancelToken:
-    """A switch that stops a job from another thread, between two steps."""
+    """A switch that stops a job from another thread."""
 
     def __init__(self) -> None:
         self._event = threading.Event()

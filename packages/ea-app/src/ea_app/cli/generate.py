@@ -33,7 +33,7 @@ def run(arguments: argparse.Namespace) -> int:
     job = make_job(model, **given)
     output = check_output(given.get("output") or default_output(job.frames), job.frames, job.files)
 
-    from ea_app.api import Engine
+    from ea_app.api import Engine, Resume
 
     Engine.check(job, model, **weights, loras=loras)
     if job.prompt_server is not None:
@@ -54,6 +54,13 @@ def run(arguments: argparse.Namespace) -> int:
             console.note_when_it_runs(engine.memory_note)
         for note in engine.lora_notes:
             console.note_when_it_runs(note)
-        result = engine.generate(job, output=output, on_progress=on_progress)
+        result = engine.generate(
+            job,
+            output=output,
+            on_progress=on_progress,
+            resume=None if arguments.resume_dir is None else Resume(folder=arguments.resume_dir),
+        )
+    for notice in result.notices:
+        console.note(notice)
     console.wrote(result)
     return 0

@@ -75,6 +75,7 @@ def build_parser() -> Parser:
     parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     _add_generate(commands.add_parser)
+    _add_decode(commands.add_parser)
     _add_replay(commands.add_parser)
     _add_models(commands.add_parser)
     _add_convert(commands.add_parser)
@@ -106,6 +107,28 @@ def _add_generate(add_parser: Callable[..., Parser]) -> None:
         for entry in OPTIONS:
             if entry.group == group:
                 _add_option(section.add_argument, entry.key)
+    parser.add_argument(
+        "--resume-dir",
+        metavar="DIR",
+        help="keep steps and latents here, and go on from what is there: for long jobs; one folder a job",
+    )
+    _add_allow_pickle(parser)
+    _add_common(parser)
+
+
+def _add_decode(add_parser: Callable[..., Parser]) -> None:
+    parser = add_parser(
+        "decode",
+        help="make a video of latents that a job kept",
+        description="Make a video of latents that a job kept, in any format, with the autoencoder alone.",
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "latents", metavar="LATENTS", help="a latents-NNNN.safetensors; the other windows stand beside it"
+    )
+    parser.add_argument("--output", metavar="FILE", help="file to write [default: out.mp4 or out.png]")
+    parser.add_argument("--model", metavar="NAME", help="where the model is now [default: as recorded]")
+    parser.add_argument("--device", metavar="NAME", help="auto, cpu, cuda or cuda:N [default: as recorded]")
     _add_allow_pickle(parser)
     _add_common(parser)
 

@@ -14,7 +14,7 @@ from ea_dit.diffusion.guidance import Guidance, GuidanceSchedule
 from ea_dit.diffusion.iddpm import Iddpm
 from ea_dit.diffusion.iddpm_loss import IddpmLoss, SpeedSampling
 from ea_dit.diffusion.iddpm_sampling import HeldFrames, IddpmSampler
-from ea_dit.diffusion.loop import Cancelled, Draw, Memory, Sampler, denoise, denoise_steps, draws
+from ea_dit.diffusion.loop import Cancelled, Draw, LoopState, Memory, Sampler, denoise, denoise_steps, draws
 from ea_dit.diffusion.timesteps import SigmaSampling, TimestepSampling
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "Iddpm",
     "IddpmLoss",
     "IddpmSampler",
+    "LoopState",
     "Memory",
     "Sampler",
     "Schedule",

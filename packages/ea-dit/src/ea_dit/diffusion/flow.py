@@ -206,3 +206,7 @@ class EulerFlowSampler:
         del draw
         sigma, sigma_next = self.sigmas[index], self.sigmas[index + 1]
         return self.flow.step(latents, prediction, sigma, sigma_next), memory
+
+    def clean(self, index: int, latents: Tensor, prediction: Tensor) -> Tensor:
+        """Returns the clean latents that a velocity at step `index` amounts to."""
+        return latents.float() - self.sigmas[index] * prediction.float()

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -37,6 +37,39 @@ class Memory:
     outputs: tuple[Tensor, ...] = ()
     base: Tensor | None = None
     partial: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class LoopState:
+    """All that the loop knows between two steps: a run that starts from it ends as one that never stopped.
+
+    That holds where draws continue too, see `ea_dit.pipelines.stages.SeededNoise`.
+
+    Attributes:
+        done: Model calls that are done.
+        latents: After them.
+        memory: Of the solver.
+        clean: What the last call thinks the clean latents are, for pictures of the progress; None before the
+            first call, and for solvers that do not say. The loop never reads it.
+    """
+
+    done: int
+    latents: Tensor
+    memory: Memory = Memory()
+    clean: Tensor | None = None
+
+
+StateHook = Callable[[LoopState], None]
+"""Called after every step with the state; what it holds is never written to later."""
+
+
+@runtime_checkable
+class Estimates(Protocol):
+    """A sampler that can say which clean latents a prediction amounts to."""
+
+    def clean(self, index: int, latents: Tensor, prediction: Tensor) -> Tensor:
+        """Returns the clean latents of call `index`."""
+        ...
 
 
 class Sampler(Protocol):
@@ -122,12 +155,13 @@ def denoise(
 
 def denoise_steps(
     predictor_at: PredictorAt,
-    latents: Tensor,
+    latents: Tensor | LoopState,
     sampler: Sampler,
     *,
     draw: Draw | None = None,
     hold: Hold | None = None,
     on_step: StepHook | None = None,
+    on_state: StateHook | None = None,
     should_stop: Callable[[], bool] | None = None,
     gradient_from: int | None = None,
 ) -> Tensor:
@@ -135,11 +169,13 @@ def denoise_steps(
 
     Args:
         predictor_at: Gives the guided network of a step.
-        latents: Where to start, as `sampler.start` returned it.
+        latents: Where to start, as `sampler.start` returned it; or where to go on: a state that `on_state`
+            was given by a run with the same arguments.
         sampler: Solver and schedule.
         draw: Source of the noise that ancestral and SDE samplers add; others never ask.
         hold: Frames that do not follow the sampler from the start; None if all do.
         on_step: See `StepHook`.
+        on_state: See `StateHook`.
         should_stop: Asked before every step.
         gradient_from: Index of the first step that keeps what a backward pass needs; None: none does.
 
@@ -148,20 +184,31 @@ def denoise_steps(
 
     Raises:
         Cancelled: If `should_stop` said so.
-        ValueError: If the sampler needs noise and `draw` is None.
+        ValueError: If the sampler needs noise and `draw` is None, or `latents` is the state of a longer run.
     """
     timesteps = sampler.timesteps
     total = len(timesteps)
-    memory = Memory()
-    for index, timestep in enumerate(timesteps):
+    state = latents if isinstance(latents, LoopState) else LoopState(0, latents)
+    if state.done > total:
+        raise ValueError(f"latents must be of a run of {total} steps, got a state after {state.done}")
+    latents, memory = state.latents, state.memory
+    for index in range(state.done, total):
         if should_stop is not None and should_stop():
             raise Cancelled(f"stopped after {index} of {total} steps")
         with torch.set_grad_enabled(gradient_from is not None and index >= gradient_from):
             if hold is not None:
                 latents = hold.before(index, latents, draw)
-            prediction = predictor_at(index, total)(sampler.model_input(index, latents), timestep)
+            shown = sampler.model_input(index, latents)
+            prediction = predictor_at(index, total)(shown, timesteps[index])
+            clean = _clean(sampler, index, latents, prediction) if on_state is not None else None
             stepped, memory = sampler.step(index, latents, prediction, memory, draw)
             latents = stepped if hold is None else hold.after(index, latents, stepped)
             if on_step is not None:
                 on_step(index + 1, total, latents)
+            if on_state is not None:
+                on_state(LoopState(index + 1, latents, memory, clean))
     return latents
+
+
+def _clean(sampler: Sampler, index: int, latents: Tensor, prediction: Tensor) -> Tensor | None:
+    return sampler.clean(index, latents, prediction) if isinstance(sampler, Estimates) else None

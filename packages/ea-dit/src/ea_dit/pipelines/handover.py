@@ -100,7 +100,7 @@ def make_handover(
         after: The next window.
     """
     geometry = parts.vae.geometry
-    frames = frames_B3THW[:, :, -after.overlap :]
+    frames = handed_frames(frames_B3THW, after)
     count = geometry.latent_frames(after.overlap)
     # A causal autoencoder packs the first frame of a clip alone, so that latent is made anew.
     anchored = geometry.rule == "causal" and geometry.time > 1
@@ -111,6 +111,28 @@ def make_handover(
     known = torch.cat((anchor, tail[:, :, 1:]), dim=2)
     path = tuple(step[:, :, step.shape[2] - count + 1 :] for step in steps)
     return Handover(frames, known, 1, path)
+
+
+def handed_frames(frames_B3THW: Tensor, after: Window) -> Tensor:
+    """Those frames of a window that the next one makes again."""
+    return frames_B3THW[:, :, -after.overlap :]
+
+
+def finished_frames(
+    frames_B3THW: Tensor, window: Window, after: Window | None, before_B3THW: Tensor | None, num_frames: int
+) -> Tensor:
+    """The frames of a window as they are in the video, without those that the next one makes again.
+
+    Args:
+        frames_B3THW: As they were decoded.
+        window: Which.
+        after: The next one, None for the last.
+        before_B3THW: Frames that the window before handed over, None for the first.
+        num_frames: Of the whole video.
+    """
+    frames = frames_B3THW if before_B3THW is None else cross_faded(before_B3THW, frames_B3THW)
+    stop = window.frames if after is None else window.frames - after.overlap
+    return frames[:, :, : min(stop, num_frames - window.start)]
 
 
 def cross_faded(before_B3THW: Tensor, frames_B3THW: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ from ea_dit.pipelines.request import GenerationRequest, Mode
 from ea_dit.pipelines.run import ProgressCallback, Run
 from ea_dit.pipelines.seams import Seam
 from ea_dit.pipelines.stages import Noise, PromptStates, encode_prompts, model_text, seeded_noise
+from ea_dit.pipelines.states import all_finished, check_states
 from ea_dit.pipelines.window_run import Chunk, WindowRun
 from ea_dit.pipelines.windows import cut
 
@@ -122,12 +123,17 @@ class GenerationPipeline:
         request.validate()
         check_request(request, parts.traits, parts.process)
         windows = cut(request, parts.traits, parts.vae.geometry)
+        check_states(run.resume, len(windows))
         noise = seeded_noise(request.seed) if noise is None else noise
         guidance = self._guidance(request, requested_sampler(request, parts.process))
-        with torch.no_grad(), run.stage("text"):
-            shown = [prompts] if prompts is not None else self._encoded(request, guided=guidance.active)
-            texts = [model_text(states, parts, guided=guidance.active) for states in shown]
-        batch = len(shown[0].positive)
+        texts, batch = [], 1
+        if all_finished(run.resume, len(windows)):
+            batch = len(run.resume[0].loop.latents)
+        else:
+            with torch.no_grad(), run.stage("text"):
+                shown = [prompts] if prompts is not None else self._encoded(request, guided=guidance.active)
+                texts = [model_text(states, parts, guided=guidance.active) for states in shown]
+            batch = len(shown[0].positive)
         if batch > 1 and len(windows) > 1:
             raise ValueError(f"window_frames needs one prompt at a time, got {batch}")
         shared = WindowRun(

@@ -1,7 +1,7 @@
 """Progress, cancellation and clock of one run."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ea_dit.diffusion.loop import Cancelled
 from ea_dit.pipelines.seams import SeamMeter
+from ea_dit.pipelines.states import WindowState
 
 ProgressCallback = Callable[[str, int, int], None]
 """Called with the stage (text, conditions, denoise, decode), steps done from 0 on, and their total (of all
@@ -22,6 +23,10 @@ class Run:
     Attributes:
         on_progress: See `ProgressCallback`.
         on_latents: Called with 0 and the initial latents of a window, then with k and those after step k.
+        on_state: Called after every step, and before a window is decoded, with all that another run needs to
+            go on from there.
+        resume: Where to go on: states that `on_state` was given by a run of the same request on the same
+            model, one for every window that was begun.
         should_stop: Asked between steps and stages; True raises `Cancelled`.
         windows: How many windows the video has.
         window: Number of the present one.
@@ -31,6 +36,8 @@ class Run:
 
     on_progress: ProgressCallback | None = None
     on_latents: Callable[[int, Tensor], None] | None = None
+    on_state: Callable[[WindowState], None] | None = None
+    resume: Sequence[WindowState] = ()
     should_stop: Callable[[], bool] | None = None
     windows: int = 1
     window: int = 0
@@ -58,3 +65,12 @@ class Run:
         """Gives the caller the latents after a step."""
         if self.on_latents is not None:
             self.on_latents(step, latents)
+
+    def report_state(self, state: WindowState) -> None:
+        """Gives the caller what another run needs to go on from here."""
+        if self.on_state is not None:
+            self.on_state(state)
+
+    def before(self) -> WindowState | None:
+        """Where a run before left the present window; None if it was not begun."""
+        return self.resume[self.window] if self.window < len(self.resume) else None

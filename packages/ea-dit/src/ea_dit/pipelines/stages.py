@@ -4,7 +4,7 @@ Shapes: B batch, C latent channels, T frames, H and W pixels; t, h, w the latent
 """
 
 from dataclasses import dataclass, replace
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
@@ -16,7 +16,7 @@ from ea_dit.pipelines.conditions import Video, frames_of, only
 from ea_dit.pipelines.pixels import to_boolean, to_float
 from ea_dit.pipelines.request import GenerationRequest
 from ea_dit.text.base import TextStates, concatenate
-from ea_vae import latents_to_frames
+from ea_vae import VideoAutoencoder, latents_to_frames
 
 Noise: TypeAlias = Draw
 """Called for the initial noise first, then for pixel noise, then by samplers that add noise."""
@@ -54,9 +54,33 @@ class GivenPixels:
         return not bool(self.generate_B1THW.all())
 
 
-def seeded_noise(seed: int) -> Noise:
-    """Draws on the CPU from one generator, so that a seed means the same on every device."""
-    return draws(torch.Generator().manual_seed(seed))
+class SeededNoise:
+    """Draws on the CPU from one generator, so that a seed means the same on every device.
+
+    Args:
+        seed: Of the generator.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self._generator = torch.Generator().manual_seed(seed)
+        self._draw = draws(self._generator)
+
+    def __call__(self, shape: tuple[int, ...]) -> Tensor:
+        """Returns the next unit-normal draw of a shape."""
+        return self._draw(shape)
+
+    def state(self) -> Tensor:
+        """The state of the generator, uint8: `restore` makes the same draws follow."""
+        return self._generator.get_state()
+
+    def restore(self, state: Tensor) -> None:
+        """Goes to a state that `state` gave."""
+        self._generator.set_state(state)
+
+
+def seeded_noise(seed: int) -> SeededNoise:
+    """The draws of a request with that seed."""
+    return SeededNoise(seed)
 
 
 def encode_prompts(parts: Components, request: GenerationRequest, *, guided: bool) -> PromptStates:
@@ -139,6 +163,11 @@ def encode(parts: Components, pixels_BCTHW: Tensor) -> Tensor:
 def decode(parts: Components, latents_BCthw: Tensor, num_frames: int) -> Tensor:
     """Scaled latents to float32 frames 0 ... 1 (B, 3, T, H, W) on the CPU."""
     with parts.using("vae"):
-        weight = next(parts.vae.parameters())
-        latents_BCthw = latents_BCthw.to(device=weight.device, dtype=weight.dtype)
-        return latents_to_frames(parts.vae, latents_BCthw, num_frames=num_frames).cpu()
+        return decode_with(parts.vae, latents_BCthw, num_frames)
+
+
+def decode_with(vae: VideoAutoencoder[Any], latents_BCthw: Tensor, num_frames: int) -> Tensor:
+    """As `decode`, with an autoencoder that is where it is to be used."""
+    weight = next(vae.parameters())
+    latents_BCthw = latents_BCthw.to(device=weight.device, dtype=weight.dtype)
+    return latents_to_frames(vae, latents_BCthw, num_frames=num_frames).cpu()

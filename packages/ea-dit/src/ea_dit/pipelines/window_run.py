@@ -9,17 +9,18 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from ea_dit.diffusion import Guidance, Sampler, denoise_steps, takes_variance
+from ea_dit.diffusion import Guidance, LoopState, Memory, Sampler, denoise_steps, takes_variance
 from ea_dit.diffusion.iddpm_sampling import HeldFrames
 from ea_dit.pipelines.checks import requested_sampler
 from ea_dit.pipelines.components import Components
 from ea_dit.pipelines.conditions import Echo, only
-from ea_dit.pipelines.handover import Handover, PathHold, cross_faded, make_handover
+from ea_dit.pipelines.handover import Handover, PathHold, finished_frames, make_handover
 from ea_dit.pipelines.inputs import Inputs, make_inputs
 from ea_dit.pipelines.predictor import predictor_at
 from ea_dit.pipelines.request import GenerationRequest
 from ea_dit.pipelines.run import Run
-from ea_dit.pipelines.stages import Noise, decode, start_video
+from ea_dit.pipelines.stages import Noise, SeededNoise, decode, start_video
+from ea_dit.pipelines.states import WindowState
 from ea_dit.pipelines.windows import Window, window_request
 from ea_dit.text.base import TextStates
 
@@ -75,31 +76,76 @@ class WindowRun:
             The frames that are done: those that the next window does not make again. And its handover.
         """
         run, parts = self.run, self.parts
-        request = self._local(window, handover)
-        sampler = requested_sampler(request, parts.process)
-        with run.stage("conditions"):
-            latents, inputs = self._prepare(request, sampler, handover)
-        path: list[Tensor] = []
-        with run.stage("denoise", len(sampler.timesteps)), parts.using("transformer"):
-            followed = handover if self._follows_path else None
-            hold = inputs.hold(sampler) if followed is None else PathHold(followed)
-            keeps_path = after is not None and self._follows_path
-            latents = self._denoise(sampler, latents, inputs, hold, path if keeps_path else None)
-            if handover is not None and self.request.join == "latents":
-                latents = handover.blended(latents)
+        state = run.before()
+        if state is None or not state.finished:
+            state = self._denoised(window, after, handover, state)
+        else:
+            run.report("denoise", state.total, state.total)
+        latents = state.loop.latents.to(parts.device)
+        if state.noise is not None:
+            self._restore(state.noise)
         with run.stage("decode"):
-            frames = decode(parts, latents, request.num_frames)
+            frames = decode(parts, latents, window.frames)
             _check_finite(frames, "decoding")
-        following = None if after is None else make_handover(parts, frames, latents, path, after)
+        following = None if after is None else make_handover(parts, frames, latents, state.path, after)
         count = parts.vae.geometry.latent_frames(window.overlap) if window.overlap else 0
-        if handover is not None:
-            frames = cross_faded(handover.frames, frames)
-        stop = window.frames if after is None else window.frames - after.overlap
-        done = frames[:, :, : min(stop, self.request.num_frames - window.start)]
+        before = None if handover is None else handover.frames
+        done = finished_frames(frames, window, after, before, self.request.num_frames)
         run.meter.add(done, overlap=window.overlap)
         if only(self.request.conditions, Echo) is not None:
             self.made.append(done[0])
         return Chunk(done, latents[:, :, count:]), following
+
+    def _denoised(
+        self, window: Window, after: Window | None, handover: Handover | None, begun: WindowState | None
+    ) -> WindowState:
+        """A window before it is decoded; one that was begun goes on where it was."""
+        run, parts = self.run, self.parts
+        request = self._local(window, handover)
+        sampler = requested_sampler(request, parts.process)
+        total = len(sampler.timesteps)
+        with run.stage("conditions"):
+            latents, inputs = self._prepare(request, sampler, handover)
+        state = begun or self._state(total, LoopState(0, latents))
+        if begun is not None and begun.total != total:
+            raise ValueError(f"resume must be of a run of {total} steps, got one of {begun.total}")
+        if begun is not None and begun.noise is not None:
+            self._restore(begun.noise)  # conditions drew what they had drawn before
+        tail = self._kept_path(after)
+        with run.stage("denoise", total), parts.using("transformer"):
+            followed = handover if self._follows_path else None
+            hold = inputs.hold(sampler) if followed is None else PathHold(followed)
+            path = [step.to(parts.device) for step in state.path]
+            latents = self._denoise(sampler, state.loop, inputs, hold, path, tail)
+            if handover is not None and self.request.join == "latents":
+                latents = handover.blended(latents)
+        finished = self._state(total, LoopState(total, latents), path, finished=True)
+        run.report_state(finished)
+        return finished
+
+    def _kept_path(self, after: Window | None) -> int:
+        """How many latents at the end of a window the next one has to know before every call."""
+        if after is None or not self._follows_path:
+            return 0
+        return self.parts.vae.geometry.latent_frames(after.overlap)
+
+    def _state(
+        self, total: int, loop: LoopState, path: Sequence[Tensor] = (), *, finished: bool = False
+    ) -> WindowState:
+        return WindowState(
+            window=self.run.window,
+            windows=self.run.windows,
+            total=total,
+            loop=loop,
+            finished=finished,
+            noise=self.noise.state() if isinstance(self.noise, SeededNoise) else None,
+            path=tuple(path),
+        )
+
+    def _restore(self, state: Tensor) -> None:
+        """Lets the draws follow that followed before."""
+        if isinstance(self.noise, SeededNoise):
+            self.noise.restore(state)
 
     def _local(self, window: Window, handover: Handover | None) -> GenerationRequest:
         """The request of a window; the first frames are given where the network has an input for them."""
@@ -139,23 +185,32 @@ class WindowRun:
     def _denoise(
         self,
         sampler: Sampler,
-        latents: Tensor,
+        start: LoopState,
         inputs: Inputs,
         hold: HeldFrames | PathHold | None,
-        path: list[Tensor] | None,
+        path: list[Tensor],
+        tail: int,
     ) -> Tensor:
+        """The latents after the last step. The path grows by the last `tail` latents before every call."""
         run = self.run
 
         def on_step(step: int, total: int, after: Tensor) -> None:
             _check_finite(after, f"step {step} of {total}")
             run.report_latents(step, after)
-            if path is not None:
-                path.append(after)
+            if tail:
+                path.append(after[:, :, -tail:])
             run.report("denoise", step, total)
 
-        run.report_latents(0, latents)
-        if path is not None:
-            path.append(latents)
+        def on_state(state: LoopState) -> None:
+            run.report_state(self._state(len(sampler.timesteps), state, path))
+
+        start = _on_device(start, self.parts.device)
+        if start.done:
+            run.report("denoise", start.done, len(sampler.timesteps))
+        else:
+            run.report_latents(0, start.latents)
+        if tail and not path:
+            path.append(start.latents[:, :, -tail:])
         channels = self.parts.traits.latent_channels * (2 if takes_variance(sampler) else 1)
         held = hold if isinstance(hold, HeldFrames) else None
         return denoise_steps(
@@ -167,13 +222,25 @@ class WindowRun:
                 channels=channels,
                 hold=held,
             ),
-            latents,
+            start,
             sampler,
             draw=self.noise,
             hold=hold,
             on_step=on_step,
+            on_state=None if run.on_state is None else on_state,
             should_stop=run.should_stop,
         )
+
+
+def _on_device(state: LoopState, device: torch.device) -> LoopState:
+    """A state that was read from a file, where the network is."""
+    memory = state.memory
+    moved = Memory(
+        outputs=tuple(output.to(device) for output in memory.outputs),
+        base=None if memory.base is None else memory.base.to(device),
+        partial=None if memory.partial is None else memory.partial.to(device),
+    )
+    return LoopState(state.done, state.latents.to(device), moved)
 
 
 def _check_finite(values: Tensor, where: str) -> None:

@@ -30,3 +30,7 @@ class GridSampler:
         """Returns the latents as they are."""
         del index
         return latents
+
+    def clean(self, index: int, latents: Tensor, prediction: Tensor) -> Tensor:
+        """Returns the clean latents that a prediction at call `index` amounts to."""
+        return self.grid.clean(index, latents, prediction)

@@ -68,12 +68,16 @@ class EulerSampler:
         """Returns latents / sqrt(k^2 + 1), which is alpha times them."""
         return (wide(latents) * self.grid.levels[index].alpha).to(latents.dtype)
 
+    def clean(self, index: int, latents: Tensor, prediction: Tensor) -> Tensor:
+        """Returns the clean latents that a prediction at call `index` amounts to."""
+        return self.grid.clean(index, wide(latents) * self.grid.levels[index].alpha, prediction)
+
     def step(
         self, index: int, latents: Tensor, prediction: Tensor, memory: Memory, draw: Draw | None = None
     ) -> tuple[Tensor, Memory]:
         """Returns the latents after step `index`; noise is drawn if the sampler is ancestral."""
         x = wide(latents)
-        clean = self.grid.clean(index, x * self.grid.levels[index].alpha, prediction)
+        clean = self.clean(index, x, prediction)
         here, there = self.sigmas[index], self.sigmas[index + 1]
         if not self.ancestral:
             return (clean + (there / here) * (x - clean)).to(prediction.dtype), memory
