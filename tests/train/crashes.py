@@ -53,9 +53,14 @@ def last_logged(folder):
     return json.loads(lines[-1])["step"] if lines else 0
 
 
+def drafts(run, child):
+    """Checkpoints that this child has begun and not finished; an earlier one may have left others."""
+    return list((run / "checkpoints").glob(f".step-*.{child}.tmp"))
+
+
 def wait_for_save(run, child, rng):
     """Return somewhere inside the next save, or when the child has ended."""
-    while not any((run / "checkpoints").glob(".step-*")):
+    while not drafts(run, child):
         if os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT):
             return
     time.sleep(rng.uniform(0, 0.004))
@@ -76,7 +81,7 @@ def main(folder, kills, seed):
         run = folder / f"run-{number}"
         child = fork_run(run)
         if counts["kills"] < kills:
-            time.sleep(rng.uniform(0, lasts * 0.6))
+            time.sleep(rng.uniform(0, lasts))
             if rng.random() < 1 / 3:
                 wait_for_save(run, child, rng)
             os.kill(child, signal.SIGKILL)
@@ -91,7 +96,7 @@ def main(folder, kills, seed):
             counts["failed"].append(Path(f"{run}.error").read_text())
             break
         counts["kills"] += 1
-        counts["inside_a_save"] += any((run / "checkpoints").glob(".step-*"))
+        counts["inside_a_save"] += bool(drafts(run, child))
         folders = [(checkpoint.checkpoint_folder(run / "checkpoints", step), step) for step in steps]
         counts["damaged"] += sum(damage_of(*one) is not None for one in folders)
         reached = steps[-1] if steps else 0
