@@ -1,0 +1,110 @@
+"""What flags mean that all scripts share: how long, how precise, how often, with which optimiser."""
+
+from pathlib import Path
+from typing import Final
+
+from ea_train.compat.parser import Given
+from ea_train.compat.translation import Launch, Translation, one_of, rule
+from ea_train.config import MAX_SEED
+
+ACCELERATE: Final = ("train", "train_lora", "train_control", "train_reward_lora", "train_lcm_lora")
+CLIPS: Final = ("train", "train_lora", "train_control", "train_lcm_lora")
+
+_EMA_DECAY: Final = 0.9999
+_SAFETY_MINUTES: Final = 60.0
+_ALL_CHECKPOINTS: Final = 1_000_000
+
+
+@rule("output_dir", scripts=ACCELERATE)
+def _output(given: Given, launch: Launch, found: Translation) -> None:
+    found.output = Path(given.values["output_dir"])
+
+
+@rule("learning_rate", "scale_lr", scripts=ACCELERATE)
+def _rate(given: Given, launch: Launch, found: Translation) -> None:
+    values, rate = given.values, given.values["learning_rate"]
+    if values["scale_lr"]:
+        batch = values["train_batch_size"] * values["gradient_accumulation_steps"]
+        rate *= batch * (launch.processes or 1)
+        if launch.processes is None:
+            found.note("--scale_lr", "for one process; more multiply the rate by their number")
+    found.settings["optim.lr"] = rate
+
+
+@rule("use_8bit_adam", "use_came", scripts=ACCELERATE)
+def _kind(given: Given, launch: Launch, found: Translation) -> None:
+    found.settings["optim.kind"] = "adamw8bit" if given.values["use_8bit_adam"] else "adamw"
+
+
+@rule("adam_beta1", "adam_beta2", scripts=ACCELERATE)
+def _betas(given: Given, launch: Launch, found: Translation) -> None:
+    found.settings["optim.betas"] = [given.values["adam_beta1"], given.values["adam_beta2"]]
+    # As released, biases and norms decay like all others.
+    found.settings["optim.decay_vectors"] = True
+
+
+@rule("use_deepspeed", scripts=ACCELERATE)
+def _sharding(given: Given, launch: Launch, found: Translation) -> None:
+    """As released, DeepSpeed clips at one norm, and everything else at one that falls."""
+    deepspeed = given.values["use_deepspeed"] or launch.deepspeed
+    several = launch.processes is None or launch.processes > 1
+    found.settings["loop.sharding"] = "fsdp2" if deepspeed and several else "none"
+    if given.script != "train_reward_lora":
+        found.settings["optim.clipping"] = "norm" if deepspeed else "abnormal"
+
+
+@rule("use_ema", scripts=CLIPS)
+def _average(given: Given, launch: Launch, found: Translation) -> None:
+    found.settings["loop.ema_decay"] = _EMA_DECAY if given.values["use_ema"] else 0.0
+
+
+@rule("num_train_epochs", "max_train_steps", scripts=ACCELERATE)
+def _steps(given: Given, launch: Launch, found: Translation) -> None:
+    if given.values["max_train_steps"] is None:
+        found.epochs = given.values["num_train_epochs"]
+    else:
+        found.settings["loop.steps"] = given.values["max_train_steps"]
+
+
+@rule("seed", scripts=ACCELERATE)
+def _seed(given: Given, launch: Launch, found: Translation) -> None:
+    seed = given.values["seed"]
+    if seed is None:
+        seed = 0
+    elif not 0 <= seed < MAX_SEED:
+        seed %= MAX_SEED
+        found.note("--seed", f"seeds end at {MAX_SEED - 1}; this run has {seed}")
+    found.settings["loop.seed"] = seed
+
+
+@rule("mixed_precision", scripts=ACCELERATE)
+def _precision(given: Given, launch: Launch, found: Translation) -> None:
+    wanted = given.values["mixed_precision"] or launch.precision or "no"
+    allowed = {"no": "fp32", "bf16": "bf16", "fp16": "bf16"}
+    found.settings["loop.precision"] = one_of("--mixed_precision", wanted, allowed)
+    if wanted == "fp16":
+        found.note("--mixed_precision", "bf16 takes the place of fp16, and no loss has to be scaled")
+
+
+@rule("checkpointing_steps", "checkpoints_total_limit", scripts=ACCELERATE)
+def _checkpoints(given: Given, launch: Launch, found: Translation) -> None:
+    limit = given.values["checkpoints_total_limit"]
+    found.settings |= {
+        "loop.checkpoint_every": given.values["checkpointing_steps"],
+        "loop.checkpoint_minutes": _SAFETY_MINUTES,
+        "loop.keep_checkpoints": _ALL_CHECKPOINTS if limit is None else max(limit, 1),
+        "loop.export_checkpoints": True,
+    }
+
+
+@rule("resume_from_checkpoint", scripts=ACCELERATE)
+def _resume(given: Given, launch: Launch, found: Translation) -> None:
+    wanted = given.values["resume_from_checkpoint"]
+    if wanted not in (None, "latest"):
+        text = f"the newest checkpoint of the run folder is continued, not {wanted}"
+        found.note("--resume_from_checkpoint", text)
+
+
+@rule("validation_steps", "validation_epochs", scripts=ACCELERATE)
+def _validation(given: Given, launch: Launch, found: Translation) -> None:
+    found.settings["loop.validate_every"] = given.values["validation_steps"]
