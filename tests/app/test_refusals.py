@@ -53,7 +53,7 @@ GIVEN = ["--size", "32", "--frames", "5", "--steps", "2", "--seed", "1"]
         (
             "v5.1-7b-t2v",
             ["--sampler", "Euler"],
-            "sampler: must be one of Flow, Flow_DPM++, Flow_Unipc for a flow schedule, got 'Euler'",
+            "sampler: must be one of Flow, Flow_DPM++, Flow_Unipc, Flow_LCM for a flow schedule, got 'Euler'",
         ),
         (
             "v3-inp",

@@ -20,6 +20,7 @@ from ea_dit.diffusion import (
 from ea_dit.diffusion.solvers.ddim import DdimSampler
 from ea_dit.diffusion.solvers.dpm import DpmSolverSampler
 from ea_dit.diffusion.solvers.grid import flow_grid
+from ea_dit.diffusion.solvers.lcm import FlowLcmSampler
 from ea_dit.diffusion.solvers.unipc import UniPcSampler
 
 V5 = DdpmSchedule(
@@ -32,7 +33,7 @@ V5 = DdpmSchedule(
 )
 FLOW = FlowMatching()
 EVERY = [pytest.param(schedule, name, id=name) for schedule in (V5, FLOW) for name in sampler_names(schedule)]
-WITH_NOISE = {"Euler A", "DDPM", "DPM++ SDE", "LCM"}
+WITH_NOISE = {"Euler A", "DDPM", "DPM++ SDE", "LCM", "Flow_LCM"}
 SHAPE = (2, 3, 2, 4, 4)
 
 
@@ -59,7 +60,7 @@ def test_names():
         "LCM",
         "UniPC",
     )
-    assert sampler_names(FLOW) == ("Flow", "Flow_DPM++", "Flow_Unipc")
+    assert sampler_names(FLOW) == ("Flow", "Flow_DPM++", "Flow_Unipc", "Flow_LCM")
     assert default_sampler(FLOW) == "Flow"
     assert default_sampler(V5) == "DDIM"
     assert default_sampler(DdpmSchedule(class_name="EulerAncestralDiscreteScheduler")) == "Euler A"
@@ -75,7 +76,7 @@ def test_names():
         (
             FLOW,
             "DDIM",
-            r"sampler must be one of Flow, Flow_DPM\+\+, Flow_Unipc for a flow schedule, got 'DDIM'",
+            r"sampler must be one of Flow, .*, Flow_LCM for a flow schedule, got 'DDIM'",
         ),
         (V5, "euler", "got 'euler'"),
     ],
@@ -166,7 +167,7 @@ def test_noise_is_drawn_only_where_it_is_used(schedule, name):
         return torch.zeros(shape)
 
     denoise(network, sampler.start(noise), sampler, draw=draw)
-    count = {"LCM": 5}.get(name, 6) if name in WITH_NOISE else 0
+    count = {"LCM": 5, "Flow_LCM": 5}.get(name, 6) if name in WITH_NOISE else 0
     assert asked == [SHAPE] * count
     if name in WITH_NOISE:
         with pytest.raises(ValueError, match="draw must be given: this sampler adds noise"):
@@ -186,7 +187,7 @@ def test_latents_keep_the_dtype_of_the_prediction(schedule, name):
 def test_strength_runs_the_last_steps(schedule, name):
     full, cut = sampler_for(schedule, name, 10), sampler_for(schedule, name, 10, 0.5)
     clean = torch.randn(SHAPE, generator=torch.Generator().manual_seed(7))
-    if name not in ("PNDM", "LCM"):
+    if name not in ("PNDM", "LCM", "Flow_LCM"):
         assert torch.equal(cut.timesteps, full.timesteps[5:])
     assert float(cut.timesteps[0]) < float(full.timesteps[0])
     started = cut.start(torch.zeros(SHAPE), clean)
@@ -245,3 +246,19 @@ def test_mu_by_resolution():
     assert resolution_mu(2176) == pytest.approx(0.825)
     shifted = FlowMatching(mu=resolution_mu(4096))
     assert shifted.effective_shift > FLOW.effective_shift
+
+
+def test_the_lcm_of_a_flow_jumps_to_what_the_boundary_says():
+    sampler = FlowLcmSampler(FLOW, 4)
+    grid = FLOW.sigmas(50)
+    assert torch.allclose(sampler.timesteps, 1000 * grid[[0, 12, 25, 37]])
+    latents, memory = torch.ones(SHAPE), Memory()
+    sigma = float(grid[12])
+    clean = latents - sigma * 0.5
+    time = (1000 * sigma) * 10
+    jumped = clean * time / (time**2 + 0.25) ** 0.5 + latents * 0.25 / (time**2 + 0.25)
+    noise, after = torch.full(SHAPE, 2.0), float(grid[25])
+    found, _ = sampler.step(1, latents, torch.full(SHAPE, 0.5), memory, lambda shape: noise)
+    assert torch.allclose(found, (1 - after) * jumped + after * noise, atol=1e-5)
+    last, _ = sampler.step(3, latents, torch.full(SHAPE, 0.5), memory)
+    assert torch.allclose(last, latents - float(grid[37]) * 0.5, atol=1e-4)

@@ -24,12 +24,12 @@ class ToyTask:
         self.noise = noise
         self.on_step = on_step
 
-    def batch(self, seed, step, size):
-        rows = [torch.Generator().manual_seed(seed << 32 | (step * size + row)) for row in range(size)]
+    def batch(self, seed, place, size):
+        rows = [torch.Generator().manual_seed(seed << 16 | (place.batch * size + row)) for row in range(size)]
         return {"x": torch.stack([torch.randn(4, generator=row) for row in rows])}
 
-    def step(self, batch, generator, step):
-        self.on_step(step)
+    def step(self, batch, generator, place):
+        self.on_step(place.step)
         x = batch["x"]
         noise = torch.randn(x.shape, generator=generator) * self.noise
         error = (self.net(x + noise).float() - x[:, :3]).square().mean()
@@ -53,8 +53,8 @@ class TwoGroupTask(ToyTask):
         self.modules["judge"] = self.judge
         self.trainable["discriminator"] = ["judge"]
 
-    def step(self, batch, generator, step):
-        output = super().step(batch, generator, step)
+    def step(self, batch, generator, place):
+        output = super().step(batch, generator, place)
         made = self.net(batch["x"])
         losses = {
             "generator": output.losses["generator"] - 0.1 * self.judge(made).mean(),

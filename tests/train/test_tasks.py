@@ -19,11 +19,14 @@ from ea_train.sources import ProceduralClips
 from ea_train.tasks.attributes import NUM_CLASSES, AttributesConfig, AttributesTask
 from ea_train.tasks.autoencoder_latents import equalised
 from ea_train.tasks.autoencoder_start import start_moving
+from ea_train.tasks.base import Place
 
 
 def _trains(task, *, step=0, least=0.5):
     """One step gives at least this share of the weights of every group gradients, from finite losses."""
-    output = task.step(task.batch(0, step, 2), torch.Generator().manual_seed(0), step)
+    output = task.step(
+        task.batch(0, Place.alone(step), 2), torch.Generator().manual_seed(0), Place.alone(step)
+    )
     assert output.losses.keys() == task.trainable.keys()
     for group, names in task.trainable.items():
         assert torch.isfinite(output.losses[group])
@@ -50,8 +53,8 @@ def autoencoder():
 
 
 def test_an_autoencoder_batch_is_a_function_of_seed_and_step(autoencoder):
-    batches = [autoencoder.batch(0, step, 2)["video"] for step in range(6)]
-    assert torch.equal(batches[2], autoencoder.batch(0, 2, 2)["video"])
+    batches = [autoencoder.batch(0, Place.alone(step), 2)["video"] for step in range(6)]
+    assert torch.equal(batches[2], autoencoder.batch(0, Place.alone(2), 2)["video"])
     # The voxel budget: single frames come in batches five times as large.
     assert {tuple(b.shape[2:]) for b in batches} == {(5, 32, 32), (1, 32, 32)}
     assert {b.shape[0] * b.shape[2] for b in batches} <= {1, 2, 3, 5}
@@ -103,7 +106,9 @@ def test_a_decoder_is_trained_for_the_same_latents(tmp_path):
     default_vae.build(settings).export(tmp_path / "first", {})
     frozen = dataclasses.replace(settings, task=dataclasses.replace(settings.task, freeze_encoder=True))
     task = default_vae.build(frozen, init=tmp_path / "first")
-    task.step(task.batch(0, 0, 2), torch.Generator().manual_seed(0), 0).losses["generator"].backward()
+    task.step(task.batch(0, Place.alone(0), 2), torch.Generator().manual_seed(0), Place.alone(0)).losses[
+        "generator"
+    ].backward()
     assert all(p.grad is None for p in (*task.vae.encoder.parameters(), *task.vae.quant_conv.parameters()))
     assert all(p.grad is not None for p in task.vae.decoder.parameters())
     task.export(tmp_path / "second", {})
@@ -125,7 +130,7 @@ def test_short_shapes_are_cut_from_whole_clips(autoencoder):
         return torch.arange(num_frames).view(1, -1, 1, 1).expand(3, -1, height, width).float()
 
     autoencoder.train_clips = types.SimpleNamespace(clip=clip)
-    batches = [autoencoder.batch(0, step, 4)["video"][:, 0, :, 0, 0] for step in range(8)]
+    batches = [autoencoder.batch(0, Place.alone(step), 4)["video"][:, 0, :, 0, 0] for step in range(8)]
     assert set(seen) == {9}
     assert {int(row[0]) for batch in batches for row in batch} == set(range(5))
     assert all(torch.equal(row.diff(), torch.ones(4)) for batch in batches for row in batch)
@@ -148,8 +153,8 @@ def attributes():
 
 
 def test_caption_batches_state_what_the_captions_say(attributes):
-    batch = attributes.batch(0, 3, 64)
-    assert _same(batch, attributes.batch(0, 3, 64))
+    batch = attributes.batch(0, Place.alone(3), 64)
+    assert _same(batch, attributes.batch(0, Place.alone(3), 64))
     limits = torch.tensor(list(NUM_CLASSES.values()))
     assert batch["classes"].shape == (64, len(NUM_CLASSES))
     assert bool(((batch["classes"] >= 0) & (batch["classes"] <= limits)).all())
@@ -192,8 +197,8 @@ def denoiser(tmp_path, monkeypatch, attributes):
 
 
 def test_denoiser_batches_draw_lengths(denoiser):
-    batches = [denoiser.batch(0, step, 4) for step in range(40)]
-    assert _same(batches[7], denoiser.batch(0, 7, 4))
+    batches = [denoiser.batch(0, Place.alone(step), 4) for step in range(40)]
+    assert _same(batches[7], denoiser.batch(0, Place.alone(7), 4))
     shapes = {tuple(batch["latents"].shape[2:]) for batch in batches}
     assert shapes == {(3, 2, 4), (1, 2, 4)}
     assert {len(batch["latents"]) for batch in batches} == {4}  # 18 tokens against 14: not twice as many fit
@@ -203,13 +208,13 @@ def test_pictures_come_in_larger_batches(denoiser):
     denoiser.text_encoder.config = dataclasses.replace(denoiser.text_encoder.config, num_tokens=1)
     sizes = {
         batch["latents"].shape[2]: len(batch["latents"])
-        for batch in (denoiser.batch(0, s, 4) for s in range(40))
+        for batch in (denoiser.batch(0, Place.alone(s), 4) for s in range(40))
     }
     assert sizes == {3: 4, 1: 8}  # 7 tokens a clip, 3 a picture
 
 
 def test_denoiser_batches_draw_prompts_and_conditions(denoiser):
-    batches = [denoiser.batch(0, step, 4) for step in range(40)]
+    batches = [denoiser.batch(0, Place.alone(step), 4) for step in range(40)]
     assert all(batch["condition"].shape[1] == 17 for batch in batches)
     used = torch.cat([batch["condition"].flatten(1).abs().sum(dim=1) for batch in batches])
     assert 0 < int((used > 0).sum()) < len(used)
@@ -264,7 +269,7 @@ def test_emphasised_words_are_drawn_more_often(denoiser):
     task = type(denoiser)(*parts, config)
     task._gather = lambda cache, rows, rng, length: drawn.extend(rows)
     for step in range(20):
-        task.batch(0, step, 8)
+        task.batch(0, Place.alone(step), 8)
     assert set(drawn) <= set(clips)
     assert sum(word in words[row] for row in drawn) > 0.9 * len(drawn)
     with pytest.raises(ValueError, match=r"task\.emphasis: no caption has 'hedgehog'"):
@@ -279,7 +284,7 @@ def test_a_single_frame_is_never_given_as_its_own_condition(denoiser):
     kinds[kinds == 4] = 0  # a box leaves something to make even in a single frame
     used = {1: 0.0, 3: 0.0}
     for step in range(60):
-        batch = denoiser.batch(0, step, 4)
+        batch = denoiser.batch(0, Place.alone(step), 4)
         used[batch["latents"].shape[2]] += float(batch["condition"].abs().sum())
     assert used[1] == 0.0
     assert used[3] > 0.0

@@ -9,6 +9,8 @@ import torch
 from safetensors.torch import load_file
 
 from ea_train.loop import checkpoint
+from ea_train.loop.batches import Cursor, generator_at
+from ea_train.tasks.base import Place
 
 
 class Killed(BaseException):
@@ -185,7 +187,7 @@ def test_the_loss_of_a_group_moves_only_its_own_weights(two_groups, settings, tr
         lambda *_: found.append(task.judge.bias.grad.clone())
     )
     run.fit()
-    made = fresh.net(fresh.batch(0, 0, 4)["x"]).detach()
+    made = fresh.net(fresh.batch(0, Place.alone(0), 4)["x"]).detach()
     fresh.judge(
         made
     ).square().mean().backward()  # without the generator's loss, which passes through the judge
@@ -231,3 +233,21 @@ def test_a_compiled_run_follows_the_eager_one(toy, settings, trainer):
     compiled.fit()
     for name, value in _all_tensors(eager, 2).items():
         torch.testing.assert_close(_all_tensors(compiled, 2)[name], value, rtol=1e-4, atol=1e-6)
+
+
+def test_every_micro_batch_of_every_rank_has_its_own_number():
+    ranks = [Cursor(step=3, batches=10, rank=rank, world_size=2).after(1, 3).places(3) for rank in (0, 1)]
+    assert [[place.batch for place in places] for places in ranks] == [[16, 18, 20], [17, 19, 21]]
+    assert [[place.lead for place in places] for places in ranks] == [[16, 18, 20]] * 2
+    assert {place.step for places in ranks for place in places} == {4}
+    alone = Cursor(step=3, batches=10).after(1, 6).places(6)
+    assert [place.batch for place in alone] == [16, 17, 18, 19, 20, 21]
+
+
+def test_noise_depends_on_the_seed_and_on_the_micro_batch():
+    drawn = {
+        float(torch.rand((), generator=generator_at(seed, batch))) for seed in range(8) for batch in range(8)
+    }
+    assert len(drawn) == 64
+    again = torch.rand((), generator=generator_at(3, 1 << 39))
+    assert again == torch.rand((), generator=generator_at(3, 1 << 39))

@@ -7,13 +7,14 @@ if TYPE_CHECKING:
     from ea_train.config import LoopConfig, OptimConfig, RunConfig
     from ea_train.loop.trainer import Trainer
     from ea_train.sources import ClipSource, ManifestClips, ProceduralClips
-    from ea_train.tasks.base import StepOutput, Task
+    from ea_train.tasks.base import Place, StepOutput, Task
 
 __all__ = [
     "ClipSource",
     "LoopConfig",
     "ManifestClips",
     "OptimConfig",
+    "Place",
     "ProceduralClips",
     "RunConfig",
     "StepOutput",
@@ -25,7 +26,7 @@ _HOMES = {
     "ea_train.config": ("LoopConfig", "OptimConfig", "RunConfig"),
     "ea_train.loop.trainer": ("Trainer",),
     "ea_train.sources": ("ClipSource", "ManifestClips", "ProceduralClips"),
-    "ea_train.tasks.base": ("StepOutput", "Task"),
+    "ea_train.tasks.base": ("Place", "StepOutput", "Task"),
 }
 
 

@@ -5,7 +5,7 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 RECIPES = {
     "default": "the whole bundled model: the recipes below, then its folder",
@@ -14,6 +14,39 @@ RECIPES = {
     "default-text": "the text encoder of the bundled model",
     "default-dit-pictures": "the denoiser of the bundled model on single pictures",
     "default-dit": "the denoiser of the bundled model, on latents of the autoencoder",
+}
+
+
+class _Tuning(NamedTuple):
+    """What the command of a recipe for given models takes beside what all take."""
+
+    text: str
+    presets: tuple[str, ...]
+    inputs: dict[str, tuple[str, str]]
+    """Arguments of the recipe's `build`: metavar and help, which says what is required."""
+
+
+TUNING = {
+    "vae": _Tuning(
+        "a released video autoencoder, further, or into one of another kind",
+        (
+            "finetune",
+            "tiny",
+            "released-mag",
+            "released-slice",
+            "released-slice-decoder-only",
+            "released-slice-t-downsample-8",
+            "released-mag-v2",
+            "released-cogvideox",
+        ),
+        {
+            "model": ("DIR", "folder of an autoencoder, or of a model with one (required)"),
+            "data": (
+                "MANIFEST",
+                "videos and pictures of a .json, .jsonl or .csv manifest (default: procedural clips)",
+            ),
+        },
+    ),
 }
 
 
@@ -61,6 +94,13 @@ def parser() -> argparse.ArgumentParser:
             command.add_argument(
                 "--cache", type=Path, metavar="DIR", help="where latents are kept (default: OUTPUT/latents)"
             )
+    for name, tuning in TUNING.items():
+        command = commands.add_parser(
+            name, help=tuning.text, description=f"Train {tuning.text}.", allow_abbrev=False
+        )
+        _add_common(command, tuning.presets, tuning.presets[0])
+        for option, (metavar, text) in tuning.inputs.items():
+            command.add_argument(f"--{option}", type=Path, metavar=metavar, help=text)
     return top
 
 
@@ -89,12 +129,16 @@ def _message(error: Exception) -> str:
     return text.strip().splitlines()[-1] if "Original Traceback" in text else text
 
 
-def _add_common(command: argparse.ArgumentParser) -> None:
+def _add_common(
+    command: argparse.ArgumentParser,
+    presets: tuple[str, ...] = ("tiny", "cpu", "gpu"),
+    default: str = "cpu",
+) -> None:
     command.add_argument(
         "--output", type=Path, required=True, metavar="DIR", help="run folder: checkpoints, log, export"
     )
     command.add_argument(
-        "--preset", choices=("tiny", "cpu", "gpu"), default="cpu", help="machine size (default: cpu)"
+        "--preset", choices=presets, default=default, help=f"settings to begin with (default: {default})"
     )
     command.add_argument(
         "--set",
@@ -113,6 +157,11 @@ def _run(arguments: argparse.Namespace) -> int:
         for name in ("vae", "text"):
             if getattr(arguments, name) is None:
                 raise ValueError(f"--{name}: give the folder that `ea-train default-{name}` exported to")
+
+    if arguments.recipe in TUNING and not arguments.dry_run:
+        for name, (_, text) in TUNING[arguments.recipe].inputs.items():
+            if "(required)" in text and getattr(arguments, name) is None:
+                raise ValueError(f"--{name}: {text.removesuffix(' (required)')} must be given")
 
     from ea_train import schema
     from ea_train.recipes import find
@@ -181,6 +230,8 @@ def _train_all(arguments: argparse.Namespace, settings: Any, device: Any) -> int
 
 def _inputs(arguments: argparse.Namespace, device: Any) -> dict[str, Any]:
     names = {"default-vae": ("data", "pictures", "init"), "default-pictures": ("data", "init")}
+    if arguments.recipe in TUNING:
+        return {name: getattr(arguments, name) for name in TUNING[arguments.recipe].inputs}
     if arguments.recipe not in _DENOISERS:
         return {name: getattr(arguments, name) for name in names.get(arguments.recipe, ("init",))}
     return {

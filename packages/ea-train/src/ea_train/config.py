@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 MAX_SEED = 1 << 20
-"""Seeds share 64 bits with the number of the step, so they are bounded."""
+"""Tasks draw from seeds that share 64 bits with the number of the micro-batch, so they are bounded."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,9 +55,9 @@ class LoopConfig:
 
     Attributes:
         steps: Optimiser steps of the whole run; the schedule is laid out over them.
-        batch_size: Samples per micro-batch.
+        batch_size: Samples per micro-batch of one process.
         grad_accum: Micro-batches per step, at most 256.
-        seed: Every batch and every noise draw is a function of (seed, step).
+        seed: Every batch and every noise draw is a function of it and the number of the micro-batch.
         precision: `bf16` runs the forward pass under autocast, weights stay float32.
         ema_decay: Final decay of the averaged weights; 0 keeps none.
         log_every: Steps between lines in the log.

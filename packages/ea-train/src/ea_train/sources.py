@@ -77,11 +77,7 @@ class ManifestClips:
     """
 
     def __init__(self, manifest: Path, seed: int, *, split: Split = "train", num_frames: int = 1) -> None:
-        entries = read_manifest(manifest).entries
-        if len(entries) >= _HELD_OUT_EVERY and split != "all":
-            rows = range(len(entries))
-            wanted = [row for row in rows if (row % _HELD_OUT_EVERY == 0) == (split == "heldout")]
-            entries = tuple(entries[row] for row in wanted)
+        entries = entries_of(manifest, split)
         self.manifest = manifest
         self.seed = seed
         self.split: Split = split
@@ -115,6 +111,22 @@ class ManifestClips:
     def describe(self) -> str:
         """Number of files, seed and split."""
         return f"{self.manifest.name} files={len(self.entries)} seed={self.seed} split={self.split}"
+
+
+def entries_of(manifest: Path, split: Split) -> tuple[Entry, ...]:
+    """Files of a manifest: every twentieth is `heldout`, the others are `train`.
+
+    With fewer than twenty files both hold all of them.
+
+    Raises:
+        ValueError: The manifest cannot be used.
+    """
+    entries = read_manifest(manifest).entries
+    if len(entries) < _HELD_OUT_EVERY or split == "all":
+        return entries
+    rows = range(len(entries))
+    wanted = [row for row in rows if (row % _HELD_OUT_EVERY == 0) == (split == "heldout")]
+    return tuple(entries[row] for row in wanted)
 
 
 def to_model_range(video_THWC: NDArray[np.uint8]) -> Tensor:

@@ -15,7 +15,7 @@ from ea_dit.diffusion.solvers.ddim import DdimSampler
 from ea_dit.diffusion.solvers.dpm import DpmSolverSampler
 from ea_dit.diffusion.solvers.euler import EulerSampler
 from ea_dit.diffusion.solvers.grid import ddpm_grid, flow_grid
-from ea_dit.diffusion.solvers.lcm import LcmSampler
+from ea_dit.diffusion.solvers.lcm import FlowLcmSampler, LcmSampler
 from ea_dit.diffusion.solvers.pndm import PndmSampler
 from ea_dit.diffusion.solvers.unipc import UniPcSampler
 
@@ -43,6 +43,7 @@ FLOW_SAMPLERS: Mapping[str, Callable[[FlowMatching, int, float], Sampler]] = {
     "Flow": EulerFlowSampler,
     "Flow_DPM++": lambda flow, steps, strength: DpmSolverSampler(flow_grid(flow, steps, strength)),
     "Flow_Unipc": lambda flow, steps, strength: UniPcSampler(flow_grid(flow, steps, strength)),
+    "Flow_LCM": FlowLcmSampler,
 }
 
 

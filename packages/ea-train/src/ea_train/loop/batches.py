@@ -1,44 +1,97 @@
 """Batches for the steps of a run, made here or by worker processes."""
 
+import hashlib
 import signal
 import traceback
 from collections.abc import Iterator
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, cast
 
-from torch.utils.data import DataLoader, Dataset
+import torch
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 from ea_train.config import LoopConfig
-from ea_train.tasks.base import Batch, Task
+from ea_train.tasks.base import Batch, Place, Task
 
 
-def step_batches(task: Task, loop: LoopConfig, *, first: int) -> Iterator[tuple[int, list[Batch]]]:
-    """The micro-batches of every step that is left.
+@dataclass(frozen=True, kw_only=True)
+class Cursor:
+    """How far a run is, and which part of what comes is for this process.
+
+    Attributes:
+        step: Finished optimiser steps.
+        batches: Micro-batches that all ranks together have used up.
+        rank: Of this process.
+        world_size: Number of processes.
+    """
+
+    step: int = 0
+    batches: int = 0
+    rank: int = 0
+    world_size: int = 1
+
+    def after(self, steps: int, grad_accum: int) -> "Cursor":
+        """The cursor when `steps` more steps of `grad_accum` micro-batches a rank are finished."""
+        used = self.batches + steps * grad_accum * self.world_size
+        return Cursor(step=self.step + steps, batches=used, rank=self.rank, world_size=self.world_size)
+
+    def places(self, grad_accum: int) -> list[Place]:
+        """The micro-batches of the next step that are for this process."""
+        leads = [self.batches + index * self.world_size for index in range(grad_accum)]
+        return [
+            Place(
+                step=self.step,
+                batch=lead + self.rank,
+                rank=self.rank,
+                world_size=self.world_size,
+                lead=lead,
+            )
+            for lead in leads
+        ]
+
+
+def generator_at(seed: int, batch: int) -> torch.Generator:
+    """The source of all randomness of micro-batch `batch` under `seed`, on the CPU.
+
+    The engine of torch looks at the lowest 32 bits of a seed alone. So the run's seed is hashed to a start,
+    and micro-batches count from there: no two of a run draw the same.
+    """
+    start = int.from_bytes(hashlib.blake2b(str(seed).encode(), digest_size=4).digest(), "big")
+    return torch.Generator().manual_seed((start + batch) % (1 << 32))
+
+
+def step_batches(task: Task, loop: LoopConfig, cursor: Cursor) -> Iterator[tuple[list[Place], list[Batch]]]:
+    """This process's micro-batches of every step that is left.
 
     Args:
         task: Makes them.
         loop: Number of steps, micro-batches and worker processes.
-        first: Step to begin with.
+        cursor: Where to begin.
 
     Yields:
-        A step and its `loop.grad_accum` micro-batches.
+        The places of a step's `loop.grad_accum` micro-batches, and these.
     """
-    steps = range(first, loop.steps)
     loader = DataLoader(
         _StepDataset(task, loop),
         batch_size=None,
-        sampler=steps,
+        sampler=cast("Sampler[list[Place]]", _upcoming(loop, cursor)),
         num_workers=loop.num_workers,
         worker_init_fn=_leave_signals_to_the_trainer,
     )
     batches = iter(loader)
     try:
-        yield from zip(steps, batches, strict=True)
+        yield from zip(_upcoming(loop, cursor), batches, strict=True)
     except BaseException as error:
         # Its frames hold the workers, which ignore SIGTERM: the process would wait for them forever.
         traceback.clear_frames(error.__traceback__)
         raise
     finally:
         del batches
+
+
+def _upcoming(loop: LoopConfig, cursor: Cursor) -> Iterator[list[Place]]:
+    for ahead in range(loop.steps - cursor.step):
+        yield cursor.after(ahead, loop.grad_accum).places(loop.grad_accum)
 
 
 def _leave_signals_to_the_trainer(worker: int) -> None:
@@ -49,15 +102,12 @@ def _leave_signals_to_the_trainer(worker: int) -> None:
 
 
 class _StepDataset(Dataset[list[Batch]]):
-    """Item `step` is the micro-batches of that step."""
+    """An item is the micro-batches of some places."""
 
     def __init__(self, task: Task, loop: LoopConfig) -> None:
         self._task = task
         self._loop = loop
 
-    def __getitem__(self, step: int) -> list[dict[str, Any]]:
+    def __getitem__(self, places: list[Place]) -> list[dict[str, Any]]:
         loop = self._loop
-        return [
-            self._task.batch(loop.seed, step * loop.grad_accum + index, loop.batch_size)
-            for index in range(loop.grad_accum)
-        ]
+        return [self._task.batch(loop.seed, place, loop.batch_size) for place in places]

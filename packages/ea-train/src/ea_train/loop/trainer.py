@@ -1,8 +1,8 @@
 """The one training loop.
 
-Everything random is a function of (seed, step): batches come from `Task.batch(seed, step, ...)`, noise from a
-generator seeded with both. So a run that is killed and started again continues from its last checkpoint with
-exactly the numbers it would have had.
+Everything random is a function of the seed and the number of the micro-batch in the run: batches come from
+`Task.batch(seed, place, ...)`, noise from a generator seeded with both. So a run that is killed and started
+again continues from its last checkpoint with exactly the numbers it would have had.
 """
 
 import math
@@ -21,13 +21,13 @@ from torch import Tensor, nn
 from ea_kernels.runtime.files import write_json
 from ea_train.config import RunConfig
 from ea_train.loop import checkpoint
-from ea_train.loop.batches import step_batches
+from ea_train.loop.batches import Cursor, generator_at, step_batches
 from ea_train.loop.callbacks import MetricLog
 from ea_train.loop.ema import ExponentialAverage
 from ea_train.loop.optim import build_optimizers, lr_factor, set_learning_rates
 from ea_train.loop.run_folder import check_same_run, sole_user
 from ea_train.schema import to_mapping
-from ea_train.tasks.base import Batch, StepOutput, Task
+from ea_train.tasks.base import Batch, Place, StepOutput, Task
 
 
 class Trainer:
@@ -55,9 +55,14 @@ class Trainer:
         }
         averaged = {name: task.modules[name] for names in list(task.trainable.values())[:1] for name in names}
         self.ema = ExponentialAverage(averaged, config.loop.ema_decay) if config.loop.ema_decay else None
-        self.finished_steps = 0
+        self.cursor = Cursor()
         self._saved_steps = 0
         self._stop_requested = False
+
+    @property
+    def finished_steps(self) -> int:
+        """Optimiser steps that are done."""
+        return self.cursor.step
 
     def fit(self) -> None:
         """Train until the last step; on SIGTERM or SIGINT save and return early.
@@ -109,7 +114,11 @@ class Trainer:
         if self.ema is not None:
             tensors["ema"] = self.ema.averages
         folder = self.directory / "checkpoints"
-        state = {"config": to_mapping(self.config), "inputs": self.task.inputs}
+        state = {
+            "batches": self.cursor.batches,
+            "config": to_mapping(self.config),
+            "inputs": self.task.inputs,
+        }
         checkpoint.save(folder, self.finished_steps, tensors, state)
         checkpoint.prune(folder, self.config.loop.keep_checkpoints)
         self._saved_steps = self.finished_steps
@@ -132,7 +141,8 @@ class Trainer:
                     f"checkpoint {newest} lacks something or does not fit this task ({error}); remove it to "
                     "continue from the one before"
                 ) from error
-            self.finished_steps = self._saved_steps = int(state["step"])
+            self._saved_steps = int(state["step"])
+            self.cursor = Cursor(step=self._saved_steps, batches=int(state["batches"]))
         write_json(self.directory / "config.json", to_mapping(self.config))
 
     def _restore(self, tensors: Mapping[str, Mapping[str, Tensor]]) -> None:
@@ -146,9 +156,10 @@ class Trainer:
     def _run(self, log: MetricLog) -> None:
         loop = self.config.loop
         saved_at = started = time.monotonic()
-        for step, batches in step_batches(self.task, loop, first=self.finished_steps):
-            output = self._update(step, batches)
-            self.finished_steps = step + 1
+        for places, batches in step_batches(self.task, loop, self.cursor):
+            output = self._update(places, batches)
+            self.cursor = self.cursor.after(1, loop.grad_accum)
+            step = self.cursor.step - 1
             if self._due(loop.log_every):
                 log.write(step + 1, self._numbers(output, time.monotonic() - started))
             if loop.validate_every and self._due(loop.validate_every):
@@ -160,15 +171,16 @@ class Trainer:
             if self._stop_requested:
                 return
 
-    def _update(self, step: int, batches: list[Batch]) -> StepOutput:
+    def _update(self, places: list[Place], batches: list[Batch]) -> StepOutput:
+        step = places[0].step
         factor = lr_factor(self.config.optim, step, self.config.loop.steps)
         outputs = []
-        for index, batch in enumerate(batches):
-            generator = torch.Generator().manual_seed(self.config.loop.seed << 40 | step << 8 | index)
+        for place, batch in zip(places, batches, strict=True):
+            generator = generator_at(self.config.loop.seed, place.batch)
             with torch.autocast(
                 self.device.type, dtype=torch.bfloat16, enabled=self.config.loop.precision == "bf16"
             ):
-                output = self.task.step(self._to_device(batch), generator, step)
+                output = self.task.step(self._to_device(batch), generator, place)
             for group, loss in output.losses.items():
                 self._backward(group, loss / len(batches))
             outputs.append(_detached(output))

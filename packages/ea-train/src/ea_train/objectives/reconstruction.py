@@ -20,3 +20,19 @@ def psnr(output: Tensor, target: Tensor) -> Tensor:
 def kl_to_unit_normal(mean: Tensor, logvar: Tensor) -> Tensor:
     """Kullback-Leibler divergence to the unit normal, averaged over every latent value."""
     return 0.5 * (mean.square() + logvar.exp() - 1.0 - logvar).mean()
+
+
+def summed_per_frame(error_BCTHW: Tensor) -> Tensor:
+    """Sum over the values of a frame, averaged over all frames: the reduction of released training."""
+    return error_BCTHW.sum() / (error_BCTHW.shape[0] * error_BCTHW.shape[2])
+
+
+def outlier_penalty(mean_BKTHW: Tensor) -> Tensor:
+    """How far latents leave three standard deviations around the mean of their channel and frame, on average.
+
+    Positions that do grow into bright spots in what a denoiser makes. Released training has it since V4.
+    """
+    centre = mean_BKTHW.mean(dim=(3, 4), keepdim=True)
+    # Clamped: the root of zero, in flat pictures, has no gradient.
+    spread = mean_BKTHW.var(dim=(3, 4), keepdim=True).clamp_min(1e-12).sqrt()
+    return ((mean_BKTHW - centre).abs() - 3 * spread).clamp_min(0).mean()

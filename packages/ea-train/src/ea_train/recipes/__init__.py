@@ -10,6 +10,7 @@ NAMES = (
     "default-text",
     "default-dit-pictures",
     "default-dit",
+    "vae",
 )
 
 

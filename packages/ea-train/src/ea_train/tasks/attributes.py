@@ -28,7 +28,7 @@ from ea_data.synthetic import (
 )
 from ea_data.synthetic.vocabulary import Split
 from ea_dit.text.bytes import ByteTextEncoder, save_byte_encoder
-from ea_train.tasks.base import Batch, StepOutput
+from ea_train.tasks.base import Batch, Place, StepOutput
 
 NUM_CLASSES: dict[str, int] = {
     "num_shapes": 2,
@@ -95,18 +95,18 @@ class AttributesTask:
         self.trainable = {"generator": ["encoder", "reader"]}
         self.inputs: dict[str, str] = {}
 
-    def batch(self, seed: int, step: int, size: int) -> Batch:
+    def batch(self, seed: int, place: Place, size: int) -> Batch:
         """Captions of random training scenes with their attribute classes."""
-        rng = random.Random(seed << 32 | step)
+        rng = random.Random(seed << 32 | place.batch)
         rows = [self._sample(rng, split="train") for _ in range(size)]
         return {
             "ids": self.encoder.tokenize([text for text, _ in rows]),
             "classes": torch.tensor([c for _, c in rows]),
         }
 
-    def step(self, batch: Batch, generator: torch.Generator, step: int) -> StepOutput:
+    def step(self, batch: Batch, generator: torch.Generator, place: Place) -> StepOutput:
         """Mean cross-entropy over attributes."""
-        del generator, step
+        del generator, place
         logits = self.reader(self.encoder(batch["ids"]))
         classes = batch["classes"]
         loss = torch.stack([F.cross_entropy(x.float(), classes[:, i]) for i, x in enumerate(logits)]).mean()

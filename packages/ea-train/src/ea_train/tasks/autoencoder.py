@@ -13,7 +13,7 @@ from ea_train.objectives import reconstruction as losses
 from ea_train.objectives.adversarial import PatchDiscriminator, adaptive_weight, hinge_discriminator_loss
 from ea_train.sources import ClipSource
 from ea_train.tasks.autoencoder_latents import equalised
-from ea_train.tasks.base import Batch, StepOutput
+from ea_train.tasks.base import Batch, Place, StepOutput
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,9 +96,9 @@ class AutoencoderTask:
             self.modules["discriminator"] = self.discriminator
             self.trainable["discriminator"] = ["discriminator"]
 
-    def batch(self, seed: int, step: int, size: int) -> Batch:
+    def batch(self, seed: int, place: Place, size: int) -> Batch:
         """Clips of one shape drawn for this step, as many as the voxel budget allows."""
-        rng = random.Random(seed << 32 | step)
+        rng = random.Random(seed << 32 | place.batch)
         shapes = self.config.shapes
         frames, height, width, _ = rng.choices(shapes, weights=[shape[3] for shape in shapes])[0]
         frames, height, width = int(frames), int(height), int(width)
@@ -111,7 +111,7 @@ class AutoencoderTask:
             clips.append(clip[:, start : start + frames])
         return {"video": torch.stack(clips)}
 
-    def step(self, batch: Batch, generator: torch.Generator, step: int) -> StepOutput:
+    def step(self, batch: Batch, generator: torch.Generator, place: Place) -> StepOutput:
         """Losses of one batch of clips."""
         config, video = self.config, batch["video"]
         posterior = self.vae.encode_clip(video)
@@ -130,7 +130,7 @@ class AutoencoderTask:
         }
         found = {"generator": total + config.kl_weight * kl}
         if self.discriminator is not None:
-            self._add_adversarial(found, total, output, video, active=step >= config.disc_start)
+            self._add_adversarial(found, total, output, video, active=place.step >= config.disc_start)
         return StepOutput(losses=found, metrics={name: value.detach() for name, value in metrics.items()})
 
     def _add_adversarial(

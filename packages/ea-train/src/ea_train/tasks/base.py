@@ -2,13 +2,37 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
 Batch = dict[str, Any]
 """Tensors and lists by name, as a task's data source makes them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where a micro-batch stands in the run.
+
+    Attributes:
+        step: Optimiser step, from 0.
+        batch: Number of the micro-batch in the whole run, from 0; no two of any rank share one.
+        rank: Of the process that works on it.
+        world_size: Number of processes.
+        lead: `batch` of rank 0 at the same moment: what all ranks must draw alike is drawn from it.
+    """
+
+    step: int
+    batch: int
+    rank: int = 0
+    world_size: int = 1
+    lead: int
+
+    @classmethod
+    def alone(cls, step: int) -> "Place":
+        """The one micro-batch of a step of a single process that accumulates nothing."""
+        return cls(step=step, batch=step, lead=step)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,12 +58,12 @@ class Task(Protocol):
     inputs: dict[str, str]
     """What else the run depends on (data, frozen networks), described; a continued run must agree."""
 
-    def batch(self, seed: int, step: int, size: int) -> Batch:
-        """The batch of one step on the CPU; a pure function of its arguments."""
+    def batch(self, seed: int, place: Place, size: int) -> Batch:
+        """The samples of one micro-batch on the CPU; a pure function of its arguments."""
         ...
 
-    def step(self, batch: Batch, generator: torch.Generator, step: int) -> StepOutput:
-        """Forward pass and losses; all randomness from `generator`."""
+    def step(self, batch: Batch, generator: torch.Generator, place: Place) -> StepOutput:
+        """Forward pass and losses; all randomness from `generator`, which knows the seed and the place."""
         ...
 
     def validate(self) -> dict[str, float]:
@@ -48,4 +72,16 @@ class Task(Protocol):
 
     def export(self, directory: Path, metadata: dict[str, str]) -> None:
         """Write the finished networks in their released layout."""
+        ...
+
+
+@runtime_checkable
+class HasParameterGroups(Protocol):
+    """A task that trains its parameters at several rates, or not all of them."""
+
+    def parameter_groups(self) -> dict[str, list[tuple[list[nn.Parameter], float]]]:
+        """For groups in `trainable`, the parameters to update and the factor on their learning rate.
+
+        A group that is not named here updates all parameters that require gradients, with factor 1.
+        """
         ...

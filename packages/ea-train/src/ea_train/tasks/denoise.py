@@ -19,7 +19,7 @@ from ea_dit.types import Conditioning
 from ea_train.precompute import LatentCache, fingerprint
 from ea_train.prompts import PromptTable
 from ea_train.sources import ClipSource
-from ea_train.tasks.base import Batch, StepOutput
+from ea_train.tasks.base import Batch, Place, StepOutput
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,9 +111,9 @@ class DenoiseTask:
         longest = max(map(len, caches)) - config.validation_clips
         self._shares = _running_shares(captions, config.emphasis, clips=longest)
 
-    def batch(self, seed: int, step: int, size: int) -> Batch:
+    def batch(self, seed: int, place: Place, size: int) -> Batch:
         """Latents, conditions and prompt bytes of randomly drawn clips."""
-        rng = random.Random(seed << 32 | step)
+        rng = random.Random(seed << 32 | place.batch)
         cache = rng.choice(self.caches)
         lengths = self.config.latent_lengths
         length = int(rng.choices([pair[0] for pair in lengths], weights=[pair[1] for pair in lengths])[0])
@@ -129,9 +129,9 @@ class DenoiseTask:
         patch = self.transformer.config.patch_size
         return length * (height // patch) * (width // patch) + self.text_encoder.config.num_tokens
 
-    def step(self, batch: Batch, generator: torch.Generator, step: int) -> StepOutput:
+    def step(self, batch: Batch, generator: torch.Generator, place: Place) -> StepOutput:
         """Weighted mean squared error of the predicted velocity."""
-        del step
+        del place
         loss = self._loss(batch, generator)
         return StepOutput(losses={"generator": loss})
 

@@ -2,15 +2,32 @@
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from ea_dit.diffusion.ddpm import DdpmSchedule
+from ea_dit.diffusion.flow import FlowMatching
 from ea_dit.diffusion.loop import Draw, Memory, drawn
 from ea_dit.diffusion.prediction import Level, mix, wide
 from ea_dit.diffusion.solvers.base import GridSampler
-from ea_dit.diffusion.solvers.grid import whole_grid
+from ea_dit.diffusion.solvers.grid import CLEAN, NoiseGrid, whole_grid
 
 SIGMA_DATA = 0.5
+FLOW_ORIGINAL_STEPS = 50
+"""Steps of the grid that flow models are distilled on; their configs have no key for it."""
+FLOW_TIMESTEP_SCALING = 10.0
+
+
+def boundary_level(timestep: float | Tensor, scaling: float) -> Level:
+    """Weights of the estimate and of the input that make a model exact at timestep 0.
+
+    Args:
+        timestep: The network's, 0 ... N - 1, or one per sample in a shape that broadcasts.
+        scaling: Of timesteps; the larger, the sooner the estimate counts alone.
+    """
+    time = timestep * scaling
+    total = time**2 + SIGMA_DATA**2
+    return Level(time / total**0.5, SIGMA_DATA**2 / total)
 
 
 @dataclass(frozen=True)
@@ -31,22 +48,14 @@ class LcmSampler(GridSampler):
 
     def __post_init__(self) -> None:
         """Makes the grid."""
-        if not 0 < self.strength <= 1:
-            raise ValueError(f"strength must be above 0 and at most 1, got {self.strength}")
         schedule, count = self.schedule, self.schedule.original_inference_steps
         if count > schedule.num_train_timesteps:
             raise ValueError(
                 f"original_inference_steps must be at most num_train_timesteps, got {count} and "
                 f"{schedule.num_train_timesteps}"
             )
-        width, used = schedule.num_train_timesteps // count, int(count * self.strength)
-        if not 1 <= self.num_steps <= used:
-            raise ValueError(
-                f"num_steps must be between 1 and original_inference_steps x strength = {used}, "
-                f"got {self.num_steps}"
-            )
-        original = [width * (place + 1) - 1 for place in range(used)][::-1]
-        falling = [original[step * used // self.num_steps] for step in range(self.num_steps)]
+        width = schedule.num_train_timesteps // count
+        falling = [width * (place + 1) - 1 for place in _places(count, self.num_steps, self.strength)]
         alpha_bars = schedule.alphas_cumprod.tolist()
         grid = whole_grid(schedule, falling, alpha_bars, clipped=schedule.clip_sample)
         object.__setattr__(self, "grid", grid)
@@ -55,15 +64,61 @@ class LcmSampler(GridSampler):
         self, index: int, latents: Tensor, prediction: Tensor, memory: Memory, draw: Draw | None = None
     ) -> tuple[Tensor, Memory]:
         """Returns the latents after step `index`."""
-        x = wide(latents)
-        boundary = self._boundary(int(self.grid.timesteps[index]))
-        clean = mix(self.grid.clean(index, x, prediction), x, boundary)
-        if index + 1 < len(self.grid):
-            clean = mix(clean, drawn(draw, x), self.grid.levels[index + 1])
-        return clean.to(prediction.dtype), memory
+        scaling = self.schedule.timestep_scaling
+        return _jump(self.grid, scaling, index, latents, prediction, draw), memory
 
-    def _boundary(self, timestep: int) -> Level:
-        """Weights of the estimate and of the input that make the model exact at timestep 0."""
-        time = timestep * self.schedule.timestep_scaling
-        total = time**2 + SIGMA_DATA**2
-        return Level(time / total**0.5, SIGMA_DATA**2 / total)
+
+@dataclass(frozen=True)
+class FlowLcmSampler(GridSampler):
+    """The same for a flow that was distilled, on the grid of its own schedule.
+
+    Attributes:
+        flow: The process.
+        num_steps: Model calls, whatever the strength.
+        strength: Share of the original grid, its low end, that the calls are spread over.
+        original_steps: Steps of the grid that the model was distilled on.
+        timestep_scaling: Of the boundary condition.
+    """
+
+    flow: FlowMatching
+    num_steps: int
+    strength: float = 1.0
+    original_steps: int = FLOW_ORIGINAL_STEPS
+    timestep_scaling: float = FLOW_TIMESTEP_SCALING
+
+    def __post_init__(self) -> None:
+        """Makes the grid."""
+        places = _places(self.original_steps, self.num_steps, self.strength)
+        rising = self.flow.sigmas(self.original_steps).flip(0)[1:]
+        sigmas = rising[torch.tensor(places)]
+        levels = (*(Level(1 - sigma, sigma) for sigma in sigmas.tolist()), CLEAN)
+        object.__setattr__(self, "grid", NoiseGrid(self.flow.timesteps(sigmas), levels, "flow"))
+
+    def step(
+        self, index: int, latents: Tensor, prediction: Tensor, memory: Memory, draw: Draw | None = None
+    ) -> tuple[Tensor, Memory]:
+        """Returns the latents after step `index`."""
+        return _jump(self.grid, self.timestep_scaling, index, latents, prediction, draw), memory
+
+
+def _places(count: int, num_steps: int, strength: float) -> list[int]:
+    """Which of `count` levels, numbered from the cleanest, are visited: falling."""
+    if not 0 < strength <= 1:
+        raise ValueError(f"strength must be above 0 and at most 1, got {strength}")
+    used = int(count * strength)
+    if not 1 <= num_steps <= used:
+        raise ValueError(
+            f"num_steps must be between 1 and original_inference_steps x strength = {used}, got {num_steps}"
+        )
+    return [used - 1 - step * used // num_steps for step in range(num_steps)]
+
+
+def _jump(
+    grid: NoiseGrid, scaling: float, index: int, latents: Tensor, prediction: Tensor, draw: Draw | None
+) -> Tensor:
+    """To the clean latents that call `index` tells, and back to the next level with fresh noise."""
+    x = wide(latents)
+    clean = mix(grid.clean(index, x, prediction), x, boundary_level(float(grid.timesteps[index]), scaling))
+    if index + 1 < len(grid):
+        clean = mix(clean, drawn(draw, x), grid.levels[index + 1])
+    return clean.to(prediction.dtype)
