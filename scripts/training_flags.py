@@ -1,6 +1,6 @@
 """Write docs/training-flags.md from the table of flags.
 
-    python scripts/training_flags.py
+python scripts/training_flags.py
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ PAGE = ROOT / "docs" / "training-flags.md"
 INTRODUCTION = """\
 # Training flags
 
-Every flag of the training scripts of EasyAnimate (V4 to V5.1) and of Open-Sora 1.1, and where it went. Written by
-`python scripts/training_flags.py` from `ea_train/compat/flags.toml`; [training-commands.md](training-commands.md) says how
-to run such commands as they are, and how to make recipes of them.
+Every flag of the training scripts of EasyAnimate (V4 to V5.1) and of Open-Sora 1.1, and where it went; how
+to run commands with them is said in [training-commands.md](training-commands.md). Written by
+`python scripts/training_flags.py` from `ea_train/compat/flags.toml`.
 
 | word | meaning |
 |---|---|
@@ -25,9 +25,10 @@ to run such commands as they are, and how to make recipes of them.
 | improved | the setting serves the same end, and the reason says what changed |
 | dropped | nothing is set, and the reason is given |
 
-Settings are those of the recipe that the script became; `output` is the run folder. Scripts are named without `train_`:
-"all" are train, lora, control, reward_lora and lcm_lora. A default stands in brackets.
+Settings are those of the recipe that the script became; `output` is the run folder. Scripts are named without
+`train_`: "all" are train, lora, control, reward_lora and lcm_lora. A default stands in brackets.
 """
+KINDS = {"strs": "words", "ints": "numbers", "list": "words", "word": "str or nothing", "truth": "bool"}
 ALL = ("train", "train_lora", "train_control", "train_reward_lora", "train_lcm_lora")
 
 
@@ -41,11 +42,11 @@ def _section(section: Section) -> str:
     first = "key" if section.keys else "flag"
     columns = [first, "type", *(["scripts"] if several else []), "state", "here"]
     lines = [f"## {section.title}", "", _row(columns), "|" + "---|" * len(columns)]
-    lines += [_row(_cells(flag, several)) for flag in section.flags]
+    lines += [_row(_cells(flag, several=several)) for flag in section.flags]
     return "\n".join([*lines, ""])
 
 
-def _cells(flag: Flag, several: bool) -> list[str]:
+def _cells(flag: Flag, *, several: bool) -> list[str]:
     name = f"`{flag.name}`" + (f", `{flag.short}`" if flag.short else "")
     scripts = [_scripts(flag)] if several else []
     goes = ", ".join(f"`{setting}`" for setting in flag.to)
@@ -54,7 +55,13 @@ def _cells(flag: Flag, several: bool) -> list[str]:
 
 
 def _type(flag: Flag) -> str:
-    kinds = {"strs": "words", "ints": "int, several", "list": "words", "word": "str or nothing", "truth": "bool"}
+    kinds = {
+        "strs": "words",
+        "ints": "int, several",
+        "list": "words",
+        "word": "str or nothing",
+        "truth": "bool",
+    }
     kind = " \\| ".join(flag.choices) or kinds.get(flag.type, flag.type)
     if flag.required:
         return f"{kind}, required"

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -94,6 +95,7 @@ def parser() -> argparse.ArgumentParser:
             command.add_argument(
                 "--cache", type=Path, metavar="DIR", help="where latents are kept (default: OUTPUT/latents)"
             )
+    _add_import(commands)
     for name, tuning in TUNING.items():
         command = commands.add_parser(
             name, help=tuning.text, description=f"Train {tuning.text}.", allow_abbrev=False
@@ -104,6 +106,21 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
+def _add_import(commands: Any) -> None:
+    text = "settings that do what a training command of EasyAnimate did"
+    command = commands.add_parser(
+        "import-flags",
+        help=text,
+        description=f"Print {text}, as YAML. Nothing of the script is run.",
+        allow_abbrev=False,
+    )
+    command.add_argument(
+        "source", metavar="SCRIPT", help="shell script, - for standard input, or a command line"
+    )
+    command.add_argument("--output", type=Path, metavar="FILE", help="write there instead of printing")
+    command.add_argument("--debug", action="store_true", help="show the traceback of an error")
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command.
 
@@ -112,6 +129,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     arguments = parser().parse_args(argv)
     try:
+        if arguments.recipe == "import-flags":
+            return _import_flags(arguments.source, arguments.output)
         return _run(arguments)
     except (ValueError, OSError) as error:
         if arguments.debug:
@@ -150,6 +169,24 @@ def _add_common(
     command.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
     command.add_argument("--dry-run", action="store_true", help="print the settings as JSON and stop")
     command.add_argument("--debug", action="store_true", help="show the traceback of an error")
+
+
+def _import_flags(source: str, output: Path | None) -> int:
+    from ea_train.compat.importing import import_flags
+
+    path = Path(source)
+    if source == "-":
+        text = sys.stdin.read()
+    elif " " in source.strip() and not path.is_file():
+        text = source
+    else:
+        text = path.read_text(encoding="utf-8")
+    found = import_flags(text, os.environ)
+    if output is None:
+        print(found, end="")
+    else:
+        output.write_text(found, encoding="utf-8")
+    return 0
 
 
 def _run(arguments: argparse.Namespace) -> int:

@@ -2,7 +2,7 @@
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, NoReturn
 
 from ea_kernels.runtime.hints import known_names
@@ -11,6 +11,21 @@ from ea_train.compat.table import LISTS, SCRIPTS, Flag, flags_of
 _TRUE: Final = ("yes", "true", "t", "y", "1")
 _FALSE: Final = ("no", "false", "f", "n", "0")
 _NUMBERS: Final = {"int": int, "ints": int, "float": float}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Launch:
+    """What the launcher says.
+
+    Attributes:
+        processes: How many train together; None where that is not known.
+        precision: Mixed precision of the launcher.
+        deepspeed: Whether the launcher asks for DeepSpeed.
+    """
+
+    processes: int | None = None
+    precision: str | None = None
+    deepspeed: bool = False
 
 
 @dataclass(frozen=True)
@@ -22,12 +37,14 @@ class Given:
         values: Of all flags, by their Python names, defaults included.
         written: Python names of the flags that the command line has.
         more: What only `train_vae.py` takes: `key.of.the.config=value`.
+        launch: What the launcher says.
     """
 
     script: str
     values: dict[str, Any]
     written: frozenset[str]
     more: tuple[str, ...] = ()
+    launch: Launch = field(default_factory=Launch)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -35,12 +52,13 @@ class _Parser(argparse.ArgumentParser):
         raise ValueError(f"{self.prog}: {message}")
 
 
-def parse(script: str, arguments: Sequence[str]) -> Given:
+def parse(script: str, arguments: Sequence[str], launch: Launch | None = None) -> Given:
     """Read the arguments of a script.
 
     Args:
         script: A name of `ea_train.compat.table.SCRIPTS`.
         arguments: Its command line, without its name.
+        launch: What the launcher says; nothing if None.
 
     Raises:
         ValueError: An unknown flag, a missing one, or a value of the wrong type; one line.
@@ -52,7 +70,7 @@ def parse(script: str, arguments: Sequence[str]) -> Given:
         raise ValueError(f"{SCRIPTS[script]}: {_unknown(script, unknown[0])}")
     written = vars(found)
     values = {flag.dest: flag.default_of(script) for flag in flags_of(script)}
-    return Given(script, {**values, **written}, frozenset(written), more)
+    return Given(script, {**values, **written}, frozenset(written), more, launch or Launch())
 
 
 def build_parser(script: str) -> argparse.ArgumentParser:

@@ -4,7 +4,7 @@ from typing import Any, Final
 
 from ea_train.compat.parser import Given
 from ea_train.compat.rules import CLIPS
-from ea_train.compat.translation import Launch, Translation, one_of, rule
+from ea_train.compat.translation import Translation, one_of, rule
 
 DENOISE: Final = ("train", "train_lora", "train_control")
 _PARTS: Final = ("train", "train_control")
@@ -14,7 +14,7 @@ _SHAPES: Final = "data.recipe.shapes."
 
 
 @rule("trainable_modules", "trainable_modules_low_learning_rate", scripts=_PARTS)
-def _parts(given: Given, launch: Launch, found: Translation) -> None:
+def _parts(given: Given, found: Translation) -> None:
     names = given.values["trainable_modules"] or []
     half = given.values["trainable_modules_low_learning_rate"]
     if not names and not half:
@@ -26,7 +26,7 @@ def _parts(given: Given, launch: Launch, found: Translation) -> None:
 
 
 @rule("rank", "network_alpha", "train_text_encoder", scripts=("train_lora",))
-def _lora(given: Given, launch: Launch, found: Translation) -> None:
+def _lora(given: Given, found: Translation) -> None:
     found.settings |= {
         "adapter.kind": "lora",
         "adapter.rank": given.values["rank"],
@@ -35,7 +35,7 @@ def _lora(given: Given, launch: Launch, found: Translation) -> None:
 
 
 @rule("enable_bucket", "random_ratio_crop", "random_hw_adapt", scripts=CLIPS)
-def _buckets(given: Given, launch: Launch, found: Translation) -> None:
+def _buckets(given: Given, found: Translation) -> None:
     """As released, without buckets the crops and sizes are those of squares."""
     bucket = given.values["enable_bucket"]
     found.settings[f"{_SHAPES}enable_bucket"] = bucket
@@ -46,12 +46,15 @@ def _buckets(given: Given, launch: Launch, found: Translation) -> None:
 
 
 @rule("video_repeat", scripts=CLIPS)
-def _repeat(given: Given, launch: Launch, found: Translation) -> None:
-    found.settings["data.recipe.video_repeat"] = max(given.values["video_repeat"], 1)
+def _repeat(given: Given, found: Translation) -> None:
+    repeat = given.values["video_repeat"]
+    found.settings["data.recipe.video_repeat"] = max(repeat, 1)
+    if repeat < 1:
+        found.note("--video_repeat", "0, the default, left out every video; here each comes once")
 
 
 @rule("train_mode", scripts=("train", "train_lora", "train_lcm_lora"))
-def _mode(given: Given, launch: Launch, found: Translation) -> None:
+def _mode(given: Given, found: Translation) -> None:
     inpaint = one_of("--train_mode", given.values["train_mode"], {"normal": False, "inpaint": True})
     found.settings["conditions.mode"] = given.values["train_mode"]
     if inpaint:
@@ -63,7 +66,7 @@ def _mode(given: Given, launch: Launch, found: Translation) -> None:
 
 
 @rule("train_mode", "control_ref_image", scripts=("train_control",))
-def _control(given: Given, launch: Launch, found: Translation) -> None:
+def _control(given: Given, found: Translation) -> None:
     signals = {"control": "video", "control_ref": "video", "control_camera_ref": "camera"}
     mode = given.values["train_mode"]
     found.settings["data.recipe.control"] = one_of("--train_mode", mode, signals)
@@ -76,7 +79,7 @@ def _control(given: Given, launch: Launch, found: Translation) -> None:
 
 
 @rule("loss_type", "not_sigma_loss", scripts=DENOISE)
-def _loss(given: Given, launch: Launch, found: Translation) -> None:
+def _loss(given: Given, found: Translation) -> None:
     found.settings["objective.loss"] = loss_of(given)
 
 
@@ -93,10 +96,12 @@ def loss_of(given: Given) -> str:
 
 
 @rule("uniform_sampling", "weighting_scheme", "logit_mean", "logit_std", "mode_scale", scripts=DENOISE)
-def _levels(given: Given, launch: Launch, found: Translation) -> None:
+def _levels(given: Given, found: Translation) -> None:
     values, scheme = given.values, given.values["weighting_scheme"]
     if values["uniform_sampling"]:
         found.settings["objective.levels.spread"] = "ranks"
+        if loss_of(given) == "flow":
+            found.note("--uniform_sampling", "it spreads the noise levels of this loss too, unlike before")
     if scheme == "none":
         return
     if loss_of(given) in ("sigma", "ddpm"):
@@ -112,7 +117,7 @@ def _levels(given: Given, launch: Launch, found: Translation) -> None:
 
 
 @rule("train_sampling_steps", "snr_loss", "prediction_type", scripts=DENOISE)
-def _process(given: Given, launch: Launch, found: Translation) -> None:
+def _process(given: Given, found: Translation) -> None:
     """Settings that only some losses have; the others refuse them."""
     values, loss = given.values, loss_of(given)
     own = {
@@ -130,16 +135,31 @@ def _process(given: Given, launch: Launch, found: Translation) -> None:
 
 
 @rule("noise_share_in_frames", "noise_share_in_frames_ratio", scripts=CLIPS)
-def _shared_noise(given: Given, launch: Launch, found: Translation) -> None:
+def _shared_noise(given: Given, found: Translation) -> None:
     if given.values["noise_share_in_frames"]:
         found.settings["objective.noise.share_in_frames"] = given.values["noise_share_in_frames_ratio"]
 
 
 @rule("motion_sub_loss", "motion_sub_loss_ratio", scripts=DENOISE)
-def _motion(given: Given, launch: Launch, found: Translation) -> None:
+def _motion(given: Given, found: Translation) -> None:
     if not given.values["motion_sub_loss"]:
         return
     if loss_of(given) == "sigma":
         found.note("--motion_sub_loss", "it has no effect on the loss 'sigma'")
     else:
         found.settings["objective.errors.motion_share"] = given.values["motion_sub_loss_ratio"]
+
+
+RULES: Final = (
+    _parts,
+    _lora,
+    _buckets,
+    _repeat,
+    _mode,
+    _control,
+    _loss,
+    _levels,
+    _process,
+    _shared_noise,
+    _motion,
+)
