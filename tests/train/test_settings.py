@@ -10,7 +10,8 @@ from torch import nn
 from ea_train import schema
 from ea_train.config import LoopConfig, OptimConfig, RunConfig
 from ea_train.loop.ema import ExponentialAverage
-from ea_train.loop.optim import build_optimizers, lr_factor, set_learning_rates
+from ea_train.loop.optim import build_optimizers, set_learning_rates
+from ea_train.loop.schedules import lr_factor
 from ea_train.recipes import (
     default,
     default_dit,
@@ -35,7 +36,7 @@ def test_every_preset_survives_json(recipe, preset):
 @pytest.mark.parametrize(
     ("assignment", "message"),
     [
-        ("loop.stepz=3", "config.loop: unknown key 'stepz'; allowed are batch_size, checkpoint_minutes"),
+        ("loop.stepz=3", "config.loop: unknown key 'stepz'; allowed are batch_size, checkpoint_every"),
         ("loops.steps=3", "override 'loops.steps': 'loops' is not a group of settings"),
         ("loop.steps.x=3", "override 'loop.steps.x': 'loop.steps' is not a group of settings"),
         ("loop.steps", "override 'loop.steps': write it as name=value"),

@@ -1,5 +1,6 @@
 """The loop: continuing, stopping, accumulating, averaging."""
 
+import dataclasses
 import json
 import os
 import signal
@@ -9,7 +10,8 @@ import torch
 from safetensors.torch import load_file
 
 from ea_train.loop import checkpoint
-from ea_train.loop.batches import Cursor, generator_at
+from ea_train.loop.batches import Cursor
+from ea_train.loop.seeding import generator_at
 from ea_train.tasks.base import Place
 
 
@@ -212,7 +214,10 @@ def test_a_diverged_run_stops_before_it_is_saved(toy, settings, trainer):
 
     task.on_step = spoil
     run = trainer(task, settings())
-    with pytest.raises(ValueError, match=r"loss/generator is nan at step 3.*last checkpoint is of step 2"):
+    with pytest.raises(
+        ValueError,
+        match=r"loss/generator is nan at step 3: net.0 .*its weight holds nan.*last checkpoint is of step 2",
+    ):
         run.fit()
     assert checkpoint.checkpoint_steps(run.directory / "checkpoints") == [1, 2]
 
@@ -251,3 +256,140 @@ def test_noise_depends_on_the_seed_and_on_the_micro_batch():
     assert len(drawn) == 64
     again = torch.rand((), generator=generator_at(3, 1 << 39))
     assert again == torch.rand((), generator=generator_at(3, 1 << 39))
+
+
+def _stop_after(number):
+    def after_step(step):
+        if step == number:
+            raise Killed
+
+    return after_step
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_run_continues_at_every_step(workers, toy, settings, trainer):
+    steps = 20 if workers == 0 else 6
+    config = settings({"steps": steps, "checkpoint_every": 3, "checkpoint_minutes": 60.0, "grad_accum": 2})
+    straight = trainer(toy(), config, "straight")
+    straight.fit()
+    helped = settings(dataclasses.asdict(config.loop) | {"num_workers": workers})
+    for step in range(1, steps):
+        killed = trainer(toy(), helped, f"killed-{step}")
+        killed._after_step = _stop_after(step)
+        with pytest.raises(Killed):
+            killed.fit()
+        continued = trainer(toy(), config, f"killed-{step}")
+        continued.resume()
+        assert continued.finished_steps == step // 3 * 3
+        continued.fit()
+        _require_same(_all_tensors(continued, steps), _all_tensors(straight, steps))
+
+
+def test_a_damaged_checkpoint_is_passed_over_and_the_end_is_the_same(toy, settings, trainer, capsys):
+    straight = trainer(toy(), settings(), "straight")
+    straight.fit()
+    with pytest.raises(Killed):
+        trainer(toy(on_step=_kill_at(4)), settings(), "killed").fit()
+    continued = trainer(toy(), settings(), "killed")
+    (continued.directory / "checkpoints" / "step-00000004" / "ema.safetensors").write_bytes(b"no")
+    capsys.readouterr()
+    continued.fit()
+    first = capsys.readouterr().err.splitlines()[0]
+    assert "step-00000004 is damaged (ema.safetensors has 2 bytes instead of" in first
+    assert first.endswith("continuing from step 3")
+    _require_same(_all_tensors(continued, 6), _all_tensors(straight, 6))
+    names = {path.name for path in (continued.directory / "checkpoints").iterdir()}
+    assert names == {"step-00000005", "step-00000006", "damaged-step-00000004"}
+
+
+def test_weights_are_exported_beside_a_checkpoint(toy, settings, trainer):
+    run = trainer(toy(), settings({"export_checkpoints": True, "steps": 2}))
+    run.fit()
+    folder = run.directory / "checkpoints" / "step-00000002"
+    assert (folder / "export" / "facts.txt").read_text() == repr((run.validate(), {"steps": "2"}))
+    (folder / "export" / "facts.txt").write_text("other")
+    assert checkpoint.newest_whole(folder.parent, lambda line: None) == 1
+
+
+def test_dropout_is_drawn_alike_after_a_kill(toy, settings, trainer):
+    def task(**options):
+        made = toy(**options)
+        made.net.append(torch.nn.Dropout(0.5))
+        return made
+
+    straight = trainer(task(), settings(), "straight")
+    straight.fit()
+    with pytest.raises(Killed):
+        trainer(task(on_step=_kill_at(3)), settings(), "killed").fit()
+    torch.rand(7)
+    continued = trainer(task(), settings(), "killed")
+    before = torch.get_rng_state()
+    continued.fit()
+    _require_same(_all_tensors(continued, 6), _all_tensors(straight, 6))
+    assert torch.equal(torch.get_rng_state(), before)  # the caller's own draws go on as they were
+
+
+def test_a_run_goes_on_with_as_many_micro_batches_a_step(toy, settings, trainer):
+    trainer(toy(), settings({"steps": 1, "grad_accum": 2})).fit()
+    message = r"^loop.grad_accum is 3 with 1 processes, .* started with 2 and 1; keep their product at 2"
+    with pytest.raises(ValueError, match=message):
+        trainer(toy(), settings({"grad_accum": 3})).fit()
+
+
+def test_a_step_that_leaves_the_numbers_names_its_layer(toy, settings, trainer):
+    class Overflow(torch.nn.Module):
+        size = 1.0
+
+        def forward(self, x):
+            return (x.double() * self.size * self.size).float()
+
+    task, kept = toy(), {}
+    task.net[2] = Overflow()
+
+    def spoil(step):
+        if step == 2:
+            task.net[2].size = 1e300
+            kept.update({name: value.clone() for name, value in task.net.state_dict().items()})
+
+    task.on_step = spoil
+    layer = r"net.2 \(Overflow, float32\) gives (inf|nan) from finite input, in micro-batch 2"
+    with pytest.raises(ValueError, match=rf"^loss/generator is (inf|nan) at step 3: {layer}"):
+        trainer(task, settings()).fit()
+    assert all(torch.equal(task.net.state_dict()[name], value) for name, value in kept.items())
+
+
+def test_a_gradient_that_leaves_the_numbers_is_found(toy, settings, trainer):
+    class Steep(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x.clone()
+
+        @staticmethod
+        def backward(ctx, gradient):
+            return gradient * float("inf")
+
+    task, step = toy(), toy.step
+
+    def spoilt(self, batch, generator, place):
+        output = step(self, batch, generator, place)
+        return dataclasses.replace(output, losses={"generator": Steep.apply(output.losses["generator"])})
+
+    task.step = spoilt.__get__(task)
+    with pytest.raises(
+        ValueError, match=r"^grad_norm/generator is (nan|inf) at step 1: the gradient at the output of net"
+    ):
+        trainer(task, settings()).fit()
+
+
+def test_rates_are_logged(toy, settings, trainer):
+    run = trainer(toy(), settings())
+    run.fit()
+    lines = [json.loads(line) for line in (run.directory / "log.jsonl").read_text().splitlines()]
+    assert all(line["speed/samples_per_second"] > 0 for line in lines)
+    assert all(0 <= line["speed/data_wait"] <= 1 for line in lines)
+    # Two matrices, forward and backward; the first has no gradient to pass on.
+    per_step = 2 * 4 * (3 * 8 * 3 + 2 * 4 * 8)
+    found = [line["speed/tflops"] * 1e12 * line["speed/seconds_per_step"] for line in lines]
+    assert found == pytest.approx([per_step] * 6, rel=1e-3)
+    assert {"grad_norm/generator", "update_norm/generator", "lr"} <= lines[0].keys()
+    assert lines[0]["lr"] == pytest.approx(5e-4)

@@ -1,6 +1,7 @@
 """`ea-train RECIPE`: run a recipe, or continue it where it was stopped."""
 
 import argparse
+import contextlib
 import json
 import os
 import sys
@@ -128,10 +129,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         0 when the run is finished, 130 when it was stopped and can be continued, 2 after a user's mistake.
     """
     arguments = parser().parse_args(argv)
+    quiet = (
+        contextlib.redirect_stdout(None) if os.environ.get("RANK", "0") != "0" else contextlib.nullcontext()
+    )
     try:
-        if arguments.recipe == "import-flags":
-            return _import_flags(arguments.source, arguments.output)
-        return _run(arguments)
+        with quiet:  # of the processes that torchrun started, one speaks
+            return _run(arguments)
     except (ValueError, OSError) as error:
         if arguments.debug:
             raise
@@ -190,6 +193,8 @@ def _import_flags(source: str, output: Path | None) -> int:
 
 
 def _run(arguments: argparse.Namespace) -> int:
+    if arguments.recipe == "import-flags":
+        return _import_flags(arguments.source, arguments.output)
     if arguments.recipe in _DENOISERS and not arguments.dry_run:
         for name in ("vae", "text"):
             if getattr(arguments, name) is None:

@@ -1,13 +1,11 @@
 """Batches for the steps of a run, made here or by worker processes."""
 
-import hashlib
 import signal
 import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, cast
 
-import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from ea_train.config import LoopConfig
@@ -50,23 +48,16 @@ class Cursor:
         ]
 
 
-def generator_at(seed: int, batch: int) -> torch.Generator:
-    """The source of all randomness of micro-batch `batch` under `seed`, on the CPU.
-
-    The engine of torch looks at the lowest 32 bits of a seed alone. So the run's seed is hashed to a start,
-    and micro-batches count from there: no two of a run draw the same.
-    """
-    start = int.from_bytes(hashlib.blake2b(str(seed).encode(), digest_size=4).digest(), "big")
-    return torch.Generator().manual_seed((start + batch) % (1 << 32))
-
-
-def step_batches(task: Task, loop: LoopConfig, cursor: Cursor) -> Iterator[tuple[list[Place], list[Batch]]]:
+def step_batches(
+    task: Task, loop: LoopConfig, cursor: Cursor, *, pinned: bool = False
+) -> Iterator[tuple[list[Place], list[Batch]]]:
     """This process's micro-batches of every step that is left.
 
     Args:
         task: Makes them.
         loop: Number of steps, micro-batches and worker processes.
         cursor: Where to begin.
+        pinned: Leave tensors in memory that a GPU copies from on its own.
 
     Yields:
         The places of a step's `loop.grad_accum` micro-batches, and these.
@@ -77,6 +68,7 @@ def step_batches(task: Task, loop: LoopConfig, cursor: Cursor) -> Iterator[tuple
         sampler=cast("Sampler[list[Place]]", _upcoming(loop, cursor)),
         num_workers=loop.num_workers,
         worker_init_fn=_leave_signals_to_the_trainer,
+        pin_memory=pinned,
     )
     batches = iter(loader)
     try:

@@ -7,6 +7,15 @@ from typing import Any, TextIO
 
 from ea_kernels.runtime.files import replacing
 
+_UNITS = {
+    "speed/samples_per_second": ("samples/s", 1),
+    "speed/tokens_per_second": ("tokens/s", 1),
+    "speed/tflops": ("TFLOP/s", 1),
+    "speed/data_wait": ("% data wait", 100),
+}
+_BRIEF = ("speed", "update_norm", "grad_limit", "minutes")
+"""Kinds of values that the console leaves to the log."""
+
 
 class MetricLog:
     """Appends every logged step to `log.jsonl`, to TensorBoard and to the console.
@@ -42,8 +51,7 @@ class MetricLog:
             for name, value in values.items():
                 self._board.add_scalar(name, value, step)
         if self._stream is not None:
-            numbers = "  ".join(f"{name} {value:.4g}" for name, value in values.items())
-            line = f"step {step}/{self._total}  {numbers}  eta {self._eta(step, now)}"
+            line = f"step {step}/{self._total}  {_in_words(values)}  eta {self._eta(step, now)}"
             print(line, file=self._stream, flush=True)
 
     def close(self) -> None:
@@ -57,6 +65,15 @@ class MetricLog:
             return "?"
         seconds = int((now - started) / (step - first) * (self._total - step))
         return f"{seconds // 3600}:{seconds // 60 % 60:02d}:{seconds % 60:02d}"
+
+
+def _in_words(values: dict[str, float]) -> str:
+    """Values for the console: those of one kind together, rates with their units."""
+    shown = [f"{name} {value:.4g}" for name, value in values.items() if name.partition("/")[0] not in _BRIEF]
+    for name, (unit, factor) in _UNITS.items():
+        if name in values:
+            shown.append(f"{values[name] * factor:.3g} {unit}")
+    return "  ".join(shown)
 
 
 def _drop_lines_after(path: Path, finished: int) -> None:

@@ -6,6 +6,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from ea_train.loop.sharding import like, local
+
 
 class ExponentialAverage:
     """Float32 averages of the parameters of several modules.
@@ -31,8 +33,8 @@ class ExponentialAverage:
     def update(self, step: int) -> None:
         """Blend the current weights in after optimiser step `step` (counted from 1)."""
         decay = min(self.decay, (1 + step) / (10 + step))
-        averages = list(self.averages.values())
-        weights = [p.detach().float() for p in self._parameters.values()]
+        averages = [local(average) for average in self.averages.values()]
+        weights = [local(p.detach()).float() for p in self._parameters.values()]
         # One fused call instead of a loop over hundreds of small tensors, as torch's own optimisers do it.
         torch._foreach_lerp_(averages, weights, 1 - decay)  # pyright: ignore[reportPrivateUsage]
 
@@ -46,7 +48,7 @@ class ExponentialAverage:
         if averages.keys() != self.averages.keys():
             raise KeyError(f"averaged weights {sorted(averages.keys() ^ self.averages.keys())}")
         for key, value in averages.items():
-            self.averages[key].copy_(value)
+            self.averages[key].copy_(like(self.averages[key], value))
 
     @contextmanager
     def applied(self) -> Iterator[None]:

@@ -10,6 +10,7 @@ so that one learning rate suits every width (Bernstein 2025, "Deriving Muon").
 """
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -30,7 +31,7 @@ class Muon(torch.optim.Optimizer):
 
     def __init__(
         self,
-        parameters: Iterable[nn.Parameter],
+        parameters: Iterable[nn.Parameter] | Iterable[dict[str, Any]],
         *,
         lr: float,
         momentum: float = 0.95,

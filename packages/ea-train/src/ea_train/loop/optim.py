@@ -1,7 +1,7 @@
-"""Optimisers and learning-rate schedules."""
+"""Optimisers of a group of networks."""
 
-import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 import torch
@@ -10,41 +10,45 @@ from torch import nn
 from ea_train.config import OptimConfig
 from ea_train.loop.muon import Muon
 
-
-def lr_factor(config: OptimConfig, step: int, total: int) -> float:
-    """Multiplier on the peak learning rate at `step` (from 0) of `total`."""
-    warmup = min(1.0, (step + 1) / max(config.warmup_steps, 1))
-    progress = min(step / max(total, 1), 1.0)
-    if config.decay == "cosine":
-        return warmup * 0.5 * (1 + math.cos(math.pi * progress))
-    if config.decay == "linear":
-        return warmup * min(1.0, (1 - progress) / max(config.decay_fraction, 1e-9))
-    return warmup
+Parts = list[tuple[list[nn.Parameter], float]]
+"""Parameters with the factor on their learning rate."""
 
 
-def build_optimizers(config: OptimConfig, modules: Iterable[nn.Module]) -> list[torch.optim.Optimizer]:
+def build_optimizers(
+    config: OptimConfig, modules: Iterable[nn.Module], parts: Parts | None = None
+) -> list[torch.optim.Optimizer]:
     """The optimisers of one group; each remembers its peak rate in `peak_lr`.
 
-    Biases, norms and other parameters with fewer than two axes are not decayed. Under `muon` the weights of
-    linear layers and 3-D convolutions go to Muon, everything else and the layers in `config.muon_excludes` to
-    AdamW.
+    Biases, norms and other parameters with fewer than two axes are not decayed, unless
+    `config.decay_vectors`. Under `muon` the weights of linear layers and 3-D convolutions go to Muon,
+    everything else and the layers in `config.muon_excludes` to AdamW.
+
+    Args:
+        config: Kind, rates and decay.
+        modules: Networks that the group updates.
+        parts: What to update of them; all that requires gradients, with factor 1, if None.
+
+    Raises:
+        ValueError: There is nothing to update, or the kind needs a package that is not there.
     """
     modules = list(modules)
-    matrices = _matrices(modules, config.muon_excludes) if config.kind == "muon" else []
-    chosen = {id(parameter) for parameter in matrices}
-    rest = [
-        parameter
-        for module in modules
-        for parameter in module.parameters()
-        if parameter.requires_grad and id(parameter) not in chosen
-    ]
-    first, second = config.betas
+    if parts is None:
+        parts = [([p for module in modules for p in module.parameters() if p.requires_grad], 1.0)]
+    if not any(parameters for parameters, _ in parts):
+        raise ValueError("there is nothing to train: no parameter was chosen")
+    matrices = _matrices(modules, config.muon_excludes) if config.kind == "muon" else set[int]()
+    rest: list[dict[str, Any]] = []
+    hidden: list[dict[str, Any]] = []
+    for parameters, factor in parts:
+        others = [parameter for parameter in parameters if id(parameter) not in matrices]
+        rest += _groups(others, config, factor)
+        if chosen := [parameter for parameter in parameters if id(parameter) in matrices]:
+            hidden.append({"params": chosen, "lr": config.muon_lr * factor})
     optimizers: list[torch.optim.Optimizer] = []
     if rest:
-        groups = _groups(rest, config)
-        optimizers.append(torch.optim.AdamW(groups, lr=config.lr, betas=(first, second), foreach=True))
-    if matrices:
-        optimizers.append(Muon(matrices, lr=config.muon_lr, weight_decay=config.weight_decay))
+        optimizers.append(_adamw(config)(rest, lr=config.lr, betas=config.betas, eps=config.eps))
+    if hidden:
+        optimizers.append(Muon(hidden, lr=config.muon_lr, weight_decay=config.weight_decay))
     for optimizer in optimizers:
         for group in optimizer.param_groups:
             group["peak_lr"] = group["lr"]
@@ -58,8 +62,20 @@ def set_learning_rates(optimizers: Iterable[torch.optim.Optimizer], factor: floa
             group["lr"] = group["peak_lr"] * factor
 
 
-def _groups(parameters: list[nn.Parameter], config: OptimConfig) -> list[dict[str, Any]]:
-    # Group 0 is what is never decayed; without `lr_by_fan_in` all the rest is group 1.
+def _adamw(config: OptimConfig) -> Callable[..., torch.optim.Optimizer]:
+    if config.kind != "adamw8bit":
+        return partial(torch.optim.AdamW, foreach=True)
+    try:
+        import bitsandbytes  # noqa: PLC0415  # pyright: ignore[reportMissingImports]
+    except ImportError:
+        raise ValueError(
+            "optim.kind adamw8bit needs bitsandbytes, which is not installed: pip install 'ea-train[bnb]'"
+        ) from None
+    return bitsandbytes.optim.AdamW8bit
+
+
+def _groups(parameters: list[nn.Parameter], config: OptimConfig, factor: float) -> list[dict[str, Any]]:
+    # Vectors come first; without `lr_by_fan_in` all the rest is one group after them.
     by_fan_in: dict[int, list[nn.Parameter]] = {}
     for parameter in parameters:
         fan_in = 0 if parameter.ndim < 2 else parameter[0].numel() if config.lr_by_fan_in else 1
@@ -67,16 +83,15 @@ def _groups(parameters: list[nn.Parameter], config: OptimConfig) -> list[dict[st
     groups: list[dict[str, Any]] = []
     for fan_in, members in sorted(by_fan_in.items()):
         scaled = config.lr_by_fan_in / fan_in if fan_in and config.lr_by_fan_in else config.lr
-        decay = config.weight_decay if fan_in else 0.0
-        groups.append({"params": members, "lr": min(config.lr, scaled), "weight_decay": decay})
+        decay = config.weight_decay if fan_in or config.decay_vectors else 0.0
+        groups.append({"params": members, "lr": factor * min(config.lr, scaled), "weight_decay": decay})
     return groups
 
 
-def _matrices(modules: list[nn.Module], excludes: tuple[str, ...]) -> list[nn.Parameter]:
-    found = [
-        layer.get_parameter("weight")
+def _matrices(modules: list[nn.Module], excludes: tuple[str, ...]) -> set[int]:
+    return {
+        id(layer.get_parameter("weight"))
         for module in modules
         for name, layer in module.named_modules()
         if isinstance(layer, nn.Linear | nn.Conv3d) and not set(name.split(".")) & set(excludes)
-    ]
-    return [weight for weight in found if weight.requires_grad]
+    }

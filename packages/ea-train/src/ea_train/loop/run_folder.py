@@ -17,12 +17,19 @@ MAY_CHANGE = frozenset(
         "log_every",
         "validate_every",
         "checkpoint_minutes",
+        "checkpoint_every",
         "keep_checkpoints",
+        "export_checkpoints",
         "num_workers",
         "compile",
+        "grad_accum",
+        "sharding",
     )
 )
-"""Settings that a continued run may change; all others would make it another run."""
+"""Settings that a continued run may change; all others would make it another run.
+
+`grad_accum` may as far as processes times `grad_accum` stays the same.
+"""
 
 
 @contextmanager
@@ -44,21 +51,22 @@ def sole_user(directory: Path) -> Iterator[None]:
         lock.release()
 
 
-def check_same_run(
-    state: Mapping[str, Any], config: Mapping[str, Any], inputs: Mapping[str, str], directory: Path
-) -> None:
+def check_same_run(state: Mapping[str, Any], now: Mapping[str, Any], directory: Path) -> str | None:
     """Refuses to continue a run with other settings or from other inputs.
 
     Args:
         state: Of the checkpoint.
-        config: Settings of now.
-        inputs: What the task is made from now, by setting.
+        now: The same of this process (`config`, `inputs`, `world_size`).
         directory: The run folder, for the message.
+
+    Returns:
+        A line for the user if a step takes another number of micro-batches than before, which is allowed
+        where the number of processes changed.
 
     Raises:
         ValueError: Naming the setting and both values.
     """
-    old, new = flatten(state["config"]), flatten(json.loads(json.dumps(config)))
+    old, new = flatten(state["config"]), flatten(json.loads(json.dumps(now["config"])))
     for name in sorted(old.keys() | new.keys()):
         if old.get(name) != new.get(name) and name not in MAY_CHANGE:
             raise ValueError(
@@ -66,8 +74,26 @@ def check_same_run(
                 f"{old.get(name)!r}; continue with the same value or choose another folder"
             )
     for name, value in state.get("inputs", {}).items():
-        if inputs.get(name) != value:
+        if now["inputs"].get(name) != value:
             raise ValueError(
-                f"{name} is {inputs.get(name)}, but the run in {directory} was started with {value}; "
+                f"{name} is {now['inputs'].get(name)}, but the run in {directory} was started with {value}; "
                 "continue with the same one or choose another folder"
             )
+    return _check_global_batch(state, now, directory)
+
+
+def _check_global_batch(state: Mapping[str, Any], now: Mapping[str, Any], directory: Path) -> str | None:
+    (ranks, each), (new_ranks, new_each) = (
+        (run["world_size"], run["config"]["loop"]["grad_accum"]) for run in (state, now)
+    )
+    if ranks * each == new_ranks * new_each:
+        return None
+    if each != new_each:
+        raise ValueError(
+            f"loop.grad_accum is {new_each} with {new_ranks} processes, but the run in {directory} was "
+            f"started with {each} and {ranks}; keep their product at {ranks * each}, or keep loop.grad_accum"
+        )
+    return (
+        f"continued with {new_ranks} processes instead of {ranks}: a step takes {new_ranks * new_each} "
+        f"micro-batches instead of {ranks * each}"
+    )

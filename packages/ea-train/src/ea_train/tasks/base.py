@@ -42,10 +42,13 @@ class StepOutput:
     Attributes:
         losses: Scalar to minimise for each group named in `Task.trainable`.
         metrics: Detached scalars; read by the loop only when it logs.
+        counts: How much was worked on: `samples`, else the length of the batch, and `tokens` where that means
+            something. The log turns them into rates.
     """
 
     losses: dict[str, Tensor]
     metrics: dict[str, Tensor] = field(default_factory=dict)
+    counts: dict[str, int] = field(default_factory=dict)
 
 
 class Task(Protocol):
