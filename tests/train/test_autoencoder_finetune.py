@@ -236,8 +236,8 @@ def test_ssim_and_its_interval():
     assert ssim(noisy, clip) > ssim(torch.zeros_like(clip), 0.5 - clip) - 1
     figures = with_interval("x", torch.tensor([1.0, 2.0, 3.0, 4.0]))
     assert figures["x"] == 2.5
-    assert figures["x_ci95"] == pytest.approx(1.96 * 1.2909944 / 2)
-    assert with_interval("x", torch.tensor([1.0]))["x_ci95"] == 0
+    assert figures["x_interval"] == pytest.approx(1.96 * 1.2909944 / 2)
+    assert with_interval("x", torch.tensor([1.0]))["x_interval"] == 0
 
 
 def test_a_slice_autoencoder_inherits_every_weight_of_a_magvit():
@@ -324,7 +324,7 @@ def test_training_raises_the_quality_of_held_out_clips(tmp_path, trainer, settin
     run.fit()
     after = task.validate()
     assert after["val/psnr"] > before["val/psnr"] + 2
-    assert after["val/ssim_ci95"] >= 0
+    assert after["val/ssim_interval"] >= 0
 
 
 def test_a_resumed_run_with_discriminators_ends_in_the_same_bits(tmp_path, trainer):
@@ -409,7 +409,7 @@ def test_the_command_trains_and_exports(tmp_path, capsys):
     )
     assert cli.main([*arguments, "--model", str(tmp_path / "model")]) == 0
     assert ea_vae.load_vae(tmp_path / "run/export").config.temporal_mode == "neighbours"
-    assert "val/psnr_ci95" in capsys.readouterr().out
+    assert "val/psnr_interval" in capsys.readouterr().out
     assert cli.main(["vae", "--dry-run", "--output", "x", "--preset", "released-slice"]) == 0
     assert json.loads(capsys.readouterr().out)["start"] == "slice"
 

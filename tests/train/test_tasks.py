@@ -20,6 +20,7 @@ from ea_train.tasks.attributes import NUM_CLASSES, AttributesConfig, AttributesT
 from ea_train.tasks.autoencoder_latents import equalised
 from ea_train.tasks.autoencoder_start import start_moving
 from ea_train.tasks.base import Place
+from ea_train.tasks.denoise_cached import cached_task
 
 
 def _trains(task, *, step=0, least=0.5):
@@ -205,7 +206,9 @@ def test_denoiser_batches_draw_lengths(denoiser):
 
 
 def test_pictures_come_in_larger_batches(denoiser):
-    denoiser.text_encoder.config = dataclasses.replace(denoiser.text_encoder.config, num_tokens=1)
+    denoiser.source.text_encoder.config = dataclasses.replace(
+        denoiser.source.text_encoder.config, num_tokens=1
+    )
     sizes = {
         batch["latents"].shape[2]: len(batch["latents"])
         for batch in (denoiser.batch(0, Place.alone(s), 4) for s in range(40))
@@ -219,7 +222,7 @@ def test_denoiser_batches_draw_prompts_and_conditions(denoiser):
     used = torch.cat([batch["condition"].flatten(1).abs().sum(dim=1) for batch in batches])
     assert 0 < int((used > 0).sum()) < len(used)
     with torch.no_grad():
-        nothing = denoiser.text_encoder(denoiser.text_encoder.tokenize([""])).half().float()
+        nothing = denoiser.source.text_encoder(denoiser.source.text_encoder.tokenize([""])).half().float()
     texts = torch.cat([batch["text"] for batch in batches])
     empty = (texts - nothing).abs().amax((1, 2)) < 1e-3
     assert 0 < int(empty.sum()) < len(empty) // 4
@@ -227,8 +230,8 @@ def test_denoiser_batches_draw_prompts_and_conditions(denoiser):
 
 def test_prompts_are_captions_of_the_drawn_clips(denoiser):
     source, rng = ProceduralClips(0), random.Random(0)
-    table = PromptTable(denoiser.text_encoder, source, clips=3, wordings=2)
-    encoder = denoiser.text_encoder
+    table = PromptTable(denoiser.source.text_encoder, source, clips=3, wordings=2)
+    encoder = denoiser.source.text_encoder
     with torch.no_grad():
         canonical = encoder(encoder.tokenize([source.caption(2, variant=0, language="zh")]))
     drawn = torch.cat([table.draw([2], rng, dropout=0.0) for _ in range(40)])
@@ -241,15 +244,20 @@ def test_prompts_are_captions_of_the_drawn_clips(denoiser):
 
 
 def test_latent_channels_count_by_their_weights(denoiser):
-    config = dataclasses.replace(denoiser.config, latent_weights=(1.0,) + (0.0,) * 15)
-    parts = (denoiser.transformer, denoiser.text_encoder, denoiser.caches, denoiser.captions)
+    config = dataclasses.replace(denoiser.source.config, latent_weights=(1.0,) + (0.0,) * 15)
+    parts = (
+        denoiser.transformer,
+        denoiser.source.text_encoder,
+        denoiser.source.caches,
+        denoiser.source.captions,
+    )
     torch.nn.init.normal_(denoiser.transformer.head.projection.bias)
-    plain, first = denoiser.validate()["val/loss"], type(denoiser)(*parts, config).validate()["val/loss"]
+    plain, first = denoiser.validate()["val/loss"], cached_task(*parts, config).validate()["val/loss"]
     alike = dataclasses.replace(config, latent_weights=(3.0,) * 16)
-    assert type(denoiser)(*parts, alike).validate()["val/loss"] == pytest.approx(plain)
+    assert cached_task(*parts, alike).validate()["val/loss"] == pytest.approx(plain)
     assert first != pytest.approx(plain, rel=1e-3)
     with pytest.raises(ValueError, match=r"task\.latent_weights must be 16 numbers, got 2"):
-        type(denoiser)(*parts, dataclasses.replace(config, latent_weights=(1.0, 2.0)))
+        cached_task(*parts, dataclasses.replace(config, latent_weights=(1.0, 2.0)))
     for wrong in ((-1.0,) * 16, (0.0,) * 16):
         with pytest.raises(ValueError, match=r"task\.latent_weights must be numbers from 0"):
             dataclasses.replace(config, latent_weights=wrong)
@@ -258,29 +266,34 @@ def test_latent_channels_count_by_their_weights(denoiser):
 
 
 def test_emphasised_words_are_drawn_more_often(denoiser):
-    parts = (denoiser.transformer, denoiser.text_encoder, denoiser.caches, denoiser.captions)
-    clips = range(len(denoiser.caches[0]) - denoiser.config.validation_clips)
-    words = {clip: denoiser.captions.caption(clip, variant=0, language="en").split() for clip in clips}
+    parts = (
+        denoiser.transformer,
+        denoiser.source.text_encoder,
+        denoiser.source.caches,
+        denoiser.source.captions,
+    )
+    clips = range(len(denoiser.source.caches[0]) - denoiser.source.config.validation_clips)
+    words = {clip: denoiser.source.captions.caption(clip, variant=0, language="en").split() for clip in clips}
     word = next(word for word in words[0] if sum(word in text for text in words.values()) < len(clips))
     config = dataclasses.replace(
-        denoiser.config, emphasis=((word.upper(), 50.0),), latent_lengths=((0, 1.0),)
+        denoiser.source.config, emphasis=((word.upper(), 50.0),), latent_lengths=((0, 1.0),)
     )
     drawn = []
-    task = type(denoiser)(*parts, config)
-    task._gather = lambda cache, rows, rng, length: drawn.extend(rows)
+    task = cached_task(*parts, config)
+    task.source._gather = lambda cache, rows, rng, length: drawn.extend(rows)
     for step in range(20):
         task.batch(0, Place.alone(step), 8)
     assert set(drawn) <= set(clips)
     assert sum(word in words[row] for row in drawn) > 0.9 * len(drawn)
     with pytest.raises(ValueError, match=r"task\.emphasis: no caption has 'hedgehog'"):
-        type(denoiser)(*parts, dataclasses.replace(config, emphasis=(("hedgehog", 2.0),)))
+        cached_task(*parts, dataclasses.replace(config, emphasis=(("hedgehog", 2.0),)))
     for wrong in (("star", 0.0), ("star", math.inf), (" ", 2.0), ("star",)):
         with pytest.raises(ValueError, match=r"task\.emphasis must list \(word, times above 0\)"):
             dataclasses.replace(config, emphasis=(wrong,))
 
 
 def test_a_single_frame_is_never_given_as_its_own_condition(denoiser):
-    kinds = denoiser.caches[0].kind_of
+    kinds = denoiser.source.caches[0].kind_of
     kinds[kinds == 4] = 0  # a box leaves something to make even in a single frame
     used = {1: 0.0, 3: 0.0}
     for step in range(60):
@@ -292,7 +305,7 @@ def test_a_single_frame_is_never_given_as_its_own_condition(denoiser):
 
 def test_a_denoiser_trains_and_exports(denoiser, tmp_path):
     _trains(denoiser, least=0.0)  # a fresh transformer ends in zeros, so little moves in the first step
-    assert all(not p.requires_grad for p in denoiser.text_encoder.parameters())
+    assert all(not p.requires_grad for p in denoiser.source.text_encoder.parameters())
     assert denoiser.validate() == denoiser.validate()
     assert {"clips", "text encoder", "autoencoder of cache 0"} == denoiser.inputs.keys()
     denoiser.export(tmp_path / "export", {"steps": "0"})
@@ -303,12 +316,12 @@ def test_a_denoiser_trains_and_exports(denoiser, tmp_path):
 
 def test_validation_clips_must_leave_some_to_train_on(denoiser):
     with pytest.raises(ValueError, match=r"task\.validation_clips is 8, but cache 0 holds only 8 clips"):
-        type(denoiser)(
+        cached_task(
             denoiser.transformer,
-            denoiser.text_encoder,
-            denoiser.caches,
-            denoiser.captions,
-            dataclasses.replace(denoiser.config, validation_clips=8),
+            denoiser.source.text_encoder,
+            denoiser.source.caches,
+            denoiser.source.captions,
+            dataclasses.replace(denoiser.source.config, validation_clips=8),
         )
 
 

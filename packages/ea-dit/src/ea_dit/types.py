@@ -1,6 +1,7 @@
 """Small types that the whole package shares."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -40,6 +41,10 @@ class Conditioning:
     frame_mask: Tensor | None = None
     num_frames: Tensor | None = None
     fps: Tensor | None = None
+
+    def with_frame_mask(self, mask_BT: Tensor) -> Self:
+        """The same with a frame mask."""
+        return replace(self, frame_mask=mask_BT)
 
     def require_only(self, *allowed: str) -> None:
         """Refuses what a model has no input for.

@@ -15,6 +15,7 @@ __all__ = [
     "FlowLevels",
     "LossWeighting",
     "flow_levels",
+    "limited_errors",
     "limited_mse",
     "logit_normal_positions",
     "loss_weight",
@@ -79,12 +80,26 @@ def loss_weight(sigma_B: Tensor, scheme: LossWeighting) -> Tensor:
     return torch.ones_like(sigma_B)
 
 
+def limited_errors(prediction: Tensor, target: Tensor, *, limit: float | None = 50.0) -> Tensor:
+    """Squared errors of elements, float32; those that are wrong by more than `limit` are 0.
+
+    Released training survives single broken latents by this.
+
+    Args:
+        prediction: Any shape.
+        target: The same.
+        limit: Largest difference that counts; None has none.
+    """
+    difference = prediction.float() - target.float()
+    if limit is None:
+        return difference.square()
+    return torch.where(difference.abs() <= limit, difference**2, 0.0)
+
+
 def limited_mse(
     prediction: Tensor, target: Tensor, weight: Tensor | None = None, *, limit: float = 50.0
 ) -> Tensor:
-    """Mean squared error in which elements that are wrong by more than `limit` count as right.
-
-    They still count as elements. Released training survives single broken latents by this.
+    """Mean of `limited_errors`; elements that are wrong by more still count as elements.
 
     Args:
         prediction: (B, ...).
@@ -95,6 +110,5 @@ def limited_mse(
     Returns:
         A float32 scalar.
     """
-    difference = prediction.float() - target.float()
-    squared = torch.where(difference.abs() <= limit, difference**2, 0.0)
+    squared = limited_errors(prediction, target, limit=limit)
     return (squared if weight is None else squared * weight).mean()

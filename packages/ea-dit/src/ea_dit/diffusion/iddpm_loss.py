@@ -42,19 +42,26 @@ class IddpmLoss:
         process: The steps.
         kind: "mse"; "rescaled_mse" (`rescale_learned_sigmas`: the bound times K / 1000); "kl" (`use_kl`: the
             bound alone, times K, from which everything learns).
-        weighting: Of the squared error: "uniform", or "p2", 1 - a(t), as `iddpm-speed` has it.
+        weighting: Of the squared error: "uniform"; "p2", 1 - a(t), as `iddpm-speed` has it; or "min_snr",
+            gamma / SNR where the signal-to-noise ratio is above gamma, else 1 (arXiv 2303.09556).
+        gamma: Of "min_snr".
     """
 
     process: Iddpm
     kind: Literal["mse", "rescaled_mse", "kl"] = "mse"
-    weighting: Literal["uniform", "p2"] = "uniform"
+    weighting: Literal["uniform", "p2", "min_snr"] = "uniform"
+    gamma: float = 5.0
 
     def __post_init__(self) -> None:
         """Refuses impossible values."""
         if self.kind not in ("mse", "rescaled_mse", "kl"):
             raise ValueError(f"kind must be 'mse', 'rescaled_mse' or 'kl', got {self.kind!r}")
-        if self.weighting not in ("uniform", "p2"):
-            raise ValueError(f"weighting must be 'uniform' or 'p2', got {self.weighting!r}")
+        if self.weighting not in ("uniform", "p2", "min_snr"):
+            raise ValueError(f"weighting must be 'uniform', 'p2' or 'min_snr', got {self.weighting!r}")
+        if self.gamma <= 0:
+            raise ValueError(f"gamma must be positive, got {self.gamma}")
+        if self.weighting == "min_snr" and self.process.predict_xstart:
+            raise ValueError("weighting 'min_snr' is for a process that predicts noise")
 
     def __call__(self, prediction: Tensor, sample: Noised) -> LossTerms:
         """Compares a prediction with what was hidden.
@@ -78,10 +85,18 @@ class IddpmLoss:
             bound = bound * (len(self.process) / 1000)
         target = sample.clean if self.process.predict_xstart else sample.noise
         error = (target - predicted).square()
-        if self.weighting == "p2":
-            error = error * at(1 - self.process.tables.kept, sample.steps, error)
+        if self.weighting != "uniform":
+            error = error * at(self._weights, sample.steps, error)
         squared = _mean_by_sample(error, sample.frame_mask)
         return LossTerms(squared + bound, squared, bound)
+
+    @cached_property
+    def _weights(self) -> Tensor:
+        """Of the squared error at every step, (K,)."""
+        kept = self.process.tables.kept
+        if self.weighting == "p2":
+            return 1 - kept
+        return self.gamma / (kept / (1 - kept)).clamp(min=self.gamma)
 
     def _bound(self, prediction: Tensor, sample: Noised) -> Tensor:
         process, steps = self.process, sample.steps

@@ -129,6 +129,7 @@ def denoise_steps(
     hold: Hold | None = None,
     on_step: StepHook | None = None,
     should_stop: Callable[[], bool] | None = None,
+    gradient_from: int | None = None,
 ) -> Tensor:
     """Runs a sampler over its schedule; the guided network may differ from step to step.
 
@@ -140,6 +141,7 @@ def denoise_steps(
         hold: Frames that do not follow the sampler from the start; None if all do.
         on_step: See `StepHook`.
         should_stop: Asked before every step.
+        gradient_from: Index of the first step that keeps what a backward pass needs; None: none does.
 
     Returns:
         The latents after the last step.
@@ -151,10 +153,10 @@ def denoise_steps(
     timesteps = sampler.timesteps
     total = len(timesteps)
     memory = Memory()
-    with torch.no_grad():
-        for index, timestep in enumerate(timesteps):
-            if should_stop is not None and should_stop():
-                raise Cancelled(f"stopped after {index} of {total} steps")
+    for index, timestep in enumerate(timesteps):
+        if should_stop is not None and should_stop():
+            raise Cancelled(f"stopped after {index} of {total} steps")
+        with torch.set_grad_enabled(gradient_from is not None and index >= gradient_from):
             if hold is not None:
                 latents = hold.before(index, latents, draw)
             prediction = predictor_at(index, total)(sampler.model_input(index, latents), timestep)

@@ -90,7 +90,13 @@ def resize_to_latents(signal_BCTHW: Tensor, size: tuple[int, int, int]) -> Tenso
     return torch.cat(parts, dim=2)
 
 
-def inpaint_channels(generate_B1THW: Tensor, masked_latents_BCthw: Tensor, scaling_factor: float) -> Tensor:
+def inpaint_channels(
+    generate_B1THW: Tensor,
+    masked_latents_BCthw: Tensor,
+    scaling_factor: float,
+    *,
+    zeroed_B: Tensor | None = None,
+) -> Tensor:
     """Joins the mask channel and the masked video's latents.
 
     A sample in which everything is generated gets zeros everywhere: that is how inpaint models do text to
@@ -100,6 +106,7 @@ def inpaint_channels(generate_B1THW: Tensor, masked_latents_BCthw: Tensor, scali
         generate_B1THW: Boolean, on the pixel grid.
         masked_latents_BCthw: Scaled latents of `mask_video`'s result.
         scaling_factor: Of the autoencoder; the mask channel holds it where pixels are kept, 0 elsewhere.
+        zeroed_B: Boolean, samples that get zeros; None for those in which everything is generated.
 
     Returns:
         (B, 1 + C, t, h, w) in the dtype of the latents.
@@ -108,8 +115,14 @@ def inpaint_channels(generate_B1THW: Tensor, masked_latents_BCthw: Tensor, scali
     size = (latents.shape[2], latents.shape[3], latents.shape[4])
     kept_B1thw = resize_to_latents(~generate_B1THW, size) * scaling_factor
     channels = torch.cat((kept_B1thw.to(latents), latents), dim=1)
-    nothing_kept_B = generate_B1THW.flatten(1).all(dim=1)
-    return channels.masked_fill(nothing_kept_B.view(-1, 1, 1, 1, 1), 0.0)
+    if zeroed_B is None:
+        zeroed_B = nothing_kept(generate_B1THW)
+    return channels.masked_fill(zeroed_B.to(channels.device).view(-1, 1, 1, 1, 1), 0.0)
+
+
+def nothing_kept(generate_B1THW: Tensor) -> Tensor:
+    """Boolean (B,), the samples in which everything is generated."""
+    return generate_B1THW.flatten(1).all(dim=1)
 
 
 def encoded_mask(vae: Vae, generate_B1THW: Tensor) -> Tensor:

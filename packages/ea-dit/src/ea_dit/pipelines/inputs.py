@@ -94,7 +94,9 @@ def make_inputs(request: GenerationRequest, parts: Components, shape: LatentShap
     variant = parts.traits.variant
     inpaint = _inpaint(request, parts, shape, noise) if variant == "inpaint" else None
     control = _control(request, parts, shape) if variant in ("control", "camera") else None
-    resolution, ratio = _sizes(request, parts, shape[0]) if parts.traits.reads_size else (None, None)
+    resolution, ratio = None, None
+    if parts.traits.reads_size:
+        resolution, ratio = size_conditions(parts, shape[0], request.height, request.width)
     count, rate = _length(request, parts, shape[0]) if parts.traits.reads_length else (None, None)
     return Inputs(
         Conditioning(
@@ -216,19 +218,27 @@ def _kept_frames(
     return kept_BCthw, ratios_T.expand(shape[0], -1).to(parts.device)
 
 
-def _sizes(request: GenerationRequest, parts: Components, batch: int) -> tuple[Tensor, Tensor]:
-    """Height and width in pixels (B, 2), and height / width (B, 1)."""
-    sizes = torch.tensor([[float(request.height), float(request.width)]] * batch)
+def size_conditions(parts: Components, batch: int, height: int, width: int) -> tuple[Tensor, Tensor]:
+    """Height and width in pixels (B, 2), and height / width (B, 1), for networks that are told the size."""
+    sizes = torch.tensor([[float(height), float(width)]] * batch)
     ratios = sizes[:, :1] / sizes[:, 1:]
     return sizes.to(parts.device, parts.dtype), ratios.to(parts.device, parts.dtype)
 
 
-def _length(request: GenerationRequest, parts: Components, batch: int) -> tuple[Tensor, Tensor]:
-    """Number of frames and frames per second of the source (B).
+def length_conditions(parts: Components, num_frames: int, rate_B: Tensor) -> tuple[Tensor, Tensor]:
+    """Number of frames and frames per second of the source (B), for networks that are told the length.
 
-    The network saw every third frame of its training clips and was told the rate of the clip itself.
+    Args:
+        parts: The model.
+        num_frames: Of the clip.
+        rate_B: Of the source; a single picture has `STILL_RATE` whatever it is.
     """
-    still = request.num_frames == 1
-    rate = STILL_RATE if still else float(request.fps * OPEN_SORA_FRAME_INTERVAL)
-    values = torch.tensor([[float(request.num_frames), rate]] * batch).to(parts.device, parts.dtype)
-    return values[:, 0], values[:, 1]
+    rate_B = torch.full_like(rate_B, STILL_RATE) if num_frames == 1 else rate_B
+    count_B = torch.full_like(rate_B, num_frames)
+    return count_B.to(parts.device, parts.dtype), rate_B.to(parts.device, parts.dtype)
+
+
+def _length(request: GenerationRequest, parts: Components, batch: int) -> tuple[Tensor, Tensor]:
+    """The network saw every third frame of its training clips and was told the rate of the clip itself."""
+    rate_B = torch.full((batch,), float(request.fps * OPEN_SORA_FRAME_INTERVAL))
+    return length_conditions(parts, request.num_frames, rate_B)

@@ -1,8 +1,6 @@
 """The guided network of every step. Shapes: B batch, C latent channels; t, h, w the latent sizes."""
 
-from collections.abc import Callable
 from dataclasses import fields, replace
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -10,6 +8,7 @@ from torch import Tensor
 from ea_dit.diffusion import Guidance
 from ea_dit.diffusion.iddpm_sampling import HeldFrames
 from ea_dit.diffusion.loop import Predictor, PredictorAt
+from ea_dit.pipelines.calling import bind_text
 from ea_dit.pipelines.components import Components
 from ea_dit.pipelines.inputs import Inputs, Picture
 from ea_dit.text.base import TextStates
@@ -35,7 +34,7 @@ def predictor_at(
         channels: Leading channels of the network's output that the sampler takes; the rest is dropped.
         hold: Frames that the network takes for given, by step.
     """
-    call = _caller(parts, text)
+    call = bind_text(parts.transformer, parts.traits, text)
     fixed = Conditioning(
         **{
             field.name: guidance.double(value)
@@ -56,28 +55,12 @@ def predictor_at(
             x_BCthw = guidance.double(latents_BCthw.to(parts.dtype))
             # Released runs round the timestep to the latents' dtype.
             timestep_B = timestep.to(device=x_BCthw.device, dtype=x_BCthw.dtype).expand(x_BCthw.shape[0])
-            prediction = call(x_BCthw, timestep_B, conditioning)
+            prediction = call(x_BCthw, timestep_B, conditioning=conditioning)
             return guidance.combine(prediction[:, :channels])
 
         return predict
 
     return at
-
-
-def _caller(parts: Components, text: TextStates) -> Callable[[Tensor, Tensor, Conditioning], Tensor]:
-    """The network's call with the text bound, as far as it reads it."""
-    states: list[Tensor] = [text.states_BLE]
-    masks: dict[str, Any] = {}
-    if parts.traits.text.passes_mask:
-        masks["text_mask_BM"] = text.mask_BL
-    if len(parts.traits.text.widths) > 1:
-        if text.second is None:
-            raise ValueError("the loaded model reads two text encoders, got the states of one")
-        states.append(text.second.states_BLE)
-        if parts.traits.text.passes_mask:
-            masks["second_text_mask_BN"] = text.second.mask_BL
-    model = parts.transformer
-    return lambda x, timestep, conditioning: model(x, timestep, *states, conditioning=conditioning, **masks)
 
 
 def _with_picture(

@@ -58,6 +58,12 @@ KINDS: Mapping[str, PretrainedKind] = MappingProxyType(
             class_name="CLIPVisionModelWithProjection",
             left_out=("text_model.*", "text_projection.*", "logit_scale", "*position_ids"),
         ),
+        # Both towers, for scores of pictures and texts.
+        "clip_pair": PretrainedKind(class_name="CLIPModel", left_out=("*position_ids",)),
+        "siglip": PretrainedKind(
+            class_name="SiglipVisionModel",
+            left_out=("text_model.*", "logit_scale", "logit_bias", "*position_ids"),
+        ),
     }
 )
 """Encoders by kind, which is the `model_type` of a text encoder's config."""

@@ -14,7 +14,8 @@ from ea_train.config import LoopConfig, OptimConfig, RunConfig
 from ea_train.precompute import CacheConfig, LatentCache, build_cache
 from ea_train.recipes.start import load_start
 from ea_train.sources import ClipSource, ManifestClips, ProceduralClips
-from ea_train.tasks.denoise import DenoiseConfig, DenoiseTask
+from ea_train.tasks.denoise import DenoiseTask
+from ea_train.tasks.denoise_cached import DenoiseConfig, cached_task
 from ea_vae import load_vae
 
 _COLOURS_FIRST = (4.0,) * 3 + (1.0,) * 13
@@ -140,7 +141,7 @@ def build(
     )
     if init is not None:
         load_start(transformer, load_transformer(init, dtype=torch.float32), init)
-    return DenoiseTask(transformer, text_encoder, caches, source, settings.task)
+    return cached_task(transformer, text_encoder, caches, source, settings.task)
 
 
 def _clips(settings: DefaultDitConfig, data: Path | None, text_encoder: ByteTextEncoder) -> ClipSource:

@@ -1,214 +1,106 @@
-"""Train the denoiser: text, image-conditioned and masked clips in one batch, flow matching."""
+"""Train a denoiser: any family, any loss, everything or an adapter, from cached latents or from files."""
 
-import random
-import re
-from dataclasses import dataclass, field
-from itertools import accumulate
-from math import inf, prod
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from ea_dit import save_transformer
-from ea_dit.diffusion.flow import FlowMatching
-from ea_dit.diffusion.timesteps import SigmaSampling
-from ea_dit.families.mmdit import MMDiT
-from ea_dit.text.bytes import ByteTextEncoder
-from ea_dit.types import Conditioning
-from ea_train.precompute import LatentCache, fingerprint
-from ea_train.prompts import PromptTable
-from ea_train.sources import ClipSource
+from ea_dit.pipelines.calling import bind_text
+from ea_dit.pipelines.variants import traits_of
+from ea_dit.registry import Transformer
+from ea_train.adapters import Everything, Trained
+from ea_train.objectives.base import Objective, Predict
+from ea_train.objectives.levels import Ranks
 from ea_train.tasks.base import Batch, Place, StepOutput
-
-
-@dataclass(frozen=True, kw_only=True)
-class DenoiseConfig:
-    """Objective.
-
-    Attributes:
-        sigmas: Noise levels. Much noise, where the text decides what is made, is drawn more often than
-            little.
-        prompt_dropout: Share of samples that see the empty prompt, for guidance.
-        wordings: Captions of each clip in each language that training draws from.
-        latent_weights: What an error in each latent channel counts, relative to the others; empty counts all
-            alike. Latents of unit variance are loud in channels that a decoder hardly listens to.
-        emphasis: (word, times): clips whose English caption has the word are drawn that many times as often
-            as others, for what is learned last. Several words of one caption multiply.
-        condition_dropout: Share of conditioned clips that are trained as text to video all the same.
-        latent_lengths: (latent frames, weight) to draw from, one length per batch; shorter clips are the
-            beginnings of cached ones, which a causal autoencoder encodes the same way. 0 stands for the whole
-            clip. Short ones come in batches as many times larger as fit into the tokens of whole ones.
-        validation_clips: Cached clips, the last ones, that are never trained on.
-    """
-
-    sigmas: SigmaSampling = field(
-        default_factory=lambda: SigmaSampling(density="logit_normal", mean=1.1, std=1.3, stratified=True)
-    )
-    prompt_dropout: float = 0.1
-    wordings: int = 6
-    latent_weights: tuple[float, ...] = ()
-    emphasis: tuple[tuple[str, float], ...] = ()
-    condition_dropout: float = 0.3
-    latent_lengths: tuple[tuple[float, ...], ...] = ((0, 0.75), (1, 0.25))
-    validation_clips: int = 256
-
-    def __post_init__(self) -> None:
-        """Refuse lengths that no batch can have, and weights that weigh nothing."""
-        lengths = self.latent_lengths
-        if not lengths or any(len(pair) != 2 or pair[0] < 0 or pair[0] % 1 for pair in lengths):
-            raise ValueError(f"task.latent_lengths must list (latent frames, weight), got {lengths}")
-        for name in ("validation_clips", "wordings"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"task.{name} must be at least 1, got {getattr(self, name)}")
-        if self.latent_weights and (min(self.latent_weights) < 0 or max(self.latent_weights) == 0):
-            raise ValueError(
-                f"task.latent_weights must be numbers from 0, not all of them 0, got {self.latent_weights}"
-            )
-        if any(len(pair) != 2 or not pair[0].strip() or not 0 < pair[1] < inf for pair in self.emphasis):
-            raise ValueError(f"task.emphasis must list (word, times above 0), got {self.emphasis}")
+from ea_train.tasks.denoise_source import BatchSource, Sample
+from ea_train.tasks.denoise_validation import ValidationConfig, mean_and_interval
 
 
 class DenoiseTask:
-    """Flow matching on cached latents.
+    """Predict what a loss asks for from noisy latents.
 
     Args:
         transformer: The denoiser.
-        text_encoder: Frozen; run once on all captions.
-        caches: Latents of clips, one cache per clip size; `captions` gives the words of clip `index`.
-        captions: The source that the caches were made from.
-        config: Objective.
+        source: Where samples come from.
+        objective: The loss.
+        trained: What learns and how it is exported; None for the whole transformer.
+        validation: How held-out samples are judged.
+        recompute: Keep fewer activations and compute them again in the backward pass.
     """
 
     def __init__(
         self,
-        transformer: MMDiT,
-        text_encoder: ByteTextEncoder,
-        caches: list[LatentCache],
-        captions: ClipSource,
-        config: DenoiseConfig,
+        transformer: Transformer,
+        source: BatchSource,
+        objective: Objective,
+        *,
+        trained: Trained | None = None,
+        validation: ValidationConfig | None = None,
+        recompute: bool = False,
     ) -> None:
-        self.config = config
         self.transformer = transformer
-        self.text_encoder = text_encoder.eval().requires_grad_(False)
-        self.caches = caches
-        self.captions = captions
-        self.flow = FlowMatching()
-        self.modules: dict[str, nn.Module] = {"transformer": transformer}
-        self.trainable = {"generator": ["transformer"]}
-        self.inputs = {"clips": captions.describe(), "text encoder": fingerprint(text_encoder)}
-        for number, cache in enumerate(caches):
-            self.inputs[f"autoencoder of cache {number}"] = cache.autoencoder
-            if len(cache) <= config.validation_clips:
-                raise ValueError(
-                    f"task.validation_clips is {config.validation_clips}, but cache {number} holds only "
-                    f"{len(cache)} clips"
-                )
-        self._weights_C = _relative(config.latent_weights, transformer.config.out_channels)
-        self._prompts = PromptTable(
-            self.text_encoder, captions, clips=max(map(len, caches)), wordings=config.wordings
-        )
-        longest = max(map(len, caches)) - config.validation_clips
-        self._shares = _running_shares(captions, config.emphasis, clips=longest)
+        self.source = source
+        self.objective = objective
+        self.trained = Everything(transformer) if trained is None else trained
+        self.validation = ValidationConfig() if validation is None else validation
+        self.recompute = recompute
+        self.traits = traits_of(transformer.config)
+        self.modules: dict[str, nn.Module] = self.trained.modules
+        self.trainable = {"generator": list(self.modules)}
+        self.inputs = {**source.inputs, **self.trained.inputs}
+
+    def parameter_groups(self) -> dict[str, list[tuple[list[nn.Parameter], float]]]:
+        """What learns, with factors on the learning rate."""
+        return {"generator": self.trained.groups}
 
     def batch(self, seed: int, place: Place, size: int) -> Batch:
-        """Latents, conditions and prompt bytes of randomly drawn clips."""
-        rng = random.Random(seed << 32 | place.batch)
-        cache = rng.choice(self.caches)
-        lengths = self.config.latent_lengths
-        length = int(rng.choices([pair[0] for pair in lengths], weights=[pair[1] for pair in lengths])[0])
-        length = length or cache.latents.shape[2]
-        count = size * max(self._tokens(cache, cache.latents.shape[2]) // self._tokens(cache, length), 1)
-        clips = range(len(cache) - self.config.validation_clips)
-        rows = rng.choices(clips, cum_weights=self._shares[: len(clips)], k=count)
-        return self._gather(cache, rows, rng, length=length)
-
-    def _tokens(self, cache: LatentCache, length: int) -> int:
-        """Tokens of one clip with its text."""
-        height, width = cache.latents.shape[3:]
-        patch = self.transformer.config.patch_size
-        return length * (height // patch) * (width // patch) + self.text_encoder.config.num_tokens
+        """The samples of one micro-batch, as the source has them."""
+        return self.source.batch(seed, place, size)
 
     def step(self, batch: Batch, generator: torch.Generator, place: Place) -> StepOutput:
-        """Weighted mean squared error of the predicted velocity."""
-        del place
-        loss = self._loss(batch, generator)
-        return StepOutput(losses={"generator": loss})
+        """Mean loss of a batch."""
+        sample = self.source.prepare(batch, generator)
+        ranks = Ranks(rank=place.rank, world_size=place.world_size)
+        drawn = self.objective.draw(sample.latents_BCthw, generator, ranks)
+        losses_B = self.objective.losses(
+            self._predict(sample), sample.latents_BCthw, drawn, sample.frame_mask_BT
+        )
+        return StepOutput(losses={"generator": losses_B.mean()})
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
-        """Loss on the clips that were set aside, with fixed noise."""
-        cache, generator = self.caches[0], torch.Generator().manual_seed(0)
-        rng = random.Random(0)
-        rows = range(len(cache) - self.config.validation_clips, len(cache))
-        values = []
-        for start in range(0, len(rows), 32):
-            batch = self._gather(cache, list(rows[start : start + 32]), rng, length=cache.latents.shape[2])
-            device = self.transformer.patch_embed.weight.device
-            values.append(self._loss({key: value.to(device) for key, value in batch.items()}, generator))
-        return {"val/loss": float(torch.stack(values).mean())}
+        """Mean loss of held-out samples at the same noise every time, and half its 95 % interval."""
+        generator = torch.Generator().manual_seed(self.validation.seed)
+        losses = [self._held_out_losses(batch, generator) for batch in self.source.held_out()]
+        return mean_and_interval(torch.cat(losses)) if losses else {}
 
     def export(self, directory: Path, metadata: dict[str, str]) -> None:
-        """Write the transformer in its released layout."""
-        save_transformer(self.transformer, directory, metadata=metadata)
+        """Write what was trained in its released layout."""
+        self.trained.export(directory, metadata)
 
-    def _gather(self, cache: LatentCache, rows: list[int], rng: random.Random, *, length: int) -> Batch:
-        latents = cache.latents[rows, :, :length].float()
-        whole = cache.latents.shape[2]
-        condition = torch.zeros(len(rows), latents.shape[1] + 1, *latents.shape[2:])
-        for place, row in enumerate(rows):
-            kind = int(cache.kind_of[row])
-            # A shortened clip has lost its last frame: only first-frame and box conditions still describe it.
-            usable = kind in (1, 4) or (kind in (2, 3) and length == whole)
-            if usable and rng.random() >= self.config.condition_dropout and (length > 1 or kind == 4):
-                condition[place] = cache.conditions[cache.condition_of[row], :, :length].float()
-        return {
-            "latents": latents,
-            "condition": condition,
-            "text": self._prompts.draw(rows, rng, dropout=self.config.prompt_dropout),
+    def _held_out_losses(self, batch: Batch, generator: torch.Generator) -> Tensor:
+        """Mean over the noise levels, for every sample."""
+        device = next(self.transformer.parameters()).device
+        moved = {
+            name: value.to(device) if isinstance(value, Tensor) else value for name, value in batch.items()
         }
+        sample = self.source.prepare(moved, generator)
+        latents, predict = sample.latents_BCthw, self._predict(sample)
+        if self.validation.positions:
+            draws = [self.objective.at(latents, generator, place) for place in self.validation.positions]
+        else:
+            draws = [self.objective.draw(latents, generator, Ranks())]
+        losses = [self.objective.losses(predict, latents, drawn, sample.frame_mask_BT) for drawn in draws]
+        return torch.stack(losses).mean(dim=0).cpu()
 
-    def _loss(self, batch: Batch, generator: torch.Generator) -> Tensor:
-        clean = batch["latents"]
-        noise = torch.randn(clean.shape, generator=generator).to(clean.device)
-        sigma = self.config.sigmas.sample(len(clean), generator).to(clean.device)
-        prediction = self.transformer(
-            self.flow.add_noise(clean, noise, sigma),
-            self.flow.timesteps(sigma),
-            batch["text"],
-            conditioning=Conditioning(inpaint_latents=batch["condition"]),
-        )
-        error = (prediction.float() - self.flow.target(clean, noise)).square()
-        return (error.mean((0, 2, 3, 4)) * self._weights_C.to(error.device)).mean()
+    def _predict(self, sample: Sample) -> Predict:
+        recompute = self.recompute and torch.is_grad_enabled()
+        call = bind_text(self.transformer, self.traits, sample.text, recompute=recompute)
 
+        def predict(noisy_BCthw: Tensor, timestep_B: Tensor, frame_mask_BT: Tensor | None = None) -> Tensor:
+            given = sample.conditioning
+            if frame_mask_BT is not None:
+                given = given.with_frame_mask(frame_mask_BT)
+            return call(noisy_BCthw, timestep_B, conditioning=given)
 
-def _relative(weights: tuple[float, ...], channels: int) -> Tensor:
-    """Weights of mean 1, (channels,)."""
-    if weights and len(weights) != channels:
-        raise ValueError(f"task.latent_weights must be {channels} numbers, got {len(weights)}")
-    weights_C = torch.tensor(weights or (1.0,) * channels)
-    return weights_C / weights_C.mean()
-
-
-def _running_shares(
-    captions: ClipSource, emphasis: tuple[tuple[str, float], ...], *, clips: int
-) -> list[float]:
-    """How often clips 0 ... N - 1 are drawn, each added to those before it.
-
-    Raises:
-        ValueError: A word of `emphasis` is in no caption.
-    """
-    times = {re.compile(rf"\b{re.escape(word)}\b", re.IGNORECASE): factor for word, factor in emphasis}
-    unseen = set(times)
-
-    def share(clip: int) -> float:
-        text = captions.caption(clip, variant=0, language="en") if times else ""
-        found = [word for word in times if word.search(text)]
-        unseen.difference_update(found)
-        return prod(times[word] for word in found)
-
-    shares = list(accumulate(map(share, range(clips))))
-    if unseen:
-        missing = [word for (word, _), pattern in zip(emphasis, times, strict=True) if pattern in unseen]
-        raise ValueError(f"task.emphasis: no caption has {', '.join(map(repr, missing))}")
-    return shares
+        return predict

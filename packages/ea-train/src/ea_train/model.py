@@ -1,0 +1,163 @@
+"""The networks of a run, from a model directory of any generation."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from ea_dit.pipelines.components import Components
+from ea_dit.pipelines.encoders import load_text_encoder, load_tokenizers
+from ea_dit.pipelines.file_checks import tensor_checks
+from ea_dit.pipelines.growing import widened, with_motion_of
+from ea_dit.pipelines.networks import networks_of
+from ea_dit.pipelines.outline import Outline, outline_of
+from ea_dit.pipelines.parts import Parts, find_parts
+from ea_dit.pipelines.variants import traits_of
+from ea_dit.registry import Transformer, family_of, load_transformer, read_transformer_config
+from ea_dit.text.clip_image import load_clip_image
+from ea_kernels.runtime.device import resolve_dtype
+from ea_kernels.runtime.files import CONFIG_NAME
+from ea_kernels.runtime.placement import plan
+from ea_vae import load_vae
+
+_FROZEN = ("text_encoder", "image_encoder", "vae")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """Which networks.
+
+    Attributes:
+        path: Model directory in a released layout.
+        transformer: Another transformer: a directory, or a file with weights for the same config.
+        vae: Another autoencoder, a directory.
+        motion_module: File of V1's motion modules; empty looks for one in the directory.
+        start: "weights", or "random" for a new transformer of the same config.
+        motion: Add the motion modules and long connections of a released video model, such as "v2-t2v", to an
+            image model; they start at zero.
+        in_channels: Input channels of the transformer; more than it has are added with weights of zero, such
+            as 33 of a text model for an inpaint model. 0 keeps what it has.
+        frozen_dtype: Number type of autoencoder and encoders; "auto" for what suits the device.
+        recompute: Keep fewer activations of the transformer and compute them again (gradient checkpointing).
+        low_vram: Autoencoder and encoders are on the CPU while they are not used.
+        allow_pickle: Accept weights in pickles, read without running code.
+    """
+
+    path: str = ""
+    transformer: str = ""
+    vae: str = ""
+    motion_module: str = ""
+    start: Literal["weights", "random"] = "weights"
+    motion: str = ""
+    in_channels: int = 0
+    frozen_dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    recompute: bool = False
+    low_vram: bool = False
+    allow_pickle: bool = False
+
+
+def read_model(config: ModelConfig) -> tuple[Parts, Outline]:
+    """What a model directory is, told by its configs and the headers of its files.
+
+    Raises:
+        ValueError: A part is missing, damaged or not understood, or parts do not fit.
+    """
+    if not config.path:
+        raise ValueError("model.path is empty; give a model directory (--model DIR)")
+    parts = find_parts(
+        config.path, motion_module=config.motion_module or None, allow_pickle=config.allow_pickle
+    )
+    if config.vae:
+        parts = replace(parts, layout=replace(parts.layout, vae=_folder("vae", config.vae)))
+    if config.transformer:
+        parts = _with_transformer(parts, config)
+    return parts, outline_of(parts)
+
+
+def load_networks(
+    config: ModelConfig, device: torch.device, *, dtype: torch.dtype = torch.float32, seed: int = 0
+) -> Components:
+    """Load them; nothing but the transformer may learn.
+
+    Args:
+        config: Which.
+        device: Where they are used.
+        dtype: Of the transformer.
+        seed: Of a new transformer.
+
+    Returns:
+        The parts, the transformer in training mode.
+
+    Raises:
+        ValueError: As `read_model`, or weights do not fit.
+    """
+    parts, outline = read_model(config)
+    layout, traits = parts.layout, parts.traits
+    tokenizers = load_tokenizers(layout, traits.text)
+    for check in tensor_checks(parts):
+        check.run()
+    frozen = {
+        "dtype": resolve_dtype(config.frozen_dtype, device),
+        "device": torch.device("cpu") if config.low_vram else device,
+        "allow_pickle": config.allow_pickle,
+    }
+    transformer = _transformer(config, parts, device, dtype, seed)
+    image_encoder = None
+    if traits.image_states is not None and layout.image_encoder is not None:
+        image_encoder = load_clip_image(layout.image_encoder, **frozen)
+    networks = Components(
+        transformer=transformer.train(),
+        vae=load_vae(layout.vae, **frozen),
+        text_encoder=load_text_encoder(layout, traits.text, tokenizers, **frozen),
+        image_encoder=image_encoder,
+        schedule=outline.schedule,
+    )
+    still = networks_of({name: getattr(networks, name) for name in _FROZEN})
+    for network in still.values():
+        network.eval().requires_grad_(requires_grad=False)
+    if not config.low_vram:
+        return networks
+    return replace(networks, placement=plan(still, "model_cpu_offload", device))
+
+
+def _with_transformer(parts: Parts, config: ModelConfig) -> Parts:
+    """Parts with another transformer: a folder of its own, or weights for the config that is there."""
+    given = Path(config.transformer)
+    if not (given / CONFIG_NAME).is_file():
+        if not given.exists():
+            raise ValueError(f"model.transformer: {given} does not exist")
+        return replace(parts, transformer_weights=given)
+    found = find_parts(config.path, allow_pickle=config.allow_pickle)
+    layout = replace(found.layout, transformer=given)
+    values = read_transformer_config(given, allow_pickle=config.allow_pickle)
+    return replace(parts, layout=layout, config=values, traits=traits_of(values), motion_module=None)
+
+
+def _transformer(
+    config: ModelConfig, parts: Parts, device: torch.device, dtype: torch.dtype, seed: int
+) -> Transformer:
+    if config.start == "random":
+        values = parts.config.to_dict()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            network = family_of(values).build(parts.config).to(device=device, dtype=dtype)
+    else:
+        network = load_transformer(
+            parts.layout.transformer,
+            dtype=dtype,
+            device=device,
+            motion_module=parts.motion_module,
+            weights=parts.transformer_weights,
+            allow_pickle=config.allow_pickle,
+        )
+    if config.motion:
+        network = with_motion_of(network, config.motion, seed=seed)
+    return widened(network, config.in_channels) if config.in_channels else network
+
+
+def _folder(name: str, given: str) -> Path:
+    folder = Path(given)
+    if not (folder / CONFIG_NAME).is_file():
+        raise ValueError(f"model.{name}: {folder} is no folder with a {CONFIG_NAME}")
+    return folder

@@ -1,0 +1,1 @@
+"""Scores of generated frames that a model can be taught to raise."""
