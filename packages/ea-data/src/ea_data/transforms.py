@@ -3,6 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from PIL.Image import Resampling
 
 __all__ = [
     "cover_crop",
@@ -23,11 +24,15 @@ def resize(frames: Frames, height: int, width: int) -> Frames:
     if frames.shape[1:3] == (height, width):
         return frames
     size = (width, height)
-    return np.stack([np.asarray(Image.fromarray(f).resize(size, Image.Resampling.BICUBIC)) for f in frames])
+    return np.stack([np.asarray(Image.fromarray(f).resize(size, Resampling.BICUBIC)) for f in frames])
 
 
-def cover_crop(frames: Frames, height: int, width: int) -> Frames:
+def cover_crop(
+    frames: Frames, height: int, width: int, *, resampling: Resampling = Resampling.BICUBIC
+) -> Frames:
     """Scale (T, H, W, 3) frames until they cover a size, and cut its centre out; proportions are kept.
+
+    The filter is bicubic, or another one of Pillow's, and anti-aliased.
 
     Raises:
         ValueError: Frames of another shape or type, or a size below 1.
@@ -41,7 +46,7 @@ def cover_crop(frames: Frames, height: int, width: int) -> Frames:
     if scale == 1.0 and left.is_integer() and top.is_integer():
         return frames[:, int(top) : int(top) + height, int(left) : int(left) + width]
     box = (left, top, left + box_width, top + box_height)
-    pictures = (Image.fromarray(f).resize((width, height), Image.Resampling.BICUBIC, box=box) for f in frames)
+    pictures = (Image.fromarray(f).resize((width, height), resampling, box=box) for f in frames)
     return np.stack([np.asarray(picture) for picture in pictures])
 
 

@@ -2,7 +2,7 @@
 
 from ea_data.media.atomic import write_text
 from ea_data.media.errors import MediaError
-from ea_data.media.image import read_image
+from ea_data.media.image import picture_size, read_image
 from ea_data.media.limits import IMAGE_SUFFIXES, VIDEO_SUFFIXES, Limits
 from ea_data.media.metadata import read_metadata
 from ea_data.media.probe import MediaInfo, probe, read_frames, read_mask
@@ -22,6 +22,7 @@ __all__ = [
     "VideoWriter",
     "check_output",
     "open_writer",
+    "picture_size",
     "probe",
     "read_clip",
     "read_frames",

@@ -8,13 +8,14 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 
 from ea_data.media.errors import MediaError, media_errors
 from ea_data.media.limits import Limits, check_pixels, sniff
 
 _PILLOW_FORMATS: Final = {"png": "PNG", "jpeg": "JPEG", "webp": "WEBP", "gif": "GIF", "bmp": "BMP"}
 _WHITE: Final = (255, 255, 255)
+_TURNED: Final = (5, 6, 7, 8)  # orientations that stand on their side
 
 
 def read_image(
@@ -37,6 +38,18 @@ def read_image(
     with media_errors(path, "read"), open_pillow(path, limits) as image:
         image.load()
         return flatten(ImageOps.exif_transpose(image), matte)
+
+
+def picture_size(path: str | Path, *, limits: Limits | None = None) -> tuple[int, int]:
+    """Height and width that `read_image` gives, from the header alone.
+
+    Raises:
+        MediaError: Not a picture, or out of bounds.
+    """
+    path, limits = Path(path), limits or Limits()
+    with media_errors(path, "read"), open_pillow(path, limits) as image:
+        turned = image.getexif().get(ExifTags.Base.Orientation) in _TURNED
+        return (image.width, image.height) if turned else (image.height, image.width)
 
 
 @contextmanager

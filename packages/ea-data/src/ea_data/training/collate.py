@@ -14,10 +14,13 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ea_data.frame_masks import FrameMaskKind
 from ea_data.geometry.buckets import ResolutionBuckets
 from ea_data.geometry.crop import centre_offset, cover_size
 from ea_data.masks import MaskKind, random_mask
 from ea_data.sampling import generator
+from ea_data.training.choices import MASK_KEY, SampleChoices
+from ea_data.training.failures import BrokenSample
 from ea_data.training.sampler import SampleKey
 from ea_data.training.shapes import BatchShape, Kind, ShapeOptions, batch_shape
 
@@ -26,11 +29,11 @@ __all__ = [
     "ClipBatch",
     "ClipSample",
     "fit_clip",
+    "plan_shape",
 ]
 
 _SHAPE_KEY: Final = 1
 _STEP_KEY: Final = 2
-_MASK_KEY: Final = 3
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,12 @@ class ClipBatch:
         control_BTCHW: Like the pixels, if the samples have control frames.
         masks_BTHW: (B, T, H, W) bool, True where the model has to make pixels, if masks were asked for.
         mask_kinds: Of each sample's mask.
+        rays_BTCHW: (B, T, 6, H, W) float32, Pluecker rays of the cameras, if the samples have cameras; zeros
+            for one without.
+        fps_B: (B,) float32, frames per second of each file; 0 for pictures.
+        references_B: (B,) int64, number of the frame that is a reference, if there are references.
+        choices: All that was drawn for each sample; of a data set that opens files.
+        broken: Files that should have been in the batch and were replaced, in the order in which they failed.
     """
 
     pixels_BTCHW: Tensor
@@ -74,7 +83,12 @@ class ClipBatch:
     shape: BatchShape
     control_BTCHW: Tensor | None = None
     masks_BTHW: Tensor | None = None
-    mask_kinds: tuple[MaskKind, ...] = ()
+    mask_kinds: tuple[MaskKind | FrameMaskKind, ...] = ()
+    rays_BTCHW: Tensor | None = None
+    fps_B: Tensor | None = None
+    references_B: Tensor | None = None
+    choices: tuple[SampleChoices, ...] = ()
+    broken: tuple[BrokenSample, ...] = ()
 
 
 def fit_clip(frames: NDArray[np.uint8], shape: BatchShape) -> Tensor:
@@ -102,6 +116,34 @@ def fit_clip(frames: NDArray[np.uint8], shape: BatchShape) -> Tensor:
         clip = F.interpolate(clip, size=size, mode="bilinear", antialias=True)
     top, left = centre_offset(size[0], shape.height), centre_offset(size[1], shape.width)
     return clip[:, :, top : top + shape.height, left : left + shape.width].contiguous() / 127.5 - 1
+
+
+def plan_shape(
+    options: ShapeOptions | ResolutionBuckets,
+    seed: int,
+    key: SampleKey,
+    kind: Kind,
+    sizes: Sequence[tuple[int, int]],
+    frames: int,
+) -> BatchShape:
+    """The shape of a batch before any of its files is opened.
+
+    Args:
+        options: How batches are shaped.
+        seed: Of all choices.
+        key: Of the first sample.
+        kind: Of all files.
+        sizes: (height, width) of every file.
+        frames: Of the shortest clip; 1 for pictures.
+
+    Raises:
+        ValueError: As `batch_shape` raises.
+    """
+    if isinstance(options, ResolutionBuckets):
+        return BatchShape(options[key.bucket].num_frames, *options.size(key.bucket))
+    rng = generator(seed, _SHAPE_KEY, key.epoch, key.batch)
+    shared = generator(seed, _STEP_KEY, *key.lead)
+    return batch_shape(options, kind, sizes, frames, rng=rng, shared=shared)
 
 
 @dataclass(frozen=True)
@@ -144,21 +186,12 @@ class BatchCollator:
     def shape(self, samples: Sequence[ClipSample]) -> BatchShape:
         """What the samples of a batch are made to be; raises as the call does."""
         _check_batch(samples)
-        key = samples[0].key
-        if isinstance(self.options, ResolutionBuckets):
-            height, width = self.options.size(key.bucket)
-            return BatchShape(self.options[key.bucket].num_frames, height, width)
-        return batch_shape(
-            self.options,
-            samples[0].kind,
-            [(sample.frames.shape[1], sample.frames.shape[2]) for sample in samples],
-            min(len(sample.frames) for sample in samples),
-            rng=generator(self.seed, _SHAPE_KEY, key.epoch, key.batch),
-            shared=generator(self.seed, _STEP_KEY, *key.lead),
-        )
+        sizes = [(sample.frames.shape[1], sample.frames.shape[2]) for sample in samples]
+        frames = min(len(sample.frames) for sample in samples)
+        return plan_shape(self.options, self.seed, samples[0].key, samples[0].kind, sizes, frames)
 
     def _mask(self, key: SampleKey, shape: BatchShape) -> tuple[MaskKind, NDArray[np.bool_]]:
-        rng = generator(self.seed, _MASK_KEY, key.epoch, key.row)
+        rng = generator(self.seed, MASK_KEY, key.epoch, key.row)
         return random_mask(rng, shape.frames, shape.height, shape.width, weights=self.mask_weights)
 
 

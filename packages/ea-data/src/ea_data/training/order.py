@@ -5,7 +5,7 @@ workers take part. Any place of it is computed when it is asked for; nothing has
 """
 
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias, get_args
 
@@ -122,6 +122,24 @@ class EpochOrder:
             members %= np.repeat(counts, lengths)
         return Batches(buckets, lengths, self._rows(np.repeat(buckets, lengths), members))
 
+    def after(self, position: int) -> Iterator[int]:
+        """All rows of a batch's bucket, from the one after the batch on; those of the batch come last.
+
+        Args:
+            position: Place of the batch in the epoch.
+
+        Raises:
+            ValueError: A place outside the epoch.
+        """
+        batch = self.at([position])
+        bucket = batch.buckets
+        count = int(self._groups.counts[bucket[0]])
+        unit = int(self._units(np.array([position // self._run]))[0])
+        place = (unit - int(self._unit_starts[bucket[0]])) * self._run + position % self._run
+        end = place * int(self._sizes[bucket[0]]) + int(batch.lengths[0])
+        for member in range(end, end + count):
+            yield int(self._rows(bucket, np.array([member % count]))[0])
+
     def _rows(self, buckets: NDArray[np.int64], members: NDArray[np.int64]) -> NDArray[np.int64]:
         """The rows of the shuffled buckets at some places."""
         order = _sorted(buckets, len(self._sizes))
@@ -178,7 +196,7 @@ class BatchOrder:
         self.num_rows: int | None = None if fixed is None else len(fixed)
         self._groups = None if fixed is None else _Groups(fixed, len(self._sizes))
         self._latest: dict[int, EpochOrder] = {}
-        self._count: int | None = None
+        self._counts: dict[int, int] = {}
 
     @property
     def is_fixed(self) -> bool:
@@ -198,9 +216,29 @@ class BatchOrder:
         Raises:
             ValueError: As `epoch`.
         """
-        if self._count is None or not self.is_fixed or epoch < 0:
-            self._count = len(self.epoch(epoch))
-        return self._count
+        known = 0 if self.is_fixed and epoch > 0 else epoch
+        if known not in self._counts:
+            self._counts[known] = len(self.epoch(epoch))
+        return self._counts[known]
+
+    def locate(self, batch: int, *, epoch: int = 0) -> tuple[int, int]:
+        """The epoch and the place in it of a batch that is counted over all epochs.
+
+        Args:
+            batch: Number of the batch, from 0.
+            epoch: Where the count begins.
+
+        Raises:
+            ValueError: A negative number, or as `epoch`.
+        """
+        if batch < 0:
+            raise ValueError(f"batch is {batch}; allowed: 0 or more")
+        if self.is_fixed:
+            epochs, place = divmod(batch, self.num_batches(epoch))
+            return epoch + epochs, place
+        while batch >= (total := self.num_batches(epoch)):
+            epoch, batch = epoch + 1, batch - total
+        return epoch, batch
 
     def epoch(self, number: int) -> EpochOrder:
         """The batches of an epoch, from 0.

@@ -276,6 +276,13 @@ class DataRecipe:
         """Nested plain values, ready for JSON; `from_mapping` reads them."""
         return settings.to_mapping(self)
 
+    def deciding(self) -> dict[str, Any]:
+        """The part of `to_dict` that decides batches: without time-outs and what is for lint only."""
+        values = self.to_dict()
+        values["captions"] = {"dropout": self.captions.dropout}
+        del values["clip"]["timeout"]
+        return values
+
 
 def _read(path: Path) -> Mapping[str, Any]:
     if path.suffix.lower() not in _SUFFIXES:

@@ -127,7 +127,7 @@ class BucketSampler:
 
     def __iter__(self) -> Iterator[list[SampleKey]]:
         """The batches of this rank from `start` on, without end."""
-        epoch, place = self._normal(self.start.epoch, self.start.batch)
+        epoch, place = self.order.locate(self.start.batch, epoch=self.start.epoch)
         while True:
             end = min(self.order.num_batches(epoch), place + _AHEAD * self.world_size)
             leads = np.arange(place, end, self.world_size)
@@ -137,9 +137,9 @@ class BucketSampler:
             )
             # The last step of an epoch may reach into the next.
             for lead in leads[~inside].tolist():
-                other, own = self._normal(epoch, lead + self.rank)
+                other, own = self.order.locate(lead + self.rank, epoch=epoch)
                 yield from self._batches(other, np.array([own]), [(epoch, lead)])
-            epoch, place = self._normal(epoch, int(leads[-1]) + self.world_size)
+            epoch, place = self.order.locate(int(leads[-1]) + self.world_size, epoch=epoch)
 
     def state_after(self, steps: int) -> SamplerState:
         """Where a run is that has used this many batches of every rank since `start`.
@@ -151,17 +151,8 @@ class BucketSampler:
         """
         if steps < 0:
             raise ValueError(f"steps is {steps}; allowed: 0 or more")
-        epoch, place = self._normal(self.start.epoch, self.start.batch + steps * self.world_size)
+        epoch, place = self.order.locate(self.start.batch + steps * self.world_size, epoch=self.start.epoch)
         return SamplerState(self.order.seed, epoch, place, self.order.num_rows or 0, self.order.fingerprint)
-
-    def _normal(self, epoch: int, place: int) -> tuple[int, int]:
-        """The same place, counted from the beginning of the epoch that it lies in."""
-        if self.order.is_fixed:
-            epochs, place = divmod(place, self.order.num_batches(epoch))
-            return epoch + epochs, place
-        while place >= (total := self.order.num_batches(epoch)):
-            epoch, place = epoch + 1, place - total
-        return epoch, place
 
     def _batches(
         self, epoch: int, places: NDArray[np.int64], leads: list[tuple[int, int]]

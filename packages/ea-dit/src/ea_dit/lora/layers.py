@@ -56,7 +56,7 @@ class Product(Adapter):
     """dW of LoHa, LoKr or a convolution with a core: made anew in every call, so that it takes no memory.
 
     Args:
-        factors: Of the layer.
+        factors: Of the layer; those that are parameters learn.
         rows: The rows of dW that this layer has.
     """
 
@@ -66,7 +66,9 @@ class Product(Adapter):
         self._alpha, self._rows = factors.alpha, rows
         self._whole_scale = factors.whole_scale
         for name, tensor in factors.tensors.items():
-            self.register_parameter(name, nn.Parameter(tensor, requires_grad=False))
+            # A parameter is one that learns; the layers that are one in files share it.
+            own = tensor if isinstance(tensor, nn.Parameter) else nn.Parameter(tensor, requires_grad=False)
+            self.register_parameter(name, own)
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., I) -> (..., O)."""
@@ -148,6 +150,7 @@ class AdaptedLayer(nn.Module):
     def _keep(self, adapters: list[Adapter]) -> None:
         self.adapters = nn.ModuleDict({str(number): adapter for number, adapter in enumerate(adapters)})
 
+    @torch.no_grad()
     def change(self, device: torch.device) -> Tensor | None:
         """Sum of all strength * dW in float32; None where all are off."""
         total: Tensor | None = None
