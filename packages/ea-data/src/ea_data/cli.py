@@ -73,6 +73,15 @@ def build_parser() -> argparse.ArgumentParser:
     check.add_argument("manifest", type=Path)
     check.add_argument("--root", type=Path, help="folder of relative paths; the manifest's own by default")
 
+    _add_show(
+        commands.add_parser(
+            "show",
+            help="show what a model would see of a row of a manifest",
+            description="Show a row of a manifest as training with a recipe would: which frames, at which "
+            "size, with which caption, mask and control, in which batch.",
+        )
+    )
+
     _add_control(commands.add_parser, defaults)
     _add_cache(commands.add_parser("cache", help="look after a store of encoded latents and texts"))
     return parser
@@ -109,6 +118,24 @@ def _add_synthesize(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--workers", type=int, default=1, metavar="INT", help="processes; the files are the same for any"
+    )
+
+
+def _add_show(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("manifest", type=Path)
+    parser.add_argument("id", metavar="ID", help="number of the row, from 0, or the name of its file")
+    parser.add_argument("--epoch", type=int, default=0, metavar="INT", help="of training, from 0 [0]")
+    parser.add_argument("--recipe", type=Path, help="file (.yaml, .json) with the data recipe [its defaults]")
+    parser.add_argument("--root", type=Path, help="folder of relative paths [the manifest's own]")
+    parser.add_argument(
+        "--facts", type=Path, metavar="FILE", help="keep sizes and lengths of files in this .json file"
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        metavar="DIR",
+        help="write clip, masked clip, control, a sheet of them and sample.json there; made if its parent "
+        "exists [nothing is written]",
     )
 
 
@@ -179,6 +206,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "probe": _probe,
         "judge": _judge,
         "check": _check,
+        "show": _show,
         "control": _control,
         "camera": _camera,
         "trajectory": _trajectory,
@@ -272,6 +300,15 @@ def _check(arguments: argparse.Namespace) -> None:
     if wrong:
         raise ManifestError(f"{wrong} of {count} rows are wrong")
     print(f"{count} rows, all good")
+
+
+def _show(arguments: argparse.Namespace) -> None:
+    from ea_data.training.show_command import run
+
+    def notify(line: str) -> None:
+        print(f"ea-data show: {line}", file=sys.stderr)
+
+    print(run(arguments, notify=notify, progress=_progress()))
 
 
 def _control(arguments: argparse.Namespace) -> None:

@@ -151,14 +151,21 @@ class TrainingDataset(Dataset[ClipBatch]):
     def keys(self, number: int, *, lead: int | None = None) -> list[SampleKey]:
         """The keys of the samples of a batch; see `batch`."""
         epoch, place = self.order.locate(number)
-        first = (epoch, place) if lead is None else self.order.locate(lead)
+        return self.keys_at(epoch, place, lead=None if lead is None else self.order.locate(lead))
+
+    def keys_at(self, epoch: int, place: int, *, lead: tuple[int, int] | None = None) -> list[SampleKey]:
+        """The keys of the samples of a batch, by its epoch and its place in it.
+
+        Raises:
+            ValueError: There is no such batch.
+        """
         found = self.order.epoch(epoch).at([place])
         bucket = int(found.buckets[0])
-        return [SampleKey(row, bucket, epoch, place, first) for row in found.rows.tolist()]
+        return [SampleKey(row, bucket, epoch, place, lead or (epoch, place)) for row in found.rows.tolist()]
 
     def shape(self, keys: Sequence[SampleKey]) -> BatchShape:
         """What the samples of a batch are made to be, before any of them is opened."""
-        facts = [self._facts(key) for key in keys]
+        facts = [self.known(self.rows[key.row]) for key in keys]
         kind = self.entry(keys[0]).type
         layout = self.recipe.layout
         if isinstance(layout, ResolutionBuckets):
@@ -194,13 +201,19 @@ class TrainingDataset(Dataset[ClipBatch]):
         recipe = json.dumps(self.recipe.deciding(), sort_keys=True)
         return f"{len(self.entries)} rows {digest.hexdigest()} {recipe}"
 
-    def _facts(self, key: SampleKey) -> FileFacts:
-        facts = self.facts[self.rows[key.row]]
-        assert facts is not None, "a row without facts is in no bucket"
+    def known(self, entry: int) -> FileFacts:
+        """Size and length of an entry that is in batches.
+
+        Raises:
+            ValueError: It was left out.
+        """
+        facts = self.facts[entry]
+        if facts is None:
+            raise ValueError(f"row {entry} was left out; allowed: rows that can be trained on")
         return facts
 
     def _open(self, key: SampleKey, shape: BatchShape) -> tuple[SampleChoices, OpenedSample]:
-        total = self._facts(key).frames
+        total = self.known(self.rows[key.row]).frames
         choices = draw_choices(self.recipe, key, int(self.rows[key.row]), total, shape)
         return choices, self._reader(self.entry(key), total, choices, shape)
 
