@@ -25,15 +25,6 @@ def _parts(given: Given, found: Translation) -> None:
         found.settings |= {"adapter.names": names, "adapter.half_rate_names": half}
 
 
-@rule("rank", "network_alpha", "train_text_encoder", scripts=("train_lora",))
-def _lora(given: Given, found: Translation) -> None:
-    found.settings |= {
-        "adapter.kind": "lora",
-        "adapter.rank": given.values["rank"],
-        "adapter.alpha": float(given.values["network_alpha"]),
-    }
-
-
 @rule("enable_bucket", "random_ratio_crop", "random_hw_adapt", scripts=CLIPS)
 def _buckets(given: Given, found: Translation) -> None:
     """As released, without buckets the crops and sizes are those of squares."""
@@ -134,7 +125,7 @@ def _process(given: Given, found: Translation) -> None:
             found.note(f"--{name}", f"it has no effect on the loss {loss!r}")
 
 
-@rule("noise_share_in_frames", "noise_share_in_frames_ratio", scripts=CLIPS)
+@rule("noise_share_in_frames", "noise_share_in_frames_ratio", scripts=DENOISE)
 def _shared_noise(given: Given, found: Translation) -> None:
     if given.values["noise_share_in_frames"]:
         found.settings["objective.noise.share_in_frames"] = given.values["noise_share_in_frames_ratio"]
@@ -152,7 +143,6 @@ def _motion(given: Given, found: Translation) -> None:
 
 RULES: Final = (
     _parts,
-    _lora,
     _buckets,
     _repeat,
     _mode,

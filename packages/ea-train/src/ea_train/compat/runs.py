@@ -3,20 +3,20 @@
 from collections.abc import Sequence
 from typing import Final
 
-from ea_train.compat import rules, rules_denoise, rules_vae
+from ea_train.compat import rules, rules_denoise, rules_lora, rules_vae
 from ea_train.compat.parser import Launch, parse
 from ea_train.compat.table import SCRIPTS
 from ea_train.compat.translation import Rule, Translation, translate
 
 RECIPES: Final = {
-    "train": ("finetune", "released"),
-    "train_lora": ("finetune", "released"),
-    "train_control": ("finetune", "released"),
+    "train": ("finetune", "gpu"),
+    "train_lora": ("finetune", "gpu"),
+    "train_control": ("finetune", "gpu"),
     "train_vae": ("vae", "released-slice"),
 }
 """Recipe and preset of every script that has one."""
 
-RULES: Final[tuple[Rule, ...]] = (*rules.RULES, *rules_denoise.RULES, *rules_vae.RULES)
+RULES: Final[tuple[Rule, ...]] = (*rules.RULES, *rules_denoise.RULES, *rules_lora.RULES, *rules_vae.RULES)
 
 
 def run_of(script: str, arguments: Sequence[str], launch: Launch | None = None) -> Translation:
