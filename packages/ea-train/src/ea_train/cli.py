@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
+from ea_train.compat.import_command import add_import_command, run_import_command
+
 RECIPES = {
     "default": "the whole bundled model: the recipes below, then its folder",
     "default-pictures": "the autoencoder of the bundled model on single pictures",
@@ -16,6 +18,8 @@ RECIPES = {
     "default-text": "the text encoder of the bundled model",
     "default-dit-pictures": "the denoiser of the bundled model on single pictures",
     "default-dit": "the denoiser of the bundled model, on latents of the autoencoder",
+    "finetune": "the denoiser of a model directory of any generation, on a manifest",
+    "finetune-lora": "a LoRA over the denoiser of a model directory, on a manifest",
 }
 
 
@@ -61,6 +65,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 _DENOISERS = ("default-dit-pictures", "default-dit")
+_FINETUNES = ("finetune", "finetune-lora")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -74,6 +79,9 @@ def parser() -> argparse.ArgumentParser:
     for name, text in RECIPES.items():
         command = commands.add_parser(name, help=text, description=f"Train {text}.", allow_abbrev=False)
         _add_common(command)
+        if name in _FINETUNES:
+            _add_finetune(command)
+            continue
         if name != "default-text":
             command.add_argument(
                 "--data",
@@ -96,7 +104,7 @@ def parser() -> argparse.ArgumentParser:
             command.add_argument(
                 "--cache", type=Path, metavar="DIR", help="where latents are kept (default: OUTPUT/latents)"
             )
-    _add_import(commands)
+    add_import_command(commands)
     for name, tuning in TUNING.items():
         command = commands.add_parser(
             name, help=tuning.text, description=f"Train {tuning.text}.", allow_abbrev=False
@@ -105,21 +113,6 @@ def parser() -> argparse.ArgumentParser:
         for option, (metavar, text) in tuning.inputs.items():
             command.add_argument(f"--{option}", type=Path, metavar=metavar, help=text)
     return top
-
-
-def _add_import(commands: Any) -> None:
-    text = "settings that do what a training command of EasyAnimate did"
-    command = commands.add_parser(
-        "import-flags",
-        help=text,
-        description=f"Print {text}, as YAML. Nothing of the script is run.",
-        allow_abbrev=False,
-    )
-    command.add_argument(
-        "source", metavar="SCRIPT", help="shell script, - for standard input, or a command line"
-    )
-    command.add_argument("--output", type=Path, metavar="FILE", help="write there instead of printing")
-    command.add_argument("--debug", action="store_true", help="show the traceback of an error")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -163,6 +156,9 @@ def _add_common(
         "--preset", choices=presets, default=default, help=f"settings to begin with (default: {default})"
     )
     command.add_argument(
+        "--config", type=Path, metavar="FILE", help="YAML or JSON file of settings, over those of the preset"
+    )
+    command.add_argument(
         "--set",
         action="append",
         default=[],
@@ -174,27 +170,18 @@ def _add_common(
     command.add_argument("--debug", action="store_true", help="show the traceback of an error")
 
 
-def _import_flags(source: str, output: Path | None) -> int:
-    from ea_train.compat.importing import import_flags
-
-    path = Path(source)
-    if source == "-":
-        text = sys.stdin.read()
-    elif " " in source.strip() and not path.is_file():
-        text = source
-    else:
-        text = path.read_text(encoding="utf-8")
-    found = import_flags(text, os.environ)
-    if output is None:
-        print(found, end="")
-    else:
-        output.write_text(found, encoding="utf-8")
-    return 0
+def _add_finetune(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--model", metavar="DIR", help="model directory in a released layout (model.path of the settings)"
+    )
+    command.add_argument(
+        "--data", metavar="MANIFEST", help=".json, .jsonl or .csv of clips (data.manifest of the settings)"
+    )
 
 
 def _run(arguments: argparse.Namespace) -> int:
     if arguments.recipe == "import-flags":
-        return _import_flags(arguments.source, arguments.output)
+        return run_import_command(arguments)
     if arguments.recipe in _DENOISERS and not arguments.dry_run:
         for name in ("vae", "text"):
             if getattr(arguments, name) is None:
@@ -208,7 +195,10 @@ def _run(arguments: argparse.Namespace) -> int:
     from ea_train import schema
     from ea_train.recipes import find
 
-    settings = schema.override(find(arguments.recipe).config(arguments.preset), arguments.set)
+    settings = find(arguments.recipe).config(arguments.preset)
+    if arguments.config is not None:
+        settings = schema.overlay(settings, arguments.config)
+    settings = schema.override(settings, [*_paths(arguments), *arguments.set])
     if arguments.dry_run:
         print(json.dumps(schema.to_mapping(settings), indent=2))
         return 0
@@ -219,6 +209,14 @@ def _run(arguments: argparse.Namespace) -> int:
         raise ValueError("device 'meta' computes nothing; allowed are auto, cpu, cuda and cuda:N")
     train = _train_all if arguments.recipe == "default" else _train_one
     return train(arguments, settings, device)
+
+
+def _paths(arguments: argparse.Namespace) -> list[str]:
+    """Options of `finetune` that are settings too."""
+    if arguments.recipe not in _FINETUNES:
+        return []
+    given = (("model.path", arguments.model), ("data.manifest", arguments.data))
+    return [f"{name}={json.dumps(value)}" for name, value in given if value is not None]
 
 
 def _train_one(arguments: argparse.Namespace, settings: Any, device: Any) -> int:
@@ -271,6 +269,8 @@ def _train_all(arguments: argparse.Namespace, settings: Any, device: Any) -> int
 
 
 def _inputs(arguments: argparse.Namespace, device: Any) -> dict[str, Any]:
+    if arguments.recipe in _FINETUNES:
+        return {"device": device}
     names = {"default-vae": ("data", "pictures", "init"), "default-pictures": ("data", "init")}
     if arguments.recipe in TUNING:
         return {name: getattr(arguments, name) for name in TUNING[arguments.recipe].inputs}

@@ -1,19 +1,22 @@
 """The networks of a run, from a model directory of any generation."""
 
+import hashlib
+import json
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 
+from ea_dit.families.pixart_motion import PixArtMotion
 from ea_dit.pipelines.components import Components
 from ea_dit.pipelines.encoders import load_text_encoder, load_tokenizers
 from ea_dit.pipelines.file_checks import tensor_checks
-from ea_dit.pipelines.growing import widened, with_motion_of
+from ea_dit.pipelines.growing import motion_config, widened, widened_config, with_motion
 from ea_dit.pipelines.networks import networks_of
 from ea_dit.pipelines.outline import Outline, outline_of
 from ea_dit.pipelines.parts import Parts, find_parts
-from ea_dit.pipelines.variants import traits_of
+from ea_dit.pipelines.variants import Traits, traits_of
 from ea_dit.registry import Transformer, family_of, load_transformer, read_transformer_config
 from ea_dit.text.clip_image import load_clip_image
 from ea_kernels.runtime.device import resolve_dtype
@@ -73,6 +76,37 @@ def read_model(config: ModelConfig) -> tuple[Parts, Outline]:
     if config.transformer:
         parts = _with_transformer(parts, config)
     return parts, outline_of(parts)
+
+
+def grown_config(config: ModelConfig, parts: Parts) -> tuple[Any, Traits]:
+    """Config and traits of the transformer as it is trained, with what the settings add to it.
+
+    Raises:
+        ValueError: It cannot be added.
+    """
+    values = parts.config
+    if config.motion:
+        values = motion_config(values, config.motion)
+    if config.in_channels:
+        values = widened_config(values, config.in_channels)
+    return values, traits_of(values)
+
+
+def describe(parts: Parts) -> str:
+    """A digest of configs and of the names and sizes of weight files, whatever folder they are in."""
+    digest = hashlib.blake2b(json.dumps(parts.config.to_dict(), sort_keys=True, default=str).encode())
+    layout = parts.layout
+    folders = (layout.transformer, layout.vae, layout.text_encoder, layout.second_text_encoder)
+    for path in (*folders, layout.image_encoder, parts.motion_module, parts.transformer_weights):
+        for file in _files(path):
+            digest.update(f"{file.name} {file.stat().st_size}".encode())
+    return digest.hexdigest()[:16]
+
+
+def _files(path: Path | None) -> list[Path]:
+    if path is None:
+        return []
+    return sorted(file for file in path.iterdir() if file.is_file()) if path.is_dir() else [path]
 
 
 def load_networks(
@@ -152,7 +186,9 @@ def _transformer(
             allow_pickle=config.allow_pickle,
         )
     if config.motion:
-        network = with_motion_of(network, config.motion, seed=seed)
+        video = motion_config(network.config, config.motion)
+        assert isinstance(network, PixArtMotion)  # of which alone there are such configs
+        network = with_motion(network, video, seed=seed)
     return widened(network, config.in_channels) if config.in_channels else network
 
 

@@ -17,7 +17,7 @@ from ea_dit.pipelines.variants import traits_of
 from ea_dit.registry import Transformer, family_of
 from ea_kernels.runtime.weights import build_on_meta
 
-__all__ = ["widened", "with_motion", "with_motion_of"]
+__all__ = ["motion_config", "widened", "widened_config", "with_motion"]
 
 _PATCHES = "patch_embed.weight"
 _ADDED = ("motion", "skips", "clip_embed")
@@ -41,11 +41,7 @@ def widened(network: Transformer, in_channels: int) -> Transformer:
         ValueError: No variant of the family has so many channels.
     """
     config = network.config
-    if isinstance(config, STDiTConfig):
-        raise ValueError(  # noqa: TRY004
-            "in_channels cannot change: this family takes conditions in no channels"
-        )
-    grown = replace(config, in_channels=in_channels)
+    grown = widened_config(config, in_channels)
     if grown == config:
         return network
     before, after = traits_of(config), traits_of(grown)
@@ -56,6 +52,17 @@ def widened(network: Transformer, in_channels: int) -> Transformer:
     new_DCPP = old_DCPP.new_zeros(old_DCPP.shape[0], in_channels, *old_DCPP.shape[2:])
     new_DCPP[:, :kept] = old_DCPP[:, :kept]
     return _filled(network, grown, {**state, _PATCHES: new_DCPP})
+
+
+def widened_config(config: Any, in_channels: int) -> Any:
+    """The config of the network that `widened` makes; errors as there."""
+    if isinstance(config, STDiTConfig):
+        raise ValueError(  # noqa: TRY004
+            "in_channels cannot change: this family takes conditions in no channels"
+        )
+    grown = replace(config, in_channels=in_channels)
+    traits_of(grown)
+    return grown
 
 
 def with_motion(image: PixArtMotion, config: PixArtMotionConfig, *, seed: int = 0) -> PixArtMotion:
@@ -92,13 +99,12 @@ def with_motion(image: PixArtMotion, config: PixArtMotionConfig, *, seed: int = 
 _GROWS = ("motion", "num_skips", "first_skip_block", "clip_channels", "clip_tokens")
 
 
-def with_motion_of(image: Transformer, preset: str, *, seed: int = 0) -> PixArtMotion:
-    """`with_motion` with the motion modules and long connections of a released video model.
+def motion_config(image: Any, preset: str) -> PixArtMotionConfig:
+    """The config of an image model with the motion modules and long connections of a released video model.
 
     Args:
-        image: An image model.
+        image: Config of an image model.
         preset: Such as "v2-t2v".
-        seed: Of the new weights.
 
     Raises:
         ValueError: It is no image model of that family, or there is no such video model.
@@ -106,16 +112,15 @@ def with_motion_of(image: Transformer, preset: str, *, seed: int = 0) -> PixArtM
     videos = sorted(name for name, config in PRESETS.items() if config.motion)
     if preset not in videos:
         raise ValueError(f"motion modules must be those of {', '.join(videos)}, got {preset!r}")
-    if not isinstance(image, PixArtMotion) or image.config.motion:
+    if not isinstance(image, PixArtMotionConfig) or image.motion:
         raise ValueError("motion modules are added to an image model of V1 (PixArt), this is another")
     released = PRESETS[preset]
-    config = replace(
-        image.config,
+    return replace(
+        image,
         motion=released.motion,
         num_skips=released.num_skips,
         first_skip_block=released.first_skip_block,
     )
-    return with_motion(image, config, seed=seed)
 
 
 def _filled(network: Transformer, config: Any, state: dict[str, Tensor]) -> Transformer:

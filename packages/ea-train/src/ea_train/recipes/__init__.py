@@ -11,6 +11,8 @@ NAMES = (
     "default-dit-pictures",
     "default-dit",
     "vae",
+    "finetune",
+    "finetune-lora",
 )
 
 

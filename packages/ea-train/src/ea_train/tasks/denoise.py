@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from ea_dit.pipelines.calling import bind_text
 from ea_dit.pipelines.variants import traits_of
 from ea_dit.registry import Transformer
-from ea_train.adapters import Everything, Trained
+from ea_train.adapters import Trained, Weights
 from ea_train.objectives.base import Objective, Predict
 from ea_train.objectives.levels import Ranks
 from ea_train.tasks.base import Batch, Place, StepOutput
@@ -41,13 +41,13 @@ class DenoiseTask:
         self.transformer = transformer
         self.source = source
         self.objective = objective
-        self.trained = Everything(transformer) if trained is None else trained
+        self.trained = Weights(transformer) if trained is None else trained
         self.validation = ValidationConfig() if validation is None else validation
         self.recompute = recompute
         self.traits = traits_of(transformer.config)
         self.modules: dict[str, nn.Module] = self.trained.modules
         self.trainable = {"generator": list(self.modules)}
-        self.inputs = {**source.inputs, **self.trained.inputs}
+        self.inputs = dict(source.inputs)
 
     def parameter_groups(self) -> dict[str, list[tuple[list[nn.Parameter], float]]]:
         """What learns, with factors on the learning rate."""

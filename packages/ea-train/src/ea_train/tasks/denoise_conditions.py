@@ -24,7 +24,9 @@ from ea_dit.pipelines.inputs import length_conditions, size_conditions
 from ea_dit.pipelines.variants import InpaintInput, Traits
 from ea_dit.text.base import TextStates
 from ea_dit.types import Conditioning
+from ea_train.objectives.base import Objective
 from ea_train.objectives.levels import require_share
+from ea_train.objectives.sigma import VarianceObjective
 
 Mode = Literal[
     "auto", "normal", "inpaint", "control", "control_ref", "control_camera", "control_camera_ref", "frames"
@@ -271,6 +273,16 @@ def resolve_mode(mode: Mode, traits: Traits) -> Mode:
     if mode not in ("auto", own):
         raise ValueError(f"conditions.mode must be auto or {own} for this transformer, got {mode!r}")
     return own
+
+
+def check_objective(mode: Mode, objective: Objective) -> None:
+    """Refuses a loss that has no place for what a mode gives.
+
+    Raises:
+        ValueError: Frames are held, and the loss has no place for them.
+    """
+    if mode == "frames" and not isinstance(objective, VarianceObjective):
+        raise ValueError("conditions.mode 'frames' needs objective.loss 'iddpm'")
 
 
 def _chosen(count: int, share: float, generator: torch.Generator) -> Tensor:

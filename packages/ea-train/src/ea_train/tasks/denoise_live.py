@@ -26,8 +26,13 @@ class PixelBatches(Protocol):
         """What the batches depend on, described."""
         ...
 
-    def batch(self, number: int) -> Batch:
-        """Training batch of a number from 0; see `LiveClips.prepare` for what is in it."""
+    def batch(self, number: int, *, lead: int | None = None) -> Batch:
+        """Training batch of a number from 0; see `LiveClips.prepare` for what is in it.
+
+        Args:
+            number: Of the batch.
+            lead: Of the first batch of the step, for choices that all processes make alike.
+        """
         ...
 
     def held_out(self) -> Iterator[Batch]:
@@ -77,7 +82,7 @@ class LiveClips:
     def batch(self, seed: int, place: Place, size: int) -> Batch:
         """Pixels, captions and what goes with them; the data set has its own seed and batch size."""
         del seed, size
-        return self.data.batch(place.batch)
+        return self.data.batch(place.batch, lead=place.lead)
 
     @torch.no_grad()
     def prepare(self, batch: Batch, generator: torch.Generator) -> Sample:
