@@ -10,8 +10,8 @@ from ea_train.compat.translation import Translation, one_of, rule
 _LORA: Final = ("train_lora", "train_reward_lora", "train_lcm_lora")
 _REWARD: Final = ("train_reward_lora",)
 
-# Released classes: our names by their versions, the first one their default; the option that is our `encoder` and
-# the one that is our `head`; the score they aim at; the weight of their loss.
+# Released classes: our names by their versions, the first one their default; the option that is our `encoder`
+# and the one that is our `head`; the score they aim at; the weight of their loss.
 _CLASSES: Final[dict[str, tuple[dict[str, str], str, str, float, float]]] = {
     "AestheticReward": (
         {"v2": "aesthetic-v2", "v2.5": "aesthetic-v2.5"}, "encoder_path", "predictor_path", 10.0, 0.1,
@@ -64,10 +64,8 @@ def _reward(given: Given, found: Translation) -> None:
         raise ValueError(f"--reward_fn_kwargs: {name} has no option {unknown[0]!r}")
     found.settings["task.rewards"] = [reward]
     if missing := [place for place in ("encoder", "head") if place not in reward and place != _only(name)]:
-        found.note(
-            "--reward_fn_kwargs",
-            f"weights are not downloaded: give {' and '.join(missing)} of task.rewards, see docs/training-commands.md",
-        )
+        text = f"weights are not downloaded: give {' and '.join(missing)} of task.rewards"
+        found.note("--reward_fn_kwargs", text)
 
 
 def _only(name: str) -> str:

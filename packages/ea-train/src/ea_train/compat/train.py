@@ -1,4 +1,4 @@
-"""`scripts/train.py` of EasyAnimate with its own flags: `accelerate launch -m ea_train.compat.train FLAGS`."""
+"""`train.py` of EasyAnimate with its own flags: `-m ea_train.compat.train FLAGS`."""
 
 import sys
 

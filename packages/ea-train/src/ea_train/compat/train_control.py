@@ -1,4 +1,4 @@
-"""`scripts/train_control.py` of EasyAnimate with its own flags: `accelerate launch -m ea_train.compat.train_control FLAGS`."""
+"""`train_control.py` of EasyAnimate with its own flags: `-m ea_train.compat.train_control FLAGS`."""
 
 import sys
 

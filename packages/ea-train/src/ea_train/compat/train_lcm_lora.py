@@ -1,4 +1,4 @@
-"""`scripts/train_lcm_lora.py` of EasyAnimate with its own flags: `accelerate launch -m ea_train.compat.train_lcm_lora FLAGS`."""
+"""`train_lcm_lora.py` of EasyAnimate with its own flags: `-m ea_train.compat.train_lcm_lora FLAGS`."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""`scripts/train_reward_lora.py` of EasyAnimate with its own flags: `accelerate launch -m ea_train.compat.train_reward_lora FLAGS`."""
+"""`train_reward_lora.py` of EasyAnimate with its own flags: `-m ea_train.compat.train_reward_lora FLAGS`."""
 
 import sys
 

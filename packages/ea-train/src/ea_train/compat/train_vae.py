@@ -1,4 +1,4 @@
-"""`scripts/train_vae.py` of EasyAnimate with its own flags: `accelerate launch -m ea_train.compat.train_vae FLAGS`."""
+"""`train_vae.py` of EasyAnimate with its own flags: `-m ea_train.compat.train_vae FLAGS`."""
 
 import sys
 
