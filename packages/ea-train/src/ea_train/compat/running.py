@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from inspect import signature
 from typing import Any
 
 from ea_train.compat.parser import Launch
@@ -59,15 +60,16 @@ def _train(run: Translation) -> int:
     from ea_train.recipes import find  # noqa: PLC0415  torch, which a wrong flag need not wait for
     from ea_train.run import run_recipe  # noqa: PLC0415
 
-    settings = applied(find(run.recipe).config(run.preset), run.settings)
+    recipe, device = find(run.recipe), _device(os.environ)
+    settings = applied(recipe.config(run.preset), run.settings)
     if run.epochs is not None:
         settings = replace(settings, loop=replace(settings.loop, steps=steps_of_epochs(settings, run)))
     figures = run_recipe(
         run.recipe,
         settings,
         run.output,
-        device=_device(os.environ),
-        inputs=run.inputs,
+        device=device,
+        inputs=run.inputs | ({"device": device} if "device" in signature(recipe.build).parameters else {}),
         facts={"script": SCRIPTS[run.given.script]},
     )
     if figures is None:
