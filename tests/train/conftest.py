@@ -1,6 +1,8 @@
 """Tiny tasks that show what the loop does, and the tiny networks of the recipes."""
 
 import dataclasses
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,6 +12,8 @@ from ea_train.config import LoopConfig, OptimConfig, RunConfig
 from ea_train.loop import callbacks
 from ea_train.loop.trainer import Trainer
 from ea_train.tasks.base import StepOutput
+
+sys.path.insert(0, str(Path(__file__).parent))  # helpers that several files share
 
 
 class ToyTask:
@@ -101,3 +105,18 @@ def trainer(tmp_path):
         return Trainer(task, config, tmp_path / name, device=torch.device("cpu"))
 
     return make
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory):
+    """Makes a tiny model directory of a family once; nobody writes into it."""
+    from ea_dit.pipelines.tiny import make_tiny
+
+    made = {}
+
+    def get(family):
+        if family not in made:
+            made[family] = make_tiny(family, tmp_path_factory.mktemp(family) / "model")
+        return made[family]
+
+    return get

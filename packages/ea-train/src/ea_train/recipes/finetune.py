@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import torch
 
+from ea_data.geometry.tokens import FrameGrid
 from ea_data.training.recipe import DataRecipe
 from ea_data.training.shapes import ShapeOptions
 from ea_dit.pipelines.outline import Outline

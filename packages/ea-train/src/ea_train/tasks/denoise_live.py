@@ -147,7 +147,7 @@ def fitted(batch: Batch, parts: Components) -> Clip:
     step = max(traits.size_multiple, geometry.space)
     if min(height, width) < step:
         raise ValueError(
-            f"clips of {width} x {height} are too small; this model takes {step} pixels and more"
+            f"clips of {width} x {height} are too small; this model takes {step} pixels or more"
         )
     if not traits.moves:
         frames = 1
