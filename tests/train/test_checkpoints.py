@@ -129,41 +129,43 @@ def test_old_checkpoints_and_drafts_are_removed(three):
     assert checkpoint.checkpoint_steps(three) == [2, 3]
 
 
-def _save_with_little_space(folder, limit):
-    """Write step 4 in a process whose files may have `limit` bytes; its last line."""
+def _save_with_little_space(folder, limits):
+    """Write step 4 again and again in a process whose files may have so many bytes; what it said each time."""
     script = f"""
-        import pathlib, signal, sys, torch
+        import json, pathlib, resource, signal, sys, torch
         from ea_train.loop import checkpoint
-        import resource
+        from ea_train.loop.manifest import damage_of
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))
+        _, highest = resource.getrlimit(resource.RLIMIT_FSIZE)
+        folder = pathlib.Path({str(folder)!r})
         tensors = {{"weight": torch.full((64, 8), 4.0), "bias": torch.zeros(8)}}
-        try:
-            checkpoint.save(pathlib.Path({str(folder)!r}), 4, [("module-net", tensors)], {{"batches": 4}})
-            print("written")
-        except OSError as error:
-            print(error)
+        for limit in {limits}:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, highest))
+            try:
+                checkpoint.save(folder, 4, [("module-net", tensors)], {{"batches": 4}})
+                said = "written"
+            except OSError as error:
+                said = str(error)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (highest, highest))
+            steps = checkpoint.checkpoint_steps(folder)
+            whole = [damage_of(checkpoint.checkpoint_folder(folder, step), step) is None for step in steps]
+            print(json.dumps([said, steps, all(whole), len(list(folder.glob(".step*")))]))
     """
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, check=True
-    )
-    return done.stdout.splitlines()[-1]
+    command = [sys.executable, "-c", textwrap.dedent(script)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return [json.loads(line) for line in done.stdout.splitlines()]
 
 
-@pytest.mark.parametrize("count", [4, pytest.param(40, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [20, pytest.param(500, marks=pytest.mark.slow)])
 def test_without_space_the_earlier_checkpoints_stay(count, three):
     rng = random.Random(count)
-    for limit in [0, *(rng.randrange(2300) for _ in range(count - 2)), 100_000]:
-        line = _save_with_little_space(three, limit)
-        written = limit == 100_000
-        if written:
-            assert line == "written"
-        else:
-            assert line.startswith(f"cannot write the checkpoint of step 4 to {three}: ")
-            assert line.endswith("; the checkpoint of step 3 is kept")
-        assert checkpoint.checkpoint_steps(three) == [1, 2, 3] + [4] * written
-        assert not list(three.glob(".step*"))
-        assert all(damage_of(three / f"step-{step:08d}", step) is None for step in (1, 2, 3))
+    found = _save_with_little_space(three, [0, *(rng.randrange(2300) for _ in range(count)), 100_000])
+    for said, steps, whole, drafts in found[:-1]:
+        assert said.startswith(f"cannot write the checkpoint of step 4 to {three}: ")
+        assert said.endswith("; the checkpoint of step 3 is kept")
+        assert (steps, whole, drafts) == ([1, 2, 3], True, 0)
+    assert found[-1] == ["written", [1, 2, 3, 4], True, 0]
+    assert len(found) == count + 2
 
 
 def test_a_full_disk_is_one_line_and_leaves_nothing_half(toy, settings, trainer, monkeypatch):

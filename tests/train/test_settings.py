@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import sys
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ from torch import nn
 
 from ea_train import schema
 from ea_train.config import LoopConfig, OptimConfig, RunConfig
+from ea_train.loop.clipping import clip_limit
 from ea_train.loop.ema import ExponentialAverage
 from ea_train.loop.optim import build_optimizers, set_learning_rates
 from ea_train.loop.schedules import lr_factor
@@ -183,3 +185,89 @@ def test_pairs_are_read_by_their_own_types():
     ):
         with pytest.raises(ValueError, match=rf"task\.emphasis{place}"):
             schema.override(settings, [f"task.emphasis={wrong}"])
+
+
+SCHEDULES = ["linear", "cosine", "cosine_with_restarts", "polynomial", "constant", "constant_with_warmup"]
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+@pytest.mark.parametrize("warmup", [0, 7])
+def test_named_schedules_are_those_of_transformers(name, warmup):
+    from transformers import get_scheduler
+
+    more = {"cosine_with_restarts": {"num_cycles": 3}, "polynomial": {"power": 2.0}}.get(name, {})
+    config = OptimConfig(
+        lr=2e-3,
+        lr_scheduler=name,
+        warmup_steps=warmup,
+        lr_cycles=more.get("num_cycles", 1),
+        lr_power=more.get("power", 1.0),
+    )
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=2e-3)
+    schedule = get_scheduler(
+        name, optimizer, num_warmup_steps=warmup, num_training_steps=40, scheduler_specific_kwargs=more
+    )
+    for step in range(40):
+        assert 2e-3 * lr_factor(config, step, 40) == pytest.approx(schedule.get_last_lr()[0], abs=1e-12)
+        optimizer.step()
+        schedule.step()
+
+
+@pytest.mark.parametrize(
+    ("step", "norm", "limit"),
+    [
+        (0, 1.0, 0.25),  # five times 0.05
+        (500, 9.0, 0.15),
+        (999, 9.0, 0.0502),
+        (1000, 0.2, 0.05),
+        (1000, 0.25, 0.05),  # exactly five times the limit
+        (1000, 0.3, 0.05 / 6),
+        (5000, 0.5, 0.005),
+        (5000, 80.0, 0.005),  # ten times at most
+    ],
+)
+def test_abnormal_norms_are_clipped_harder(step, norm, limit):
+    config = OptimConfig(max_grad_norm=0.05, clipping="abnormal")
+    assert clip_limit(config, step, norm) == pytest.approx(limit, rel=1e-9)
+    assert clip_limit(dataclasses.replace(config, clipping="norm"), step, norm) == 0.05
+    assert clip_limit(dataclasses.replace(config, max_grad_norm=0.0), step, norm) == 0.0
+    assert clip_limit(dataclasses.replace(config, abnormal_norm_clip_start=0), 0, 0.1) == 0.05
+
+
+def test_parts_have_rates_of_their_own():
+    net = nn.ModuleList([nn.Linear(4, 2), nn.Linear(4, 2)])
+    parts = [(list(net[0].parameters()), 1.0), ([net[1].weight], 0.5)]
+    (optimizer,) = build_optimizers(OptimConfig(lr=1e-2, eps=1e-10), [net], parts)
+    set_learning_rates([optimizer], 0.1)
+    rates = {id(p): group["lr"] for group in optimizer.param_groups for p in group["params"]}
+    expected = {net[0].weight: 1e-3, net[0].bias: 1e-3, net[1].weight: 5e-4}
+    assert rates == pytest.approx({id(p): rate for p, rate in expected.items()})
+    assert {group["eps"] for group in optimizer.param_groups} == {1e-10}
+    _, muon = build_optimizers(OptimConfig(kind="muon", muon_lr=1e-2), [net], parts)
+    assert sorted(group["lr"] for group in muon.param_groups) == [5e-3, 1e-2]
+    with pytest.raises(ValueError, match="nothing to train"):
+        build_optimizers(OptimConfig(), [net], [([], 1.0)])
+
+
+def test_vectors_are_decayed_where_asked():
+    (optimizer,) = build_optimizers(OptimConfig(weight_decay=0.1, decay_vectors=True), [nn.Linear(4, 8)])
+    assert {group["weight_decay"] for group in optimizer.param_groups} == {0.1}
+
+
+def test_eight_bit_moments_need_their_package(monkeypatch):
+    monkeypatch.setitem(sys.modules, "bitsandbytes", None)
+    with pytest.raises(ValueError, match=r"^optim.kind adamw8bit needs bitsandbytes.*ea-train\[bnb\]'$"):
+        build_optimizers(OptimConfig(kind="adamw8bit"), [nn.Linear(2, 2)])
+
+
+def test_only_numbers_that_can_be_meant():
+    for wrong, message in (
+        ({"lr_cycles": 0}, "optim.lr_cycles must be at least 1"),
+        ({"lr_power": 0.0}, "optim.lr_power must be above 0"),
+        ({"initial_grad_norm_ratio": 0.5}, "optim.initial_grad_norm_ratio must be at least 1"),
+        ({"eps": -1.0}, "optim.eps must be at least 0"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            OptimConfig(**wrong)
+    with pytest.raises(ValueError, match=r"loop.checkpoint_every must be at least 0"):
+        LoopConfig(checkpoint_every=-1)

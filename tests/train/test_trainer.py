@@ -393,3 +393,28 @@ def test_rates_are_logged(toy, settings, trainer):
     assert found == pytest.approx([per_step] * 6, rel=1e-3)
     assert {"grad_norm/generator", "update_norm/generator", "lr"} <= lines[0].keys()
     assert lines[0]["lr"] == pytest.approx(5e-4)
+
+
+def test_a_task_says_which_parameters_move_and_how_fast(toy, settings, trainer):
+    class Half(toy):
+        def parameter_groups(self):
+            return {"generator": [([self.net[3].weight], 1.0), ([self.net[0].weight], 0.5)]}
+
+    task = Half()
+    before = {name: value.clone() for name, value in task.net.state_dict().items()}
+    run = trainer(task, settings({"steps": 1}, {"weight_decay": 0.0, "warmup_steps": 0, "lr": 1e-3}))
+    run.fit()
+    moved = {name: (value - before[name]).abs().max() for name, value in task.net.state_dict().items()}
+    assert {name for name, size in moved.items() if size > 0} == {"0.weight", "3.weight"}
+    # The first step of Adam moves each weight by its rate.
+    assert float(moved["3.weight"]) == pytest.approx(1e-3, rel=1e-3)
+    assert float(moved["0.weight"]) == pytest.approx(5e-4, rel=1e-3)
+    assert run.ema.averages.keys() == {"net.0.weight", "net.3.weight"}
+
+
+def test_abnormal_norms_are_logged_with_their_limit(toy, settings, trainer):
+    optim = {"clipping": "abnormal", "max_grad_norm": 1e-3, "abnormal_norm_clip_start": 2}
+    run = trainer(toy(), settings({"steps": 3}, optim))
+    run.fit()
+    lines = [json.loads(line) for line in (run.directory / "log.jsonl").read_text().splitlines()]
+    assert [line["grad_limit/generator"] for line in lines] == pytest.approx([5e-3, 3e-3, 1e-4])

@@ -4,8 +4,9 @@ import argparse
 import contextlib
 import json
 import os
+import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
@@ -112,7 +113,41 @@ def parser() -> argparse.ArgumentParser:
         _add_common(command, tuning.presets, tuning.presets[0])
         for option, (metavar, text) in tuning.inputs.items():
             command.add_argument(f"--{option}", type=Path, metavar=metavar, help=text)
+    _add_prove(commands.add_parser("prove-resume", **_PROVE))
     return top
+
+
+_PROVE: dict[str, Any] = {
+    "help": "train a recipe straight and again with a kill, and compare the bits",
+    "description": "Train a recipe without a break, and again with a SIGKILL and the same command once more; "
+    "then compare weights, averages and optimiser states bit for bit. Further options are those of the "
+    "recipe. Exit status 0: the same; 1: not.",
+    "allow_abbrev": False,
+}
+
+
+def _add_prove(command: argparse.ArgumentParser) -> None:
+    names = [name for name in RECIPES if name != "default"]
+    command.add_argument("proved", choices=names, metavar="RECIPE", help=f"one of {', '.join(names)}")
+    command.add_argument("-k", type=int, default=5, metavar="STEP", help="kill after this step (default: 5)")
+    command.add_argument("--steps", type=int, metavar="N", help="steps of both runs (default: twice as many)")
+    command.add_argument("--output", type=Path, required=True, metavar="DIR", help="new folder for both runs")
+    command.add_argument("--debug", action="store_true", help="show the traceback of an error")
+
+
+def _prove(arguments: argparse.Namespace, options: list[str]) -> int:
+    from ea_train.loop.prove import prove_resume
+
+    verdict = prove_resume(
+        arguments.proved,
+        options,
+        arguments.output,
+        kill_after=arguments.k,
+        steps=arguments.steps if arguments.steps is not None else 2 * arguments.k,
+        tell=lambda line: print(line, file=sys.stderr, flush=True),
+    )
+    print(verdict)
+    return 1 if verdict.different else 0
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -121,13 +156,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         0 when the run is finished, 130 when it was stopped and can be continued, 2 after a user's mistake.
     """
-    arguments = parser().parse_args(argv)
+    arguments, options = parser().parse_known_args(argv)
+    if options and arguments.recipe != "prove-resume":
+        parser().error(f"unrecognized arguments: {' '.join(options)}")
     quiet = (
         contextlib.redirect_stdout(None) if os.environ.get("RANK", "0") != "0" else contextlib.nullcontext()
     )
     try:
         with quiet:  # of the processes that torchrun started, one speaks
-            return _run(arguments)
+            return _prove(arguments, options) if arguments.recipe == "prove-resume" else _run(arguments)
     except (ValueError, OSError) as error:
         if arguments.debug:
             raise
@@ -167,6 +204,7 @@ def _add_common(
     )
     command.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
     command.add_argument("--dry-run", action="store_true", help="print the settings as JSON and stop")
+    command.add_argument("--kill-after", type=int, metavar="STEP", help=argparse.SUPPRESS)  # for prove-resume
     command.add_argument("--debug", action="store_true", help="show the traceback of an error")
 
 
@@ -229,6 +267,7 @@ def _train_one(arguments: argparse.Namespace, settings: Any, device: Any) -> int
         device=device,
         inputs=_inputs(arguments, device),
         facts={"preset": arguments.preset},
+        after_step=_killer(arguments.kill_after),
     )
     if figures is None:
         print("stopped; the same command continues", file=sys.stderr)
@@ -236,6 +275,16 @@ def _train_one(arguments: argparse.Namespace, settings: Any, device: Any) -> int
     print("  ".join(f"{name} {value:.4g}" for name, value in figures.items()))
     print(f"exported to {arguments.output / 'export'}")
     return 0
+
+
+def _killer(last: int | None) -> Callable[[int], None] | None:
+    """What `prove-resume` kills a run with."""
+
+    def kill(step: int) -> None:
+        if step == last:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    return None if last is None else kill
 
 
 def _train_all(arguments: argparse.Namespace, settings: Any, device: Any) -> int:
