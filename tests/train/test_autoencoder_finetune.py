@@ -405,7 +405,7 @@ def test_the_command_trains_and_exports(tmp_path, capsys):
     arguments = ["vae", "--preset", "tiny", "--device", "cpu", "--output", str(tmp_path / "run")]
     assert cli.main(arguments) == 2
     assert capsys.readouterr().err == (
-        "ea-train: error: --model: folder of an autoencoder, or of a model with one must be given\n"
+        "ea-train: error: --model: give the folder of an autoencoder, or of a model with one\n"
     )
     assert cli.main([*arguments, "--model", str(tmp_path / "model")]) == 0
     assert ea_vae.load_vae(tmp_path / "run/export").config.temporal_mode == "neighbours"
@@ -415,4 +415,4 @@ def test_the_command_trains_and_exports(tmp_path, capsys):
 
 
 def test_the_command_knows_every_preset():
-    assert set(cli.TUNING["vae"].presets) == set(recipe.PRESETS)
+    assert set(cli.VAE_PRESETS) == set(recipe.PRESETS)

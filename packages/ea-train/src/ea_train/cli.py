@@ -8,7 +8,7 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NoReturn
 
 from ea_train.compat.import_command import add_import_command, run_import_command
 
@@ -21,40 +21,23 @@ RECIPES = {
     "default-dit": "the denoiser of the bundled model, on latents of the autoencoder",
     "finetune": "the denoiser of a model directory of any generation, on a manifest",
     "finetune-lora": "a LoRA over the denoiser of a model directory, on a manifest",
+    "consistency": "a LoRA with which a model needs few steps and no guidance, on a manifest",
+    "reward": "a LoRA that a reward likes, on prompts",
+    "vae": "a released video autoencoder, further, or into one of another kind",
 }
 
 
-class _Tuning(NamedTuple):
-    """What the command of a recipe for given models takes beside what all take."""
-
-    text: str
-    presets: tuple[str, ...]
-    inputs: dict[str, tuple[str, str]]
-    """Arguments of the recipe's `build`: metavar and help, which says what is required."""
-
-
-TUNING = {
-    "vae": _Tuning(
-        "a released video autoencoder, further, or into one of another kind",
-        (
-            "finetune",
-            "tiny",
-            "released-mag",
-            "released-slice",
-            "released-slice-decoder-only",
-            "released-slice-t-downsample-8",
-            "released-mag-v2",
-            "released-cogvideox",
-        ),
-        {
-            "model": ("DIR", "folder of an autoencoder, or of a model with one (required)"),
-            "data": (
-                "MANIFEST",
-                "videos and pictures of a .json, .jsonl or .csv manifest (default: procedural clips)",
-            ),
-        },
-    ),
-}
+VAE_PRESETS = (
+    "finetune",
+    "tiny",
+    "released-mag",
+    "released-slice",
+    "released-slice-decoder-only",
+    "released-slice-t-downsample-8",
+    "released-mag-v2",
+    "released-cogvideox",
+)
+"""Those of `vae`, the default first."""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -66,7 +49,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 _DENOISERS = ("default-dit-pictures", "default-dit")
-_FINETUNES = ("finetune", "finetune-lora")
+_FINETUNES = ("finetune", "finetune-lora", "consistency", "reward")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -79,9 +62,9 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(dest="recipe", metavar="RECIPE", required=True)
     for name, text in RECIPES.items():
         command = commands.add_parser(name, help=text, description=f"Train {text}.", allow_abbrev=False)
-        _add_common(command)
+        _add_common(command, name)
         if name in _FINETUNES:
-            _add_finetune(command)
+            _add_finetune(command, name)
             continue
         if name != "default-text":
             command.add_argument(
@@ -91,7 +74,14 @@ def parser() -> argparse.ArgumentParser:
                 help="train on the videos and pictures of a .json, .jsonl or .csv manifest "
                 "(default: procedural clips)",
             )
-        if name != "default":
+        if name == "vae":
+            command.add_argument(
+                "--model",
+                type=Path,
+                metavar="DIR",
+                help="folder of an autoencoder, or of a model with one (required)",
+            )
+        elif name != "default":
             command.add_argument(
                 "--init", type=Path, metavar="DIR", help="start from the weights of this export of the recipe"
             )
@@ -106,13 +96,6 @@ def parser() -> argparse.ArgumentParser:
                 "--cache", type=Path, metavar="DIR", help="where latents are kept (default: OUTPUT/latents)"
             )
     add_import_command(commands)
-    for name, tuning in TUNING.items():
-        command = commands.add_parser(
-            name, help=tuning.text, description=f"Train {tuning.text}.", allow_abbrev=False
-        )
-        _add_common(command, tuning.presets, tuning.presets[0])
-        for option, (metavar, text) in tuning.inputs.items():
-            command.add_argument(f"--{option}", type=Path, metavar=metavar, help=text)
     _add_prove(commands.add_parser("prove-resume", **_PROVE))
     return top
 
@@ -181,14 +164,11 @@ def _message(error: Exception) -> str:
     return text.strip().splitlines()[-1] if "Original Traceback" in text else text
 
 
-def _add_common(
-    command: argparse.ArgumentParser,
-    presets: tuple[str, ...] = ("tiny", "cpu", "gpu"),
-    default: str = "cpu",
-) -> None:
+def _add_common(command: argparse.ArgumentParser, recipe: str) -> None:
     command.add_argument(
         "--output", type=Path, required=True, metavar="DIR", help="run folder: checkpoints, log, export"
     )
+    presets, default = (VAE_PRESETS, VAE_PRESETS[0]) if recipe == "vae" else (("tiny", "cpu", "gpu"), "cpu")
     command.add_argument(
         "--preset", choices=presets, default=default, help=f"settings to begin with (default: {default})"
     )
@@ -208,13 +188,20 @@ def _add_common(
     command.add_argument("--debug", action="store_true", help="show the traceback of an error")
 
 
-def _add_finetune(command: argparse.ArgumentParser) -> None:
+def _add_finetune(command: argparse.ArgumentParser, recipe: str) -> None:
     command.add_argument(
         "--model", metavar="DIR", help="model directory in a released layout (model.path of the settings)"
     )
-    command.add_argument(
-        "--data", metavar="MANIFEST", help=".json, .jsonl or .csv of clips (data.manifest of the settings)"
-    )
+    if recipe == "reward":
+        command.add_argument(
+            "--prompts", metavar="FILE", help="text file, one prompt a line (prompts of the settings)"
+        )
+    else:
+        command.add_argument(
+            "--data",
+            metavar="MANIFEST",
+            help=".json, .jsonl or .csv of clips (data.manifest of the settings)",
+        )
 
 
 def _run(arguments: argparse.Namespace) -> int:
@@ -224,11 +211,6 @@ def _run(arguments: argparse.Namespace) -> int:
         for name in ("vae", "text"):
             if getattr(arguments, name) is None:
                 raise ValueError(f"--{name}: give the folder that `ea-train default-{name}` exported to")
-
-    if arguments.recipe in TUNING and not arguments.dry_run:
-        for name, (_, text) in TUNING[arguments.recipe].inputs.items():
-            if "(required)" in text and getattr(arguments, name) is None:
-                raise ValueError(f"--{name}: {text.removesuffix(' (required)')} must be given")
 
     from ea_train import schema
     from ea_train.recipes import find
@@ -253,7 +235,11 @@ def _paths(arguments: argparse.Namespace) -> list[str]:
     """Options of `finetune` that are settings too."""
     if arguments.recipe not in _FINETUNES:
         return []
-    given = (("model.path", arguments.model), ("data.manifest", arguments.data))
+    given = [("model.path", arguments.model)]
+    if arguments.recipe == "reward":
+        given.append(("prompts", arguments.prompts))
+    else:
+        given.append(("data.manifest", arguments.data))
     return [f"{name}={json.dumps(value)}" for name, value in given if value is not None]
 
 
@@ -320,9 +306,11 @@ def _train_all(arguments: argparse.Namespace, settings: Any, device: Any) -> int
 def _inputs(arguments: argparse.Namespace, device: Any) -> dict[str, Any]:
     if arguments.recipe in _FINETUNES:
         return {"device": device}
-    names = {"default-vae": ("data", "pictures", "init"), "default-pictures": ("data", "init")}
-    if arguments.recipe in TUNING:
-        return {name: getattr(arguments, name) for name in TUNING[arguments.recipe].inputs}
+    names = {
+        "default-vae": ("data", "pictures", "init"),
+        "default-pictures": ("data", "init"),
+        "vae": ("model", "data"),
+    }
     if arguments.recipe not in _DENOISERS:
         return {name: getattr(arguments, name) for name in names.get(arguments.recipe, ("init",))}
     return {

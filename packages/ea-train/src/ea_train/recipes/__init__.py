@@ -10,9 +10,11 @@ NAMES = (
     "default-text",
     "default-dit-pictures",
     "default-dit",
-    "vae",
     "finetune",
     "finetune-lora",
+    "consistency",
+    "reward",
+    "vae",
 )
 
 

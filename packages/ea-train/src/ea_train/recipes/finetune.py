@@ -135,7 +135,7 @@ def build(
     objective = make_objective(settings.objective, transformer, _process(outline, traits))
     check_objective(mode, objective)
     recipe = fitted_recipe(data_config.recipe, traits, mode, settings.loop)
-    recipe = _on_grid(recipe, outline.geometry)
+    recipe = on_grid(recipe, outline.geometry)
     clips = ManifestBatches(replace(data_config, recipe=recipe))
     networks = load_networks(model_config, device, seed=settings.loop.seed)
     source = LiveClips(networks, clips, settings.conditions, settings.encoding)
@@ -183,7 +183,7 @@ def fitted_recipe(recipe: DataRecipe, traits: Traits, mode: str, loop: LoopConfi
     return replace(recipe, **changes)
 
 
-def _on_grid(recipe: DataRecipe, geometry: LatentGeometry) -> DataRecipe:
+def on_grid(recipe: DataRecipe, geometry: LatentGeometry) -> DataRecipe:
     """The recipe with lengths of clips that the autoencoder encodes as they are."""
     shapes = recipe.shapes or ShapeOptions()
     if recipe.buckets is not None or shapes.grid != FrameGrid():

@@ -123,7 +123,7 @@ def config(preset: str) -> VaeConfig:
     return PRESETS[preset]()
 
 
-def build(settings: VaeConfig, *, model: Path, data: Path | None = None) -> FinetuneTask:
+def build(settings: VaeConfig, *, model: Path | None = None, data: Path | None = None) -> FinetuneTask:
     """The task.
 
     Args:
@@ -134,6 +134,8 @@ def build(settings: VaeConfig, *, model: Path, data: Path | None = None) -> Fine
     Raises:
         ValueError: The directory or the manifest cannot be used, or does not fit the settings.
     """
+    if model is None:
+        raise ValueError("--model: give the folder of an autoencoder, or of a model with one")
     torch.manual_seed(settings.loop.seed)
     folder = model if (model / CONFIG_NAME).is_file() else model / "vae"
     if not folder.is_dir():

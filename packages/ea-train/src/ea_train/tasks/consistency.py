@@ -13,7 +13,6 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from ea_dit.lora.layers import Adapter
 from ea_dit.pipelines.calling import bind_text
 from ea_dit.pipelines.components import Components
 from ea_dit.pipelines.rollout import encode_batch
@@ -21,7 +20,7 @@ from ea_dit.pipelines.stages import PromptStates, model_text
 from ea_dit.registry import Transformer
 from ea_dit.text.base import concatenate
 from ea_dit.types import Conditioning
-from ea_train.adapters import Trained
+from ea_train.adapters import Factors, Trained
 from ea_train.objectives.consistency import DistanceKind, distance, guided, teacher_path
 from ea_train.objectives.quality import with_interval
 from ea_train.tasks.base import Batch, Place, StepOutput
@@ -81,27 +80,31 @@ class ConsistencyTask:
         config: Objective.
         trained: What learns and how it is exported. Where adapters learn, the teacher is the network without
             them; otherwise a copy of the network.
+        recompute: Keep fewer activations and compute them again in the backward pass.
 
     Raises:
         ValueError: The schedule has no path of so many steps.
     """
 
     def __init__(
-        self, parts: Components, source: BatchSource, config: ConsistencyConfig, trained: Trained
+        self,
+        parts: Components,
+        source: BatchSource,
+        config: ConsistencyConfig,
+        trained: Trained,
+        *,
+        recompute: bool = False,
     ) -> None:
+        self.recompute = recompute
         self.parts, self.source, self.config, self.trained = parts, source, config, trained
         self.path = teacher_path(parts.process, config.num_ddim_timesteps, scaling=config.timestep_scaling)
         self._learned = [parameter for group, _ in trained.groups for parameter in group]
         self.modules: dict[str, nn.Module] = dict(trained.modules)
         self.trainable = {"generator": list(self.modules)}
-        self.inputs = {**source.inputs, **trained.inputs}
-        self._adapters = [
-            module
-            for module in parts.transformer.modules()
-            if isinstance(module, Adapter) and any(p.requires_grad for p in module.parameters())
-        ]
+        self.inputs = dict(source.inputs)
         self._copy: Transformer | None = None
-        if not self._adapters:
+        self._lora = trained.lora if isinstance(trained, Factors) else None
+        if self._lora is None:
             self._copy = copy.deepcopy(parts.transformer).eval()
             self._copy.requires_grad_(requires_grad=False)
         self._target: _Average | None = None
@@ -163,7 +166,8 @@ class ConsistencyTask:
         return distance(student, target, self.config.loss, self.config.huber_c)
 
     def _predict(self, sample: Sample, noisy_BCthw: Tensor, points_B: Tensor) -> Tensor:
-        call = bind_text(self.parts.transformer, self.parts.traits, sample.text)
+        saves = self.recompute and torch.is_grad_enabled()
+        call = bind_text(self.parts.transformer, self.parts.traits, sample.text, recompute=saves)
         return self._called(call, noisy_BCthw, points_B, sample.conditioning)
 
     def _teach(self, sample: Sample, noisy_BCthw: Tensor, drawn: _Draws) -> Tensor:
@@ -193,17 +197,15 @@ class ConsistencyTask:
 
     @contextmanager
     def _as_teacher(self) -> Iterator[Transformer]:
-        if self._copy is not None:
+        if self._lora is None:
+            assert self._copy is not None
             yield self._copy.to(self.parts.device)
             return
-        strengths = [adapter.strength for adapter in self._adapters]
-        for adapter in self._adapters:
-            adapter.strength = 0.0
+        strength, self._lora.strength = self._lora.strength, 0.0
         try:
             yield self.parts.transformer
         finally:
-            for adapter, strength in zip(self._adapters, strengths, strict=True):
-                adapter.strength = strength
+            self._lora.strength = strength
 
     @contextmanager
     def _as_target(self) -> Iterator[None]:

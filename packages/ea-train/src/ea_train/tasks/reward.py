@@ -20,7 +20,7 @@ from ea_dit.pipelines.checks import check_request, requested_sampler
 from ea_dit.pipelines.components import Components
 from ea_dit.pipelines.request import GenerationRequest
 from ea_dit.pipelines.rollout import WrapStep, encode_batch, rollout
-from ea_kernels.runtime.recompute import recompute
+from ea_kernels.runtime.recompute import recompute as recomputed
 from ea_train.adapters import Trained
 from ea_train.objectives.backprop import BackpropConfig
 from ea_train.objectives.quality import with_interval
@@ -46,8 +46,6 @@ class RewardTaskConfig:
         backprop: Which steps learn.
         num_decoded_latents: Latent frames that are decoded and judged, from the first on; 0 decodes all.
         num_sampled_frames: Frames of these that are judged, at equal distances; 0 judges all.
-        recompute: Keep only the input of each step and of the decoder, and compute them again in the backward
-            pass.
         validation_prompts: Most held-out prompts in a validation.
     """
 
@@ -62,7 +60,6 @@ class RewardTaskConfig:
     backprop: BackpropConfig = field(default_factory=BackpropConfig)
     num_decoded_latents: int = 3
     num_sampled_frames: int = 0
-    recompute: bool = True
     validation_prompts: int = 8
 
     def __post_init__(self) -> None:
@@ -98,6 +95,8 @@ class RewardTask:
         config: How, and what is judged.
         rewards: What judges, loaded.
         trained: What learns and how it is exported.
+        recompute: Keep only the input of each step and of the decoder, and compute them again in the backward
+            pass.
 
     Raises:
         ValueError: The model cannot do what is asked, or steps are chosen that a run does not have.
@@ -110,18 +109,22 @@ class RewardTask:
         config: RewardTaskConfig,
         rewards: RewardMix,
         trained: Trained,
+        *,
+        recompute: bool = False,
     ) -> None:
         self.parts, self.prompts, self.config = parts, prompts, config
+        self._saves = recompute
         self.rewards, self.trained = rewards, trained
         self._learned = [parameter for group, _ in trained.groups for parameter in group]
         self.modules: dict[str, nn.Module] = dict(trained.modules)
         self.trainable = {"generator": list(self.modules)}
-        self.inputs = {"prompts": prompts.describe(), **trained.inputs}
+        self.inputs = {"prompts": prompts.describe()}
         config.request.validate()
         check_request(config.request, parts.traits, parts.process)
         self._sampler = _sampler(config, parts)
         config.backprop.check(len(self._sampler.timesteps))
-        if parts.placement is not None and "vae" in parts.placement.names:
+        placement = parts.placement
+        if placement is not None and not placement.policy.resident and "vae" in placement.names:
             raise ValueError(
                 "model.low_vram must be false: rewards need the autoencoder in the backward pass"
             )
@@ -181,7 +184,7 @@ class RewardTask:
             wrap=self._wrap(chosen),
         )
         count = config.num_decoded_latents or latents.shape[2]
-        frames = recompute(self._decode, latents[:, :, :count], enabled=config.recompute and bool(chosen))
+        frames = recomputed(self._decode, latents[:, :, :count], enabled=self._saves and bool(chosen))
         if not config.num_sampled_frames or config.num_sampled_frames >= frames.shape[2]:
             return frames
         numbers = torch.linspace(0, frames.shape[2] - 1, config.num_sampled_frames).long()
@@ -193,14 +196,14 @@ class RewardTask:
 
     def _wrap(self, chosen: frozenset[int]) -> WrapStep:
         """Calls of the steps: those before the first chosen one run without gradient anyway."""
-        backprop, saves = self.config.backprop, self.config.recompute
+        backprop, saves = self.config.backprop, self._saves
         first = min(chosen, default=None)
 
         def wrap(index: int, predict: Predictor) -> Predictor:
             if first is None or index < first:
                 return predict
             if index in chosen:
-                return lambda x, timestep: recompute(
+                return lambda x, timestep: recomputed(
                     predict, x.detach() if backprop.stop_input_gradient else x, timestep, enabled=saves
                 )
             if backprop.stop_input_gradient:
@@ -210,7 +213,7 @@ class RewardTask:
                 with self._frozen():
                     return predict(x_BCthw, timestep)
 
-            return lambda x, timestep: recompute(with_frozen_weights, x, timestep, enabled=saves)
+            return lambda x, timestep: recomputed(with_frozen_weights, x, timestep, enabled=saves)
 
         return wrap
 
@@ -218,12 +221,12 @@ class RewardTask:
     def _frozen(self) -> Iterator[None]:
         """A step that does not learn still hands the gradient on to those before it."""
         for parameter in self._learned:
-            parameter.requires_grad_(requires_grad=False)
+            parameter.requires_grad = False
         try:
             yield
         finally:
             for parameter in self._learned:
-                parameter.requires_grad_()
+                parameter.requires_grad = True
 
 
 def _sampler(config: RewardTaskConfig, parts: Components) -> Sampler:
@@ -231,5 +234,5 @@ def _sampler(config: RewardTaskConfig, parts: Components) -> Sampler:
     if not config.eta:
         return sampler
     if not isinstance(sampler, DdimSampler) or not isinstance(parts.process, DdpmSchedule):
-        raise ValueError(f"task.eta is for the sampler DDIM of DDPM models, got {config.eta}")
+        raise ValueError(f"task.eta is for the sampler DDIM of DDPM models, got {config.eta}")  # noqa: TRY004
     return DdimSampler(parts.process, config.num_steps, eta=config.eta)
