@@ -330,6 +330,28 @@ def test_when_all_files_of_a_bucket_break_the_error_names_them(mine):
         batches(dataset, 6)
 
 
+def test_the_search_for_a_replacement_ends(mine, monkeypatch):
+    from ea_data.training import dataset as module
+
+    monkeypatch.setattr(module, "_MOST_REPLACEMENTS", 2)
+    dataset, _ = quiet(mine)
+    for number in (0, 2):
+        (mine.parent / f"clip{number}.mp4").unlink()
+    with pytest.raises(ValueError, match=r"^2 files of a bucket cannot be read: row at line "):
+        batches(dataset, 6)
+
+
+def test_a_row_that_was_left_out_has_no_facts(mine):
+    (mine.parent / "clip2.mp4").unlink()
+    dataset, _ = quiet(entries_of_missing(mine))
+    with pytest.raises(ValueError, match=r"^row 2 was left out; allowed: rows that can be trained on"):
+        dataset.known(2)
+
+
+def entries_of_missing(manifest):
+    return read_manifest(manifest, check_files=False).entries
+
+
 def test_when_no_file_is_any_good_there_is_no_data_set(tmp_path):
     picture(tmp_path / "one.png", 32, 32, 1)
     rows = tuple(
@@ -394,7 +416,7 @@ def test_a_video_shorter_than_its_row_says_is_named(manifest):
     facts = replace(entries(manifest)[0].facts, num_frames=2000, height=64, width=96)
     rows = (replace(entries(manifest)[0], facts=facts), *entries(manifest)[2:3])
     dataset, told = quiet(rows)
-    assert dataset.facts[0].frames == 2000
+    assert dataset.known(0).frames == 2000
     batch = dataset.batch(0)
     assert "clip0.mp4 has 20 frames, its clip needs frame" in told[0].reason
     assert [choices.entry for choices in batch.choices] == [1, 1]
@@ -442,7 +464,7 @@ def test_sizes_and_lengths_are_kept_only_when_asked(mine, tmp_path):
     assert looked == [(done, 9) for done in range(1, 10)]
     write_video(mine.parent / "clip0.mp4", clip(30, 64, 96), crf=0)
     dataset, _ = quiet(mine, replace(RECIPE, control="none"), facts_cache=cache)
-    assert dataset.facts[0].frames == 30
+    assert dataset.known(0).frames == 30
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"version": 1}', '{"version": 1, "files": {"a": [1]}}', "{"])
@@ -457,7 +479,7 @@ def test_rows_that_say_all_are_not_opened(manifest):
     facts = replace(entry.facts, num_frames=50, height=64, width=96)
     gone = replace(entry, path=entry.path.with_name("gone.mp4"), facts=facts)
     dataset, told = quiet((gone,))
-    assert (dataset.facts[0].frames, told) == (50, [])
+    assert (dataset.known(0).frames, told) == (50, [])
 
 
 @pytest.mark.parametrize("number", [-1, -9])

@@ -75,8 +75,8 @@ def test_a_clip_is_written_as_it_is_trained(folder, capsys):
     hidden = batch.masks_BTHW[place].numpy()
     assert masked.frames[hidden].mean() < 12
     assert np.abs(masked.frames[~hidden] - shown[~hidden]).mean() < 4
-    sheet = Image.open(out / "sheet.png")
-    assert sheet.size[0] > 700
+    with Image.open(out / "sheet.png") as sheet:
+        assert sheet.size[0] > 700
     assert f"{facts['frames'][0]} to {facts['frames'][-1]} of the file" in printed.out
     assert "'text of clip3.mp4'" in printed.out
 

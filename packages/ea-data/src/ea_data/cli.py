@@ -73,15 +73,7 @@ def build_parser() -> argparse.ArgumentParser:
     check.add_argument("manifest", type=Path)
     check.add_argument("--root", type=Path, help="folder of relative paths; the manifest's own by default")
 
-    _add_show(
-        commands.add_parser(
-            "show",
-            help="show what a model would see of a row of a manifest",
-            description="Show a row of a manifest as training with a recipe would: which frames, at which "
-            "size, with which caption, mask and control, in which batch.",
-        )
-    )
-
+    _add_show(commands.add_parser)
     _add_control(commands.add_parser, defaults)
     _add_cache(commands.add_parser("cache", help="look after a store of encoded latents and texts"))
     return parser
@@ -121,7 +113,13 @@ def _add_synthesize(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_show(parser: argparse.ArgumentParser) -> None:
+def _add_show(add_parser: Callable[..., argparse.ArgumentParser]) -> None:
+    parser = add_parser(
+        "show",
+        help="show what a model would see of a row of a manifest",
+        description="Show a row of a manifest as training with a recipe would: which frames, at which size, "
+        "with which caption, mask and control, in which batch.",
+    )
     parser.add_argument("manifest", type=Path)
     parser.add_argument("id", metavar="ID", help="number of the row, from 0, or the name of its file")
     parser.add_argument("--epoch", type=int, default=0, metavar="INT", help="of training, from 0 [0]")

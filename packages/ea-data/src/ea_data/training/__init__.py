@@ -1,1 +1,1 @@
-"""From rows to batches: the order of batches, the shape of each, and their assembly."""
+"""From the rows of a manifest to batches: recipes, the order of batches, their shapes, and their files."""

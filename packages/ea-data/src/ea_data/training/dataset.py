@@ -24,7 +24,7 @@ from ea_data.training.facts import FileFacts, Progress, gather_facts
 from ea_data.training.failures import BrokenSample, FailureLog, Report
 from ea_data.training.reading import OpenedSample, SampleReader
 from ea_data.training.recipe import DataRecipe
-from ea_data.training.rows import batch_order, checked_facts
+from ea_data.training.rows import UNUSABLE, batch_order, checked_facts
 from ea_data.training.sampler import SampleKey
 from ea_data.training.shapes import BatchShape, repeat_videos
 
@@ -60,7 +60,6 @@ class TrainingDataset(Dataset[ClipBatch]):
     Attributes:
         entries: As given.
         recipe: As given.
-        facts: Of every entry; None for one that cannot be used.
         rows: (N,) the entry of every row: pictures first, then the videos `recipe.video_repeat` times.
         order: Of the batches.
         left_out: Entries that are in no batch.
@@ -95,7 +94,8 @@ class TrainingDataset(Dataset[ClipBatch]):
         found = gather_facts(self.entries, limits, cache=cache, progress=progress)
         pairs = zip(self.entries, found, strict=True)
         checked = [checked_facts(self.recipe, entry, facts) for entry, facts in pairs]
-        self.facts = [facts if isinstance(facts, FileFacts) else None for facts in checked]
+        facts = [facts if isinstance(facts, FileFacts) else UNUSABLE for facts in checked]
+        self._facts = np.array(facts, np.int64).reshape(-1, len(UNUSABLE))
         self.left_out = tuple(facts for facts in checked if isinstance(facts, BrokenSample))
         self.failures = FailureLog(report)
         self.failures.add(self.left_out)
@@ -103,7 +103,7 @@ class TrainingDataset(Dataset[ClipBatch]):
             raise ValueError(f"no row can be trained on; allowed: 1 or more{_first(self.left_out)}")
         is_video = np.array([entry.type == "video" for entry in self.entries])
         self.rows = repeat_videos(is_video, self.recipe.video_repeat)
-        self.order = batch_order(self.recipe, is_video[self.rows], [self.facts[entry] for entry in self.rows])
+        self.order = batch_order(self.recipe, is_video[self.rows], self._facts[self.rows])
         self.order.num_batches(0)
 
     def __len__(self) -> int:
@@ -194,21 +194,21 @@ class TrainingDataset(Dataset[ClipBatch]):
         Folders are not part of it; a file that changes and keeps its name, size and length is not noticed.
         """
         digest = hashlib.blake2b(digest_size=16)
-        for entry, facts in zip(self.entries, self.facts, strict=True):
+        for entry, facts in zip(self.entries, self._facts, strict=True):
             control = entry.control_path.name if entry.control_path else None
-            row = [entry.path.name, entry.type, entry.text, control, facts]
+            row = [entry.path.name, entry.type, entry.text, control, *facts.tolist()]
             digest.update(json.dumps(row).encode())
         recipe = json.dumps(self.recipe.deciding(), sort_keys=True)
         return f"{len(self.entries)} rows {digest.hexdigest()} {recipe}"
 
     def known(self, entry: int) -> FileFacts:
-        """Size and length of an entry that is in batches.
+        """Size and length of the file of an entry that is in batches.
 
         Raises:
             ValueError: It was left out.
         """
-        facts = self.facts[entry]
-        if facts is None:
+        facts = FileFacts(*self._facts[entry].tolist())
+        if not facts.frames:
             raise ValueError(f"row {entry} was left out; allowed: rows that can be trained on")
         return facts
 

@@ -1,6 +1,7 @@
 """Which rows of a manifest can be trained on, and the order of their batches."""
 
 from collections.abc import Sequence
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,10 @@ from ea_data.training.order import BatchOrder
 from ea_data.training.recipe import DataRecipe
 from ea_data.training.shapes import aspect_bucket_ids
 
-__all__ = ["batch_order", "checked_facts"]
+__all__ = ["UNUSABLE", "batch_order", "checked_facts"]
+
+UNUSABLE: Final = FileFacts(0, 1, 1)
+"""Stands in an array for a file that cannot be trained on."""
 
 
 def checked_facts(
@@ -37,17 +41,19 @@ def checked_facts(
 
 
 def batch_order(
-    recipe: DataRecipe, videos: NDArray[np.bool_], facts: Sequence[FileFacts | None]
+    recipe: DataRecipe, videos: NDArray[np.bool_], facts: Sequence[FileFacts | None] | NDArray[np.int64]
 ) -> BatchOrder:
     """The order of batches.
 
     Args:
         recipe: How rows become batches.
         videos: (N,) whether each row is a video.
-        facts: Of each row; None leaves it out.
+        facts: Of each row, None leaves it out; or as an array (N, 3), in which 0 frames do.
     """
     layout = recipe.layout
-    frames, heights, widths = np.array([one or (0, 1, 1) for one in facts], np.int64).T
+    if not isinstance(facts, np.ndarray):
+        facts = np.array([one or UNUSABLE for one in facts], np.int64).reshape(-1, len(UNUSABLE))
+    frames, heights, widths = facts.T
     if isinstance(layout, ResolutionBuckets):
         return BatchOrder(
             _BucketsOfEpoch(layout, recipe.seed, frames, heights, widths),

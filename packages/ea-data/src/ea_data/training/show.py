@@ -86,9 +86,9 @@ def place_of(dataset: TrainingDataset, entry: int, epoch: int) -> tuple[int, int
         ValueError: It is in no batch; with the reason.
     """
     path = dataset.entries[entry].path
-    if dataset.facts[entry] is None:
-        (reason, *_) = [left.reason for left in dataset.left_out if left.path == path]
-        raise ValueError(f"row {entry} cannot be trained on: {reason}")
+    line = dataset.entries[entry].line
+    if reasons := [left.reason for left in dataset.left_out if (left.path, left.line) == (path, line)]:
+        raise ValueError(f"row {entry} cannot be trained on: {reasons[0]}")
     order = dataset.order.epoch(epoch)
     for start in range(0, len(order), _CHUNK):
         batches = order.at(np.arange(start, min(start + _CHUNK, len(order))))
