@@ -76,7 +76,7 @@ def _scripts(flag: Flag) -> str:
         return "all"
     names = [script.removeprefix("train_") for script in SCRIPTS if script in flag.of]
     older = [script.removeprefix("train_") for script in flag.older]
-    return ", ".join(names) + (f"; before V5.1 {', '.join(older)}" if older else "")
+    return ", ".join([*names, *(f"{script} before V5.1" for script in older)])
 
 
 def _row(cells: list[str]) -> str:

@@ -50,7 +50,7 @@ def test_reasons_are_short_sentences_without_a_full_stop():
         for flag in section.flags:
             assert not flag.why.endswith(".")
             assert len(flag.why) < 110
-            assert flag.of
+            assert flag.of or flag.older
 
 
 def test_an_unknown_script_is_refused():

@@ -1,23 +1,28 @@
 """What command lines of the scripts become: settings, inputs, and what is said about them."""
 
+import dataclasses
+import inspect
 import io
+import typing
 from pathlib import Path
 
 import pytest
 import yaml
 
+from ea_train import schema
 from ea_train.cli import main
 from ea_train.compat.command import read_commands
 from ea_train.compat.importing import import_flags
 from ea_train.compat.parser import Launch
 from ea_train.compat.report import report_lines
 from ea_train.compat.runs import RECIPES, RULES, run_of
-from ea_train.compat.settings import nested
+from ea_train.compat.settings import applied, nested
 from ea_train.compat.table import flags_of
 from ea_train.compat.translation import copied_flags
+from ea_train.recipes import find
 
 COMMANDS = {path.stem: path for path in (Path(__file__).parent / "commands").glob("*.sh")}
-MODEL = ["--pretrained_model_name_or_path", "model"]
+MODEL = ["--pretrained_model_name_or_path", "model", "--train_data_meta", "rows.json"]
 ALL = ["--trainable_modules", "."]
 
 
@@ -29,6 +34,45 @@ def settings(script, *words, launch=None):
 def notes(script, *words, launch=None):
     more = ALL if script in ("train", "train_control") else []
     return dict(run_of(script, [*MODEL, *more, *words], launch).notes)
+
+
+def settings_of(kind, prefix=""):
+    """Dotted names of all settings of a config class, groups included."""
+    found = set()
+    hints = typing.get_type_hints(kind)
+    for field in dataclasses.fields(kind):
+        name = f"{prefix}{field.name}"
+        found.add(name)
+        options = [hints[field.name], *typing.get_args(hints[field.name])]
+        for option in options:
+            if isinstance(option, type) and dataclasses.is_dataclass(option):
+                found |= settings_of(option, f"{name}.")
+    return found
+
+
+@pytest.mark.parametrize("script", RECIPES)
+def test_settings_of_the_table_are_there(script):
+    recipe = find(RECIPES[script][0])
+    known = settings_of(type(recipe.config(RECIPES[script][1])))
+    known |= {"output", "RECIPE", *inspect.signature(recipe.build).parameters}
+    flags = [*flags_of(script), *flags_of(script, keys=True)]
+    assert [(flag.name, flag.to) for flag in flags if not set(flag.to) <= known] == []
+
+
+def test_settings_of_the_table_for_open_sora_are_there():
+    known = settings_of(type(find("finetune").config("gpu"))) | {"output", "RECIPE"}
+    flags = [*flags_of("opensora"), *flags_of("opensora", keys=True)]
+    assert [flag.name for flag in flags if not set(flag.to) <= known] == []
+
+
+@pytest.mark.parametrize("name", sorted(set(COMMANDS) - {"opensora_stage1"}))
+def test_released_commands_are_settings_that_recipes_take(name):
+    (command,) = read_commands(COMMANDS[name].read_text(), {})
+    run = run_of(command.script, command.arguments, Launch(processes=1, precision=command.precision))
+    config = applied(find(run.recipe).config(run.preset), run.settings)
+    found = schema.flatten(schema.to_mapping(config))
+    plain = {key: value for key, value in run.settings.items() if not isinstance(value, list)}
+    assert {key: found[key] for key in plain} == plain
 
 
 @pytest.mark.parametrize("script", RECIPES)
@@ -297,8 +341,6 @@ def test_a_yaml_file_for_autoencoders(tmp_path):
 @pytest.mark.parametrize("name", sorted(set(COMMANDS) - {"opensora_stage1"}))
 def test_released_commands_become_recipes(name):
     (command,) = read_commands(COMMANDS[name].read_text(), {})
-    if command.script not in RECIPES:
-        pytest.skip("no recipe for this script")
     text = import_flags(COMMANDS[name].read_text(), {})
     run = run_of(command.script, command.arguments, Launch(precision=command.precision))
     assert f"# ea-train {run.recipe} --output {run.output}" in text
@@ -337,7 +379,7 @@ def test_the_command(tmp_path, capsys, monkeypatch):
     assert main(["import-flags", str(path), "--output", str(tmp_path / "lora.yaml")]) == 0
     assert (tmp_path / "lora.yaml").read_text() == printed
     monkeypatch.setenv("MY_MODEL", "a b")
-    line = 'python scripts/train_lora.py --pretrained_model_name_or_path="$MY_MODEL"'
+    line = 'python scripts/train_lora.py --pretrained_model_name_or_path="$MY_MODEL" --train_data_meta=a'
     assert main(["import-flags", line]) == 0
     assert yaml.safe_load(capsys.readouterr().out)["model"]["path"] == "a b"
     monkeypatch.setattr("sys.stdin", io.StringIO(line))
@@ -358,3 +400,83 @@ def test_mistakes_of_the_command(source, message, capsys):
     assert len(lines) == 1
     assert lines[0].startswith("ea-train: error: ")
     assert message in lines[0]
+
+
+REWARD = ["--pretrained_model_name_or_path", "model", "--prompt_path", "prompts.txt"]
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (
+            ["--reward_fn=HPSReward", '--reward_fn_kwargs={"version": "v2.1", "model_path": "h.pt"}'],
+            {"name": "hps-v2.1", "best": 1.0, "weight": 1.0, "head": "h.pt"},
+        ),
+        (["--reward_fn=AestheticReward"], {"name": "aesthetic-v2", "best": 10.0, "weight": 0.1}),
+        (
+            ["--reward_fn=AestheticReward", '--reward_fn_kwargs={"version": "v2.5", "max_reward": null}'],
+            {"name": "aesthetic-v2.5", "best": None, "weight": 0.1},
+        ),
+        (
+            ["--reward_fn=PickScoreReward", '--reward_fn_kwargs={"model_path": "dir", "device": "cuda"}'],
+            {"name": "pickscore", "best": 1.0, "weight": 1.0, "encoder": "dir"},
+        ),
+        (["--reward_fn=MPSReward"], {"name": "mps", "best": 1.0, "weight": 1.0}),
+        (["--reward_fn=scores.py:warmth"], {"name": "scores.py:warmth"}),
+    ],
+)
+def test_rewards(words, expected):
+    run = run_of("train_reward_lora", [*REWARD, *words])
+    assert run.settings["task.rewards"] == [expected]
+    config = applied(find(run.recipe).config(run.preset), run.settings)
+    assert config.task.rewards[0].name == expected["name"]
+    assert config.prompts == "prompts.txt"
+
+
+def test_how_rewards_learn():
+    words = "--reward_fn=MPSReward --backprop --backprop_strategy=tail --backprop_num_steps=7 --eta=0.5"
+    more = ["--low_vram", "--stop_latent_model_input_gradient"]
+    run = run_of("train_reward_lora", [*REWARD, *words.split(), *more])
+    config = applied(find(run.recipe).config(run.preset), run.settings)
+    assert (config.task.backprop.strategy, config.task.backprop.count) == ("tail", 7)
+    assert config.task.backprop.stop_input_gradient
+    assert (config.task.eta, config.task.num_frames, config.task.height) == (0.5, 49, 384)
+    assert not config.model.low_vram
+    assert dict(run.notes)["--low_vram"].startswith("the backward pass")
+    steps = run_of("train_reward_lora", [*REWARD, "--reward_fn=a:b", "--backprop_step_list", "3", "4"])
+    assert applied(find("reward").config("gpu"), steps.settings).task.backprop.steps == (3, 4)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (REWARD, "--reward_fn is 'aesthetic_loss_fn'; allowed: AestheticReward, HPSReward"),
+        (REWARD[:2], "--reward_fn is"),
+        ([*REWARD[:2], "--reward_fn=MPSReward"], "--prompt_path is missing; give a text file"),
+        ([*REWARD, "--reward_fn=HPSReward", "--reward_fn_kwargs={"], "--reward_fn_kwargs is no JSON"),
+        ([*REWARD, "--reward_fn=HPSReward", "--reward_fn_kwargs=[1]"], "must be a JSON object, got [1]"),
+        (
+            [*REWARD, "--reward_fn=HPSReward", '--reward_fn_kwargs={"version": "v3"}'],
+            "--reward_fn_kwargs version is 'v3'; allowed: v2.0, v2.1",
+        ),
+        (
+            [*REWARD, "--reward_fn=HPSReward", '--reward_fn_kwargs={"size": 3}'],
+            "--reward_fn_kwargs: HPSReward has no option 'size'",
+        ),
+        ([*REWARD, "--reward_fn=a:b", '--reward_fn_kwargs={"x": 1}'], "a function takes none"),
+    ],
+)
+def test_mistakes_with_rewards(words, message):
+    with pytest.raises(ValueError, match=r".") as error:
+        run_of("train_reward_lora", words)
+    assert message in str(error.value)
+    assert len(str(error.value).splitlines()) == 1
+
+
+def test_a_distillation():
+    words = "--w_min=3 --loss_type=huber --timestep_scaling_factor=5 --snr_loss --train_mode=inpaint"
+    run = run_of("train_lcm_lora", [*MODEL, *words.split()])
+    config = applied(find(run.recipe).config(run.preset), run.settings)
+    assert (config.task.w_min, config.task.loss, config.task.timestep_scaling) == (3.0, "huber", 5.0)
+    assert (config.adapter.kind, config.conditions.mode) == ("lora", "inpaint")
+    assert "a loss and noise of its own" in dict(run.notes)["--snr_loss"]

@@ -36,6 +36,16 @@ def _buckets(given: Given, found: Translation) -> None:
             found.note(f"--{name}", "without --enable_bucket it has no effect")
 
 
+@rule("train_data_meta", scripts=CLIPS)
+def _rows(given: Given, found: Translation) -> None:
+    """As released, no row is held out."""
+    if given.values["train_data_meta"] is None:
+        raise ValueError("--train_data_meta is missing; give the list of files and captions")
+    found.settings["data.manifest"] = given.values["train_data_meta"]
+    found.settings["data.validation_clips"] = 0
+    found.comments["data.validation_clips"] = "all rows are trained on"
+
+
 @rule("video_repeat", scripts=CLIPS)
 def _repeat(given: Given, found: Translation) -> None:
     repeat = given.values["video_repeat"]
@@ -142,6 +152,7 @@ def _motion(given: Given, found: Translation) -> None:
 
 
 RULES: Final = (
+    _rows,
     _parts,
     _buckets,
     _repeat,

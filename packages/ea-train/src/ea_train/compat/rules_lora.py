@@ -1,7 +1,6 @@
 """What the flags of the scripts that train a LoRA mean: its size, distillation, rewards."""
 
 import json
-from pathlib import Path
 from typing import Any, Final, cast
 
 from ea_train.compat.parser import Given
@@ -30,11 +29,6 @@ def _lora(given: Given, found: Translation) -> None:
         "adapter.rank": given.values["rank"],
         "adapter.alpha": float(given.values["network_alpha"]),
     }
-
-
-@rule("not_sigma_loss", scripts=("train_lcm_lora",))
-def _process(given: Given, found: Translation) -> None:
-    """The original runs with it alone; the teacher's process is that of the model."""
 
 
 @rule("reward_fn", "reward_fn_kwargs", scripts=_REWARD)
@@ -86,9 +80,22 @@ def _options(text: str | None) -> dict[str, Any]:
 def _prompts(given: Given, found: Translation) -> None:
     if "prompt_path" not in given.written:
         raise ValueError("--prompt_path is missing; give a text file with one prompt a line")
-    found.inputs["prompts"] = Path(given.values["prompt_path"])
+    found.settings["prompts"] = given.values["prompt_path"]
     if given.values["validation_prompt_path"] is not None:
-        found.inputs["validation_prompts"] = Path(given.values["validation_prompt_path"])
+        found.settings["validation_prompts"] = given.values["validation_prompt_path"]
+
+
+@rule("gradient_checkpointing", "vae_gradient_checkpointing", scripts=_REWARD)
+def _recompute(given: Given, found: Translation) -> None:
+    both = given.values["gradient_checkpointing"] or given.values["vae_gradient_checkpointing"]
+    found.settings["model.recompute"] = both
+
+
+@rule("low_vram", scripts=_REWARD)
+def _memory(given: Given, found: Translation) -> None:
+    found.settings["model.low_vram"] = False
+    if given.values["low_vram"]:
+        found.note("--low_vram", "the backward pass needs the autoencoder, which stays where it is")
 
 
 @rule("num_sampled_frames", "backprop_step_list", scripts=_REWARD)
@@ -98,4 +105,4 @@ def _frames(given: Given, found: Translation) -> None:
         found.settings["task.backprop.steps"] = given.values["backprop_step_list"]
 
 
-RULES: Final = (_lora, _process, _reward, _prompts, _frames)
+RULES: Final = (_lora, _reward, _prompts, _recompute, _memory, _frames)

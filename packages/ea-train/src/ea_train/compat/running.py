@@ -5,6 +5,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from inspect import signature
+from pathlib import Path
 from typing import Any
 
 from ea_train.compat.parser import Launch
@@ -81,7 +82,7 @@ def _train(run: Translation) -> int:
 
 
 def steps_of_epochs(settings: Any, run: Translation) -> int:
-    """Optimiser steps of the epochs that a command asks for.
+    """Optimiser steps of the epochs that a command asks for: over rows of a list, or over prompts.
 
     Args:
         settings: Of the recipe, with data.
@@ -91,10 +92,15 @@ def steps_of_epochs(settings: Any, run: Translation) -> int:
         ValueError: The data cannot be used.
     """
     from ea_train.data import ManifestBatches  # noqa: PLC0415
+    from ea_train.tasks.reward_prompts import read_prompts  # noqa: PLC0415
 
     assert run.epochs is not None
-    recipe = replace(settings.data.recipe, batch_size=settings.loop.batch_size)
-    batches = len(ManifestBatches(replace(settings.data, recipe=recipe)).dataset)
+    if run.given.script == "train_reward_lora":
+        held_out = Path(settings.validation_prompts) if settings.validation_prompts else None
+        batches = -(-len(read_prompts(Path(settings.prompts), held_out).train) // settings.loop.batch_size)
+    else:
+        recipe = replace(settings.data.recipe, batch_size=settings.loop.batch_size)
+        batches = len(ManifestBatches(replace(settings.data, recipe=recipe)).dataset)
     together = (run.given.launch.processes or 1) * settings.loop.grad_accum
     return run.epochs * -(-batches // together)
 

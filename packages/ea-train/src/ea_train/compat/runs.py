@@ -12,6 +12,8 @@ RECIPES: Final = {
     "train": ("finetune", "gpu"),
     "train_lora": ("finetune", "gpu"),
     "train_control": ("finetune", "gpu"),
+    "train_reward_lora": ("reward", "gpu"),
+    "train_lcm_lora": ("consistency", "gpu"),
     "train_vae": ("vae", "released-slice"),
 }
 """Recipe and preset of every script that has one."""

@@ -146,9 +146,7 @@ def fitted(batch: Batch, parts: Components) -> Clip:
     # With patches of 2 the network takes any size that the autoencoder does.
     step = max(traits.size_multiple, geometry.space)
     if min(height, width) < step:
-        raise ValueError(
-            f"clips of {width} x {height} are too small; this model takes {step} pixels or more"
-        )
+        raise ValueError(f"clips of {width} x {height} are too small; this model takes {step} pixels or more")
     if not traits.moves:
         frames = 1
     frames = geometry.round_frames_down(frames)
