@@ -77,28 +77,19 @@ class Clip:
 
     Attributes:
         video_BCTHW: In -1 ... 1.
+        reference_BCHW: The frame that is a reference, or CLIP's picture.
         generate_B1THW: Boolean, True where the network makes pixels; None makes all.
         control_BCTHW: Like the video.
         rays_BCTHW: Six channels.
-        references_B: Number of the frame that is a reference, and CLIP's picture; None is the first.
         fps_B: Frames per second of the sources.
     """
 
     video_BCTHW: Tensor
+    reference_BCHW: Tensor
     generate_B1THW: Tensor | None = None
     control_BCTHW: Tensor | None = None
     rays_BCTHW: Tensor | None = None
-    references_B: Tensor | None = None
     fps_B: Tensor | None = None
-
-    @property
-    def references(self) -> Tensor:
-        """The reference frame of every clip, (B, 3, H, W)."""
-        if self.references_B is None:
-            return self.video_BCTHW[:, :, 0]
-        last = self.video_BCTHW.shape[2] - 1
-        numbers = self.references_B.to(self.video_BCTHW.device).clamp(max=last)
-        return self.video_BCTHW[torch.arange(len(numbers), device=numbers.device), :, numbers]
 
 
 @dataclass(frozen=True)
@@ -202,7 +193,7 @@ class ConditionMaker:
         signal = self._signal(clip, latents_BCthw, generator)
         blocks = [_left_out(signal, self.config.control_dropout, generator)]
         if self.parts.traits.reference:
-            encoded = self._encode(clip.references[:, :, None], generator)
+            encoded = self._encode(clip.reference_BCHW[:, :, None], generator)
             reference = reference_channels(encoded, latents_BCthw.shape[2])
             blocks.append(_left_out(reference, self.config.reference_dropout, generator))
         return torch.cat(blocks, dim=1)
@@ -227,7 +218,7 @@ class ConditionMaker:
         if parts.traits.image_states is None or parts.image_encoder is None:
             return None, None
         with parts.using("image_encoder"):
-            encoded = parts.image_encoder.encode((clip.references.float() + 1) / 2)
+            encoded = parts.image_encoder.encode((clip.reference_BCHW.float() + 1) / 2)
         states = encoded.pooled_BE if parts.traits.image_states == "pooled" else encoded.patches_BSP
         states = states.to(device=parts.device, dtype=parts.dtype)
         hidden = bool(_chosen(1, self.config.picture_dropout, generator))

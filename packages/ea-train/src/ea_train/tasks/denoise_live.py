@@ -161,12 +161,20 @@ def fitted(batch: Batch, parts: Components) -> Clip:
     masks, control, rays = cut("masks"), cut("control"), cut("rays")
     return Clip(
         video_BCTHW=_channels_first(cut("pixels")),
+        reference_BCHW=_references(batch)[..., : size[0], : size[1]],
         generate_B1THW=None if masks is None else masks[:, None],
         control_BCTHW=None if control is None else _channels_first(control),
         rays_BCTHW=None if rays is None else _channels_first(rays),
-        references_B=batch.get("references"),
         fps_B=batch.get("fps"),
     )
+
+
+def _references(batch: Batch) -> Tensor:
+    """The reference frame of every clip, the first where none is chosen."""
+    pixels_BTCHW, numbers_B = batch["pixels"], batch.get("references")
+    if numbers_B is None:
+        return pixels_BTCHW[:, 0]
+    return pixels_BTCHW[torch.arange(len(pixels_BTCHW), device=pixels_BTCHW.device), numbers_B]
 
 
 def _channels_first(video_BTCHW: Tensor | None) -> Tensor:
