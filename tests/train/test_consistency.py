@@ -9,6 +9,7 @@ from ea_dit.diffusion import draws
 from ea_dit.pipelines import GenerationRequest, load_components
 from ea_dit.pipelines.rollout import encode_batch, rollout
 from ea_dit.pipelines.tiny import make_tiny
+from ea_dit.text.base import concatenate
 from ea_dit.types import Conditioning
 from ea_train.adapters import AdapterConfig, make_trained
 from ea_train.config import LoopConfig, OptimConfig, RunConfig
@@ -35,9 +36,7 @@ class Latents:
     def prepare(self, batch, generator):
         latents = batch["latents"]
         rows = [(batch["first"] + row) % 2 for row in range(len(latents))]
-        text = dataclasses.replace(
-            self.text, states_BLE=self.text.states_BLE[rows], mask_BL=self.text.mask_BL[rows]
-        )
+        text = concatenate(*(self.text[row : row + 1] for row in rows))
         return Sample(latents_BCthw=latents, text=text, conditioning=self._given(latents))
 
     def _given(self, latents):

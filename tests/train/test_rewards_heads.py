@@ -281,9 +281,10 @@ def test_weights_that_do_not_fit_are_refused(clip, siglip, tmp_path):
 def test_functions_are_found_by_module_and_by_file(tmp_path):
     file = tmp_path / "mine.py"
     file.write_text(
-        "def darkness(frames, prompts):\n    return 1 - frames.mean(dim=(1, 2, 3, 4))\nnumber = 3\n"
+        "def darkness(frames, prompts):\n    return 1 - frames.mean(dim=(1, 2, 3, 4))\n"
+        "def one(frames, prompts):\n    return frames.mean()\nnumber = 3\n"
     )
-    mix = load_rewards([RewardConfig(name=f"{file}:darkness"), RewardConfig(name="torch:mean")])
+    mix = load_rewards([RewardConfig(name=f"{file}:darkness"), RewardConfig(name=f"{file}:one")])
     scores = load_reward(RewardConfig(name=f"{file}:darkness"))(FRAMES, PROMPTS)
     assert torch.allclose(scores, 1 - FRAMES.mean(dim=(1, 2, 3, 4)))
     with pytest.raises(ValueError, match="must give a tensor of shape"):

@@ -43,8 +43,8 @@ def located(where: str, field: str, *, allow_pickle: bool = False) -> Path:
             return Path(huggingface_hub.hf_hub_download(name, file, revision=commit))
         return Path(huggingface_hub.snapshot_download(name, revision=commit, allow_patterns=patterns))
     except (OSError, ValueError, huggingface_hub.errors.HfHubHTTPError) as error:
-        lines = str(error).strip().splitlines()
-        raise ValueError(f"{field}: {where} cannot be fetched: {lines[0] if lines else error!r}") from error
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        raise ValueError(f"{field}: {where} cannot be fetched: {reason}") from error
 
 
 def function_of(where: str) -> Callable[..., Any]:

@@ -119,28 +119,28 @@ class MpsScore:
         return mean_over_frames(scores_N, frames_B3THW)
 
 
-def load_mps(encoder: Path, weights: Path, *, allow_pickle: bool = False) -> MpsScore:
+def load_mps(encoder: Path, head: Path, *, allow_pickle: bool = False) -> MpsScore:
     """Read MPS.
 
     Args:
         encoder: Config and tokenizer of the CLIP model.
-        weights: One file with CLIP (`model.*`) and the layers over it (`cross_model.*`).
+        head: One file with CLIP (`model.*`) and the layers over it (`cross_model.*`).
         allow_pickle: Accept a pickle, read without running code.
 
     Raises:
         ValueError: A tensor is missing or misshapen, naming it.
     """
     pair = empty_pair(encoder)
-    state = load_weights(weights, dtype=torch.float32, allow_pickle=allow_pickle)
+    state = load_weights(head, dtype=torch.float32, allow_pickle=allow_pickle)
     towers = {
         name.removeprefix("model."): value for name, value in state.items() if name.startswith("model.")
     }
     for name, wanted in pair.model.state_dict().items():
         if name not in towers or towers[name].shape != wanted.shape:
             given = list(towers[name].shape) if name in towers else "nothing"
-            raise ValueError(f"{weights}: model.{name} must have shape {list(wanted.shape)}, got {given}")
+            raise ValueError(f"{head}: model.{name} must have shape {list(wanted.shape)}, got {given}")
     pair.model.load_state_dict({name: towers[name] for name in pair.model.state_dict()})
-    return MpsScore(pair, _cross_layers(state, weights))
+    return MpsScore(pair, _cross_layers(state, head))
 
 
 def _cross_layers(state: dict[str, Tensor], file: Path) -> list[CrossLayer]:
