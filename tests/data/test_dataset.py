@@ -239,7 +239,7 @@ def test_buckets_give_their_sizes_and_clips_as_open_sora_takes_them(manifest):
         RECIPE, shapes=None, buckets=buckets, batch_size=1, clip=ClipOptions(stride=3), control="none"
     )
     large = [replace_facts(entry) for entry in entries(manifest)]
-    dataset = TrainingDataset(large, recipe)
+    dataset = pickle.loads(pickle.dumps(TrainingDataset(large, recipe)))
     for batch in batches(dataset, len(dataset)):
         layout = recipe.resolution_buckets
         assert (batch.shape.height, batch.shape.width) == layout.size(batch.keys[0].bucket)
@@ -448,6 +448,22 @@ def test_reading_that_takes_too_long_is_given_up(mine, monkeypatch):
     assert time.monotonic() - begin < 3
     assert "picture1.png: not done within 0.5 s" in told[0].reason
     assert sorted(c.entry for b in pictures for c in b.choices) in ([6, 6, 8], [6, 8, 8])
+
+
+def test_a_video_of_one_frame_is_no_clip(mine):
+    write_video(mine.parent / "clip0.mp4", clip(1, 64, 96), crf=0)
+    _, told = quiet(mine)
+    assert "total_frames is 1: no frame is left" in told[0].reason
+
+
+def test_what_is_told_here_is_not_sent_to_another_process(mine):
+    (mine.parent / "clip2.mp4").write_bytes(b"nothing")
+    dataset = TrainingDataset(entries(mine), RECIPE, report=lambda failure: None)
+    sent = pickle.loads(pickle.dumps(dataset))
+    assert sent.failures.counts == dataset.failures.counts
+    (mine.parent / "clip4.mp4").write_bytes(b"nothing")
+    with pytest.warns(BrokenSampleWarning, match=r"clip4\.mp4"):
+        batches(sent, 6)
 
 
 # What is known of files.

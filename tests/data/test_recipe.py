@@ -79,7 +79,7 @@ def test_buckets_survive_json(tmp_path):
             "recipe.clip.skip_head and skip_tail are 0.5 and 0.5",
         ),
         ({"clip": {"skip_head": 0.95}}, "recipe.clip.skip_head and clip.skip_tail are (0.95, 0.1); allowed"),
-        ({"clip": {"timeout": 0}}, "recipe.clip.timeout is 0.0; allowed: above 0 seconds, or none"),
+        ({"clip": {"timeout": 0}}, "recipe.clip.timeout is 0.0; allowed: above 0 seconds, or null"),
         ({"captions": {"dropout": 1.5}}, "recipe.captions.dropout is 1.5; allowed: 0 to 1"),
         ({"captions": {"dropout": True}}, "recipe.captions.dropout: expected a finite number, got True"),
         ({"captions": {"min_length": 9, "max_length": 8}}, "recipe.captions.max_length is 8; allowed: 9 or"),
@@ -133,6 +133,10 @@ def test_buckets_survive_json(tmp_path):
             "recipe.batch_size is 2 with buckets; allowed: 1",
         ),
         (
+            {"buckets": {"240p": {1: [1, 1]}}, "clip": {"min_frames": 2}},
+            "recipe.clip.min_frames is 2 with buckets; allowed: 1",
+        ),
+        (
             {"buckets": {"240p": {1: [1, 1]}}, "clip": {"skip_tail": 0.1}},
             "recipe.clip.skip_head or clip.skip_tail is 0.1 with buckets; allowed: 0",
         ),
@@ -154,7 +158,7 @@ def test_a_wrong_recipe_is_one_line_with_the_name(values, message):
         ("recipe.json", "{", "not JSON: "),
         ("recipe.json", "[" * 100_000, "not JSON: brackets within brackets"),
         ("recipe.toml", "", "unknown suffix '.toml'; allowed: .yaml, .yml, .json"),
-        ("recipe.yaml", "seed: -1", ".seed is -1; allowed: "),
+        ("recipe.yaml", "seed: -1", ": recipe.seed is -1; allowed: "),
     ],
 )
 def test_a_wrong_file_is_named(tmp_path, name, text, message):

@@ -80,7 +80,7 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
             items = {str(index): item for index, item in enumerate(cast(list[Any], value))}
             flat.update(flatten(items, f"{prefix}{key}."))
         else:
-            flat[prefix + key] = value
+            flat[f"{prefix}{key}"] = value
     return flat
 
 

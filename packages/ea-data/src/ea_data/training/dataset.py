@@ -166,14 +166,13 @@ class TrainingDataset(Dataset[ClipBatch]):
     def shape(self, keys: Sequence[SampleKey]) -> BatchShape:
         """What the samples of a batch are made to be, before any of them is opened."""
         facts = [self.known(self.rows[key.row]) for key in keys]
-        kind = self.entry(keys[0]).type
-        layout = self.recipe.layout
+        kind, layout = self.entry(keys[0]).type, self.recipe.layout
         if isinstance(layout, ResolutionBuckets):
             return plan_shape(layout, self.recipe.seed, keys[0], kind, [], 1)
         # The sizes that EasyAnimate decodes to, from which it chooses.
         most = max(layout.image_sample_size, layout.video_sample_size)
         sizes = [shrink_size(one.height, one.width, most) for one in facts]
-        lengths = [1 if one.frames == 1 else clip_of(self.recipe, one.frames).count for one in facts]
+        lengths = [1 if kind == "image" else clip_of(self.recipe, one.frames).count for one in facts]
         return plan_shape(layout, self.recipe.seed, keys[0], kind, sizes, min(lengths))
 
     def entry(self, key: SampleKey) -> Entry:

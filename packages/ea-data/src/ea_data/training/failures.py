@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 __all__ = ["BrokenSample", "BrokenSampleWarning", "FailureLog", "Report"]
 
@@ -48,6 +49,10 @@ class FailureLog:
     def __init__(self, report: Report | None = None) -> None:
         self._report = report or _warn
         self.counts: Counter[Path] = Counter()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For another process, which cannot call what is of this one: it warns."""
+        return {"_report": _warn, "counts": self.counts}
 
     def add(self, failures: Iterable[BrokenSample]) -> None:
         """Count failures, and tell of files that did not fail before."""

@@ -68,7 +68,7 @@ class ClipOptions:
             both = f"{self.skip_head} and {self.skip_tail}"
             raise ValueError(f"skip_head and skip_tail are {both}; allowed: below 1 together")
         if self.timeout is not None and not self.timeout > 0:
-            raise ValueError(f"timeout is {self.timeout}; allowed: above 0 seconds, or none")
+            raise ValueError(f"timeout is {self.timeout}; allowed: above 0 seconds, or null")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,7 +93,7 @@ class CaptionOptions:
         _at_least(0, "min_length", self.min_length)
         if self.max_length is not None and self.max_length < max(self.min_length, 1):
             least = max(self.min_length, 1)
-            raise ValueError(f"max_length is {self.max_length}; allowed: {least} or more, or none")
+            raise ValueError(f"max_length is {self.max_length}; allowed: {least} or more, or null")
         if any(not word.strip() for word in self.forbidden):
             raise ValueError("forbidden has an empty word; allowed: words with at least one letter")
 
@@ -221,6 +221,9 @@ class DataRecipe:
             raise ValueError(
                 f"batch_size is {self.batch_size} with buckets; allowed: 1, as buckets have theirs"
             )
+        if self.clip.min_frames != 1:
+            frames = self.clip.min_frames
+            raise ValueError(f"clip.min_frames is {frames} with buckets; allowed: 1, as buckets have theirs")
         if any(self.skips):
             raise ValueError(
                 f"clip.skip_head or clip.skip_tail is {max(self.skips)} with buckets; allowed: 0"
@@ -270,7 +273,11 @@ class DataRecipe:
         Raises:
             ValueError: It cannot be read, or as `from_mapping` raises, with the name of the file.
         """
-        return cls.from_mapping(_read(Path(path)), where=str(path))
+        values = _read(Path(path))
+        try:
+            return cls.from_mapping(values)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
 
     def to_dict(self) -> dict[str, Any]:
         """Nested plain values, ready for JSON; `from_mapping` reads them."""

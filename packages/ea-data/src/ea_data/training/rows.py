@@ -32,7 +32,7 @@ def checked_facts(
     if recipe.control == "video" and entry.control_path is None:
         reason = f"{entry.path} has no control_file_path; allowed: one for every row, as control is 'video'"
         return BrokenSample(entry.path, entry.line, reason)
-    if facts.frames > 1 and recipe.buckets is None:
+    if entry.type == "video" and recipe.buckets is None:
         try:
             clip_of(recipe, facts.frames)
         except ValueError as error:
