@@ -19,7 +19,7 @@ _ON = ("true", "1", "yes")
 
 
 def main(script: str, argv: Sequence[str] | None = None) -> int:
-    """Run a script's command line; of several processes, the first speaks.
+    """Run a script's command line; of several processes, the first speaks about what goes well.
 
     Args:
         script: A name of `ea_train.compat.table.SCRIPTS`.
@@ -32,7 +32,9 @@ def main(script: str, argv: Sequence[str] | None = None) -> int:
         run = run_of(script, sys.argv[1:] if argv is None else argv, launch_of(os.environ))
         return _train(run)
     except (ValueError, OSError) as error:
-        _say(f"{SCRIPTS[script]}: error: {str(error).removeprefix(f'{SCRIPTS[script]}: ')}")
+        text = str(error).removeprefix(f"{SCRIPTS[script]}: ")
+        # Of every process: what is wrong may be wrong for one of them alone.
+        print(f"{SCRIPTS[script]}: error: {_last_line(text)}", file=sys.stderr)  # noqa: T201
         return 2
     except KeyboardInterrupt:
         _say("stopped; the same command continues")
@@ -76,7 +78,8 @@ def _train(run: Translation) -> int:
     if figures is None:
         _say("stopped; the same command continues")
         return 130
-    _say("  ".join(f"{name} {value:.4g}" for name, value in figures.items()))
+    if figures:
+        _say("  ".join(f"{name} {value:.4g}" for name, value in figures.items()))
     _say(f"exported to {run.output / 'export'}")
     return 0
 
@@ -109,6 +112,11 @@ def _device(environment: Mapping[str, str]) -> Any:
     from ea_kernels.runtime.device import resolve_device  # noqa: PLC0415
 
     return resolve_device("cpu" if environment.get("ACCELERATE_USE_CPU", "").lower() in _ON else "auto")
+
+
+def _last_line(text: str) -> str:
+    """Of an error of a worker process, which arrives with its traceback as text, the error itself."""
+    return text.strip().splitlines()[-1] if "Original Traceback" in text else text
 
 
 def _say(text: str) -> None:
