@@ -38,7 +38,7 @@ def test_a_reward_trains_a_lora(model, tmp_path, capsys):
     chosen = ["--set", f"task.rewards=[{{name: '{tmp_path / 'mine.py'}:red', best: 1.0}}]"]
     assert _train("reward", tmp_path / "run", *given, *chosen, "--set", "loop.steps=2") == 0
     assert "val/reward" in capsys.readouterr().out
-    assert len(read_lora(tmp_path / "run/export/lora.safetensors").layers) > 0
+    assert len(read_lora(tmp_path / "run/export/lora.safetensors").tensors) > 0
     for more, message in (
         ((*given,), "task.rewards must name at least one reward"),
         ((*given[:2], *chosen), "prompts is empty; give a text file with one prompt a line (--prompts FILE)"),
@@ -67,6 +67,6 @@ def test_consistency_trains_a_lora(model, tmp_path, capsys):
     given = ["--model", str(model), "--data", str(tmp_path / "list.json"), "--set", "loop.steps=2"]
     assert _train("consistency", tmp_path / "run", *given) == 0
     assert "val/loss" in capsys.readouterr().out
-    assert len(read_lora(tmp_path / "run/export/lora.safetensors").layers) > 0
+    assert len(read_lora(tmp_path / "run/export/lora.safetensors").tensors) > 0
     assert _train("consistency", tmp_path / "other", *given, "--set", "task.w_max=1.0") == 2
     assert "must be 0 <= w_min <= w_max, got 5.0 and 1.0" in capsys.readouterr().err
