@@ -130,7 +130,7 @@ def test_old_checkpoints_and_drafts_are_removed(three):
 
 
 def _save_with_little_space(folder, limits):
-    """Write step 4 again and again in a process whose files may have so many bytes; what it said each time."""
+    """Write step 4 again and again where files may have so many bytes; what was said each time."""
     script = f"""
         import json, pathlib, resource, signal, sys, torch
         from ea_train.loop import checkpoint

@@ -326,3 +326,7 @@ def _inputs(arguments: argparse.Namespace, device: Any) -> dict[str, Any]:
 
 def _show_shards(done: int, total: int) -> None:
     print(f"latents: shard {done}/{total}", file=sys.stderr)
+
+
+if __name__ == "__main__":  # torchrun -m ea_train.cli
+    raise SystemExit(main())

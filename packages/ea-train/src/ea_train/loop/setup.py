@@ -2,19 +2,25 @@
 
 import torch
 
-from ea_train.config import LoopConfig
+from ea_train.config import RunConfig
 from ea_train.loop.optim import Parts
 from ea_train.loop.parallel import World
 from ea_train.loop.sharding import shard
 from ea_train.tasks.base import HasParameterGroups, Task
 
 
-def prepare(task: Task, loop: LoopConfig, world: World, device: torch.device) -> None:
+def prepare(task: Task, config: RunConfig, world: World, device: torch.device) -> None:
     """Bring the networks to the device, alike on all ranks, spread or compiled where the settings say so.
 
     Raises:
         ValueError: The settings ask for what this task or device cannot do.
     """
+    loop = config.loop
+    if loop.sharding == "fsdp2" and config.optim.kind != "adamw":
+        kind = config.optim.kind
+        raise ValueError(
+            f"optim.kind {kind} needs whole matrices; use loop.sharding none or optim.kind adamw"
+        )
     _freeze_the_rest(task)
     for module in task.modules.values():
         module.to(device)

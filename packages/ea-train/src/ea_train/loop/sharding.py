@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
+from torch.distributed.fsdp import FSDPModule, fully_shard, register_fsdp_forward_method
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from ea_train.loop.parallel import World
@@ -70,12 +70,22 @@ def local(tensor: Tensor) -> Tensor:
     return tensor.to_local() if isinstance(tensor, DTensor) else tensor
 
 
+def release(modules: Iterable[nn.Module]) -> None:
+    """Drop what is gathered: a forward pass without a backward pass keeps it, and would use it again."""
+    for module in modules:
+        for layer in module.modules():
+            if isinstance(layer, FSDPModule):
+                layer.reshard()
+
+
 @contextmanager
 def gathered(modules: Iterable[nn.Module]) -> Iterator[None]:
     """Put whole parameters, on the CPU, in the place of spread ones for the duration of the block.
 
     Changes to them are lost.
     """
+    modules = list(modules)
+    release(modules)
     kept = [
         (layer, name, parameter)
         for module in modules

@@ -9,8 +9,8 @@ processes; and a step of N processes is one of N micro-batches in one process.
 import platform
 import sys
 import time
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -31,7 +31,7 @@ from ea_train.loop.parallel import World
 from ea_train.loop.run_folder import check_same_run, sole_user
 from ea_train.loop.seeding import global_sources_kept
 from ea_train.loop.setup import parts_of, prepare
-from ea_train.loop.sharding import gathered
+from ea_train.loop.sharding import gathered, release
 from ea_train.loop.signals import StopRequest
 from ea_train.loop.state import RunState
 from ea_train.loop.update import NotFiniteError, StepResult, Updater
@@ -69,7 +69,7 @@ class Trainer:
         self.device = device
         self.world = world or World()
         self._after_step = after_step
-        prepare(task, config.loop, self.world, device)
+        prepare(task, config, self.world, device)
         parts = parts_of(task)
         self.optimizers = {
             group: build_optimizers(config.optim, [task.modules[name] for name in names], parts.get(group))
@@ -248,8 +248,15 @@ class Trainer:
         if self.world.leads:
             print(line, file=sys.stderr, flush=True)  # noqa: T201  as the log does
 
-    def _averaged(self) -> AbstractContextManager[None]:
-        return nullcontext() if self.ema is None else self.ema.applied()
+    @contextmanager
+    def _averaged(self) -> Iterator[None]:
+        modules = self.task.modules.values()
+        with nullcontext() if self.ema is None else self.ema.applied():
+            release(modules)
+            try:
+                yield
+            finally:
+                release(modules)
 
     def _export_beside(self, folder: Path) -> None:
         self._export_to(folder / "export", {})

@@ -1,0 +1,127 @@
+"""Runs of tiny tasks, for processes that tests start; each argument is one run as JSON."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from ea_train import schema
+from ea_train.config import RunConfig
+from ea_train.loop import callbacks
+from ea_train.loop.launch import joined
+from ea_train.loop.trainer import Trainer
+from ea_train.tasks.base import StepOutput
+
+
+class Blocks(nn.Module):
+    """A stack of layers between two others, as transformers are."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Linear(4, 8)
+        self.blocks = nn.ModuleList([nn.Sequential(nn.LayerNorm(8), nn.Linear(8, 8)) for _ in range(2)])
+        self.unused = nn.Linear(2, 2)
+        self.last = nn.Linear(8, 3)
+
+    def forward(self, x):
+        x = self.first(x)
+        for block in self.blocks:
+            x = x + torch.tanh(block(x))
+        return self.last(x)
+
+
+class RankTask:
+    """Regression on rows that are numbered through; a judge comes along where it is asked for."""
+
+    def __init__(self, *, judged=False, stop=None):
+        torch.manual_seed(
+            int(os.environ.get("RANK", "0"))
+        )  # ranks begin apart; the loop brings them together
+        self.net = Blocks()
+        self.modules = {"net": self.net}
+        self.trainable = {"generator": ["net"]}
+        self.inputs = {"rows": "numbers"}
+        self.stop = stop
+        if judged:
+            self.judge = nn.Linear(3, 1)
+            self.modules["judge"] = self.judge
+            self.trainable["discriminator"] = ["judge"]
+
+    def batch(self, seed, place, size):
+        rows = [torch.Generator().manual_seed(seed << 16 | (place.batch * size + row)) for row in range(size)]
+        return {"x": torch.stack([torch.randn(4, generator=row) for row in rows])}
+
+    def step(self, batch, generator, place):
+        if self.stop == [place.rank, place.step]:
+            os.kill(os.getpid(), signal.SIGTERM)
+        x = batch["x"]
+        made = self.net(x + 0.1 * torch.randn(x.shape, generator=generator).to(x.device))
+        losses = {"generator": (made.float() - x[:, :3]).square().mean()}
+        if "discriminator" in self.trainable:
+            losses["generator"] = losses["generator"] - 0.1 * self.judge(made).mean()
+            losses["discriminator"] = self.judge(made.detach()).square().mean()
+        metrics = {"batch": torch.tensor(float(place.batch)), f"of_rank_{place.rank}": torch.tensor(1.0)}
+        return StepOutput(losses=losses, metrics=metrics, counts={"tokens": 10})
+
+    @torch.no_grad()
+    def validate(self):
+        x = torch.linspace(-1, 1, 8, device=next(self.net.parameters()).device).view(2, 4)
+        return {"val/output": float(self.net(x).sum())}
+
+    def export(self, directory, metadata):
+        directory.mkdir(parents=True, exist_ok=True)
+        state = {name: value.clone() for name, value in self.net.state_dict().items()}
+        assert not any(hasattr(value, "to_local") for value in state.values())
+        (directory / "facts.json").write_text(
+            json.dumps({**metadata, "sum": float(state["last.weight"].sum())})
+        )
+
+
+def run(folder, *, task=None, loop=None, optim=None, device="cpu"):
+    """One run, alone or as one rank of several; returns the trainer's validation figures."""
+    base = {"steps": 6, "batch_size": 4, "log_every": 1, "checkpoint_every": 3, "ema_decay": 0.9}
+    config = schema.from_mapping(
+        RunConfig, {"loop": {**base, **(loop or {})}, "optim": {"warmup_steps": 2, **(optim or {})}}
+    )
+    with joined(torch.device(device)) as (world, own):
+        trainer = Trainer(RankTask(**(task or {})), config, Path(folder), device=own, world=world)
+        trainer.fit()
+        figures = trainer.validate()
+        trainer.export({"ranks": str(world.size)})
+        (Path(folder) / f"rank-{world.rank}.json").write_text(json.dumps([trainer.finished_steps, figures]))
+        world.wait()
+    return figures
+
+
+def start(runs, *, ranks, **options):
+    """Start processes that do the same runs together; their outputs."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    shared = {"WORLD_SIZE": str(ranks), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    arguments = [json.dumps(one) for one in runs]
+    processes = [
+        subprocess.Popen(
+            [sys.executable, __file__, *arguments],
+            env={**os.environ, **shared, "RANK": str(rank), "LOCAL_RANK": str(rank), "OMP_NUM_THREADS": "1"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            **options,
+        )
+        for rank in range(ranks)
+    ]
+    outputs = [process.communicate(timeout=240) for process in processes]
+    return [(process.returncode, *output) for process, output in zip(processes, outputs, strict=True)]
+
+
+if __name__ == "__main__":
+    callbacks._open_board = lambda directory, finished: None
+    for argument in sys.argv[1:]:
+        run(**json.loads(argument))
