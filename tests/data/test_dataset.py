@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from media_folder import STEP, clip, entries_of, make_folder, picture
+from mutations import mutate
 
 from ea_data.control.camera import plucker_rays, read_camera
 from ea_data.manifest import read_manifest
@@ -330,6 +331,34 @@ def test_when_all_files_of_a_bucket_break_the_error_names_them(mine):
         batches(dataset, 6)
 
 
+def test_damage_of_any_kind_leaves_batches_of_good_files(mine):
+    rows = entries(mine)
+    whole = {path: path.read_bytes() for path in mine.parent.glob("*.*")}
+    rng = np.random.default_rng(1)
+    replaced = 0
+    for _ in range(12):
+        for victim in (mine.parent / "clip2.mp4", mine.parent / "control5.mp4", mine.parent / "picture0.png"):
+            victim.write_bytes(mutate(whole[victim], rng))
+        dataset, _ = quiet(tuple(replace_all_facts(row) for row in rows))
+        for batch in batches(dataset, 6):
+            assert len(batch.texts) == len(batch.pixels_BTCHW) == len(batch.control_BTCHW)
+            assert batch.pixels_BTCHW.abs().max() <= 1
+            replaced += len(batch.broken)
+            for failure in batch.broken:
+                assert "\n" not in failure.reason
+                assert any(name in failure.reason for name in ("clip2", "control5", "clip5", "picture0"))
+    assert replaced >= 6
+
+
+def replace_all_facts(entry):
+    """A row that says what its whole file is, so that damage shows only when a batch opens it."""
+    if entry.type == "image":
+        return replace(entry, facts=replace(entry.facts, height=80, width=120))
+    number = int(entry.path.stem[-1])
+    height, width = ((64, 96), (96, 64))[number % 2]
+    return replace(entry, facts=replace(entry.facts, num_frames=20 + number, height=height, width=width))
+
+
 def test_the_search_for_a_replacement_ends(mine, monkeypatch):
     from ea_data.training import dataset as module
 
@@ -503,6 +532,12 @@ def test_negative_numbers_are_refused(manifest, number):
     dataset, _ = quiet(manifest)
     with pytest.raises(ValueError, match=rf"^batch is {number}; allowed: 0 or more"):
         dataset.batch(number)
+
+
+@pytest.mark.parametrize("threads", [-1, 65])
+def test_a_wrong_number_of_threads_is_refused(manifest, threads):
+    with pytest.raises(ValueError, match=rf"^threads is {threads}; allowed: 0 \(one per core\) to 64"):
+        quiet(manifest, threads=threads)
 
 
 @pytest.mark.parametrize("changes", [{"workers": -1}, {"prefetch": 0}])

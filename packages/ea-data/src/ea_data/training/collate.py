@@ -30,6 +30,7 @@ __all__ = [
     "ClipSample",
     "fit_clip",
     "plan_shape",
+    "stack_clips",
 ]
 
 _SHAPE_KEY: Final = 1
@@ -116,6 +117,24 @@ def fit_clip(frames: NDArray[np.uint8], shape: BatchShape) -> Tensor:
         clip = F.interpolate(clip, size=size, mode="bilinear", antialias=True)
     top, left = centre_offset(size[0], shape.height), centre_offset(size[1], shape.width)
     return clip[:, :, top : top + shape.height, left : left + shape.width].contiguous() / 127.5 - 1
+
+
+def stack_clips(clips: Sequence[NDArray[np.uint8]]) -> Tensor:
+    """Clips that have the size of their batch, as pixels.
+
+    Args:
+        clips: B times (T, H, W, 3) uint8, all of one shape.
+
+    Returns:
+        (B, T, 3, H, W) float32, -1 to 1; what `fit_clip` gives for each.
+    """
+    frames, height, width, _ = clips[0].shape
+    pixels_BTCHW = torch.empty(len(clips), frames, 3, height, width)
+    for pixels_TCHW, clip in zip(pixels_BTCHW, clips, strict=True):
+        # Frame by frame, so that each stays in the processor's cache while it is changed.
+        for pixels_CHW, frame in zip(pixels_TCHW, clip, strict=True):
+            pixels_CHW.copy_(torch.from_numpy(frame).permute(2, 0, 1)).div_(127.5).sub_(1)
+    return pixels_BTCHW
 
 
 def plan_shape(

@@ -19,7 +19,7 @@ from ea_data.geometry.crop import shrink_size
 from ea_data.manifest import Entry
 from ea_data.media import Limits
 from ea_data.training.choices import SampleChoices, clip_of, draw_choices, draw_mask
-from ea_data.training.collate import ClipBatch, fit_clip, plan_shape
+from ea_data.training.collate import ClipBatch, plan_shape, stack_clips
 from ea_data.training.facts import FileFacts, Progress, gather_facts
 from ea_data.training.failures import BrokenSample, FailureLog, Report
 from ea_data.training.reading import OpenedSample, SampleReader
@@ -35,6 +35,7 @@ TRAINING_LIMITS: Final = Limits(max_seconds=4 * 3600.0, max_bytes=64 << 30)
 
 _MOST_REPLACEMENTS: Final = 100
 _SHOWN: Final = 3
+_MAX_THREADS: Final = 64
 
 
 class TrainingDataset(Dataset[ClipBatch]):
@@ -80,6 +81,8 @@ class TrainingDataset(Dataset[ClipBatch]):
         report: Report | None = None,
         progress: Progress | None = None,
     ) -> None:
+        if not 0 <= threads <= _MAX_THREADS:
+            raise ValueError(f"threads is {threads}; allowed: 0 (one per core) to {_MAX_THREADS}")
         self.entries = tuple(entries)
         self.recipe = recipe or DataRecipe()
         limits = limits or TRAINING_LIMITS
@@ -243,19 +246,19 @@ class TrainingDataset(Dataset[ClipBatch]):
     ) -> ClipBatch:
         drawn = [mask for key in keys if (mask := draw_mask(self.recipe, key, shape)) is not None]
         samples = [sample for _, sample in opened]
-        control = [fit_clip(sample.control, shape) for sample in samples if sample.control is not None]
+        control = [sample.control for sample in samples if sample.control is not None]
         rays = [torch.from_numpy(sample.rays) for sample in samples if sample.rays is not None]
         texts = [self.entry(key).text for key in keys]
         references = [one.reference for one, _ in opened if one.reference is not None]
         return ClipBatch(
-            pixels_BTCHW=torch.stack([fit_clip(sample.frames, shape) for sample in samples]),
+            pixels_BTCHW=stack_clips([sample.frames for sample in samples]),
             texts=tuple(
                 "" if one.caption_dropped else text for text, (one, _) in zip(texts, opened, strict=True)
             ),
             keys=tuple(keys),
             kind=self.entry(keys[0]).type,
             shape=shape,
-            control_BTCHW=torch.stack(control) if control else None,
+            control_BTCHW=stack_clips(control) if control else None,
             masks_BTHW=torch.from_numpy(np.stack([mask for _, mask in drawn])) if drawn else None,
             mask_kinds=tuple(kind for kind, _ in drawn),
             rays_BTCHW=torch.stack(rays) if rays else None,
