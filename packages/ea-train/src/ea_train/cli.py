@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from ea_train.compat.import_command import add_import_command, run_import_command
+from ea_train.recipes.stage_names import STAGE_NAMES, TINY
 
 RECIPES = {
     "default": "the whole bundled model: the recipes below, then its folder",
@@ -20,6 +21,7 @@ RECIPES = {
     "default-dit-pictures": "the denoiser of the bundled model on single pictures",
     "default-dit": "the denoiser of the bundled model, on latents of the autoencoder",
     "finetune": "the denoiser of a model directory of any generation, on a manifest",
+    "stage": "one stage of how a released generation was trained, on a manifest",
     "finetune-lora": "a LoRA over the denoiser of a model directory, on a manifest",
     "consistency": "a LoRA with which a model needs few steps and no guidance, on a manifest",
     "reward": "a LoRA that a reward likes, on prompts",
@@ -49,7 +51,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 _DENOISERS = ("default-dit-pictures", "default-dit")
-_FINETUNES = ("finetune", "finetune-lora", "consistency", "reward")
+_FINETUNES = ("finetune", "finetune-lora", "consistency", "reward", "stage")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -164,13 +166,28 @@ def _message(error: Exception) -> str:
     return text.strip().splitlines()[-1] if "Original Traceback" in text else text
 
 
+def _presets(recipe: str) -> tuple[tuple[str, ...], str | None]:
+    """Names of settings, and which a recipe begins with; None for a recipe that has to be told."""
+    if recipe == "vae":
+        return VAE_PRESETS, VAE_PRESETS[0]
+    if recipe == "stage":
+        return (*STAGE_NAMES, *(f"{name}{TINY}" for name in STAGE_NAMES), "tiny"), None
+    return ("tiny", "cpu", "gpu"), "cpu"
+
+
 def _add_common(command: argparse.ArgumentParser, recipe: str) -> None:
     command.add_argument(
         "--output", type=Path, required=True, metavar="DIR", help="run folder: checkpoints, log, export"
     )
-    presets, default = (VAE_PRESETS, VAE_PRESETS[0]) if recipe == "vae" else (("tiny", "cpu", "gpu"), "cpu")
+    presets, default = _presets(recipe)
+    text = f"(default: {default})" if default else f"(required): one of {', '.join(STAGE_NAMES)}"
     command.add_argument(
-        "--preset", choices=presets, default=default, help=f"settings to begin with (default: {default})"
+        "--preset",
+        choices=presets,
+        default=default,
+        required=default is None,
+        metavar=None if default else "STAGE",
+        help=f"settings to begin with {text}",
     )
     command.add_argument(
         "--config", type=Path, metavar="FILE", help="YAML or JSON file of settings, over those of the preset"

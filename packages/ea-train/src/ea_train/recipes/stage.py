@@ -11,10 +11,11 @@ from typing import Final
 from ea_data.training.shapes import ShapeOptions
 from ea_train.recipes import stages_easyanimate, stages_open_sora
 from ea_train.recipes.finetune import FinetuneConfig, build
+from ea_train.recipes.stage_names import TINY
 
-__all__ = ["STAGES", "TINY", "build", "config", "tiny"]
+__all__ = ["STAGES", "build", "config", "tiny"]
 
-TINY: Final = "-tiny"
+_SMALLEST: Final = f"v5.1-13312{TINY}"
 STAGES: Final[Mapping[str, Callable[[], FinetuneConfig]]] = MappingProxyType(
     {**stages_easyanimate.STAGES, **stages_open_sora.STAGES}
 )
@@ -25,16 +26,16 @@ def config(preset: str) -> FinetuneConfig:
     """Settings of a stage.
 
     Args:
-        preset: Name of a stage, with `-tiny` for the tiny one.
+        preset: Name of a stage, with `-tiny` for the tiny one; "tiny" is that of one that needs no control.
 
     Raises:
         ValueError: No such stage.
     """
+    preset = _SMALLEST if preset == "tiny" else preset
     name = preset.removesuffix(TINY)
     if name not in STAGES:
-        raise ValueError(
-            f"preset must be one of {', '.join(STAGES)}, or with {TINY} behind it, got {preset!r}"
-        )
+        known = ", ".join(STAGES)
+        raise ValueError(f"preset must be one of {known}, or with {TINY} behind it, got {preset!r}")
     settings = STAGES[name]()
     return tiny(settings) if preset != name else settings
 
@@ -44,9 +45,9 @@ def tiny(settings: FinetuneConfig) -> FinetuneConfig:
     recipe = settings.data.recipe
     if recipe.buckets is not None:
         pictures = all(set(slots) == {1} for slots in recipe.buckets.values())
-        slots: dict[int, tuple[float, int | None]] = (
-            {1: (1.0, 2)} if pictures else {1: (1.0, 2), 16: (1.0, 1)}
-        )
+        slots: dict[int, tuple[float, int | None]] = {1: (1.0, 2)}
+        if not pictures:
+            slots[16] = (1.0, 1)
         recipe = replace(recipe, buckets={"144p": slots}, clip=replace(recipe.clip, stride=1))
     else:
         assert recipe.shapes is not None
