@@ -122,7 +122,7 @@ def test_mistakes(words, message, tmp_path, capsys):
 
 
 def test_an_unknown_stage_is_refused():
-    with pytest.raises(ValueError, match="preset must be one of paper-images, .*, got 'v5-13313-tiny'"):
+    with pytest.raises(ValueError, match=r"preset must be one of paper-images, .*, got 'v5-13313-tiny'"):
         find("stage").config("v5-13313-tiny")
 
 
@@ -148,7 +148,9 @@ def train(name, data, tmp_path):
     model = make_tiny(family(name), tmp_path / "model")
     rows = "pictures.json" if "images" in name else "metadata.json"
     options = ["--preset", f"{name}-tiny", "--device", "cpu", "--output", str(tmp_path / "run")]
-    return main(["stage", *options, "--model", str(model), "--data", str(data / rows), "--set", "loop.steps=2"])
+    return main(
+        ["stage", *options, "--model", str(model), "--data", str(data / rows), "--set", "loop.steps=2"]
+    )
 
 
 @pytest.mark.parametrize("name", ["v5.1-13312"])

@@ -6,8 +6,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-__all__ = ["Statement", "read_statements"]
-
 # Private characters that stand for others while shlex takes quotes away: a `$` that is replaced, one that is
 # replaced and never split into words, one that is a plain dollar, a backtick that runs a command, and `<` or
 # `>` that leads elsewhere.

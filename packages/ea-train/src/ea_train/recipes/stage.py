@@ -8,12 +8,13 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Final
 
-from ea_data.training.shapes import ShapeOptions
-from ea_train.recipes import stages_easyanimate, stages_open_sora
-from ea_train.recipes.finetune import FinetuneConfig, build
-from ea_train.recipes.stage_names import TINY
+import torch
 
-__all__ = ["STAGES", "build", "config", "tiny"]
+from ea_data.training.shapes import ShapeOptions
+from ea_train.recipes import finetune, stages_easyanimate, stages_open_sora
+from ea_train.recipes.finetune import FinetuneConfig
+from ea_train.recipes.stage_names import TINY
+from ea_train.tasks.denoise import DenoiseTask
 
 _SMALLEST: Final = f"v5.1-13312{TINY}"
 STAGES: Final[Mapping[str, Callable[[], FinetuneConfig]]] = MappingProxyType(
@@ -38,6 +39,11 @@ def config(preset: str) -> FinetuneConfig:
         raise ValueError(f"preset must be one of {known}, or with {TINY} behind it, got {preset!r}")
     settings = STAGES[name]()
     return tiny(settings) if preset != name else settings
+
+
+def build(settings: FinetuneConfig, *, device: torch.device) -> DenoiseTask:
+    """The task, as `finetune.build` makes it."""
+    return finetune.build(settings, device=device)
 
 
 def tiny(settings: FinetuneConfig) -> FinetuneConfig:
