@@ -256,6 +256,18 @@ def test_modes_of_control_models(words, expected):
         assert "data.recipe.reference.mode" not in found
 
 
+def test_files_and_folders(tmp_path):
+    found = settings("train_lora", "--vae_path", "a/vae/weights.safetensors", "--train_data_dir", "clips")
+    assert (found["model.vae"], found["data.root"]) == ("a/vae", "clips")
+    found = settings("train_lora", "--vae_path", "a/vae")
+    assert (found["model.vae"], found["data.root"]) == ("a/vae", ".")
+    for number in (9, 100):
+        (tmp_path / f"checkpoint-{number}/transformer").mkdir(parents=True)
+    words = [*MODEL, f"--output_dir={tmp_path}", "--resume_from_checkpoint=latest"]
+    with pytest.raises(ValueError, match=r"optimiser is not read; .* --transformer_path=.*checkpoint-100/tr"):
+        run_of("train_lora", words)
+
+
 def test_a_lora():
     found = settings("train_lora", "--rank=16", "--network_alpha=8")
     assert found["adapter.kind"] == "lora"

@@ -67,6 +67,8 @@ def command_line(name):
         # What accelerate would say to the process if DeepSpeed were there to be asked for.
         said = {"ACCELERATE_USE_DEEPSPEED": "true", "ACCELERATE_DEEPSPEED_ZERO_STAGE": "2"}
         return ["-m", f"ea_train.compat.{command.script}", *command.arguments], said
+    # Without a GPU, accelerate would start DeepSpeed with no process at all.
+    options += ["--num_processes", "1"] if deepspeed else []
     launch = ["-m", "accelerate.commands.launch", *options, "-m", f"ea_train.compat.{command.script}"]
     return [*launch, *command.arguments], {}
 
@@ -131,6 +133,7 @@ def test_parts_learn_for_so_many_epochs(small, tmp_path, capsys):
     settings = json.loads((tmp_path / "run/config.json").read_text())
     assert settings["loop"]["steps"] == 4
     assert settings["optim"]["clipping"] == "abnormal"
+    assert (tmp_path / "run/facts.json").is_file()
     before = _weights(small / "model/transformer")
     after = _weights(tmp_path / "run/export")
     changed = {name for name in before if not torch.equal(before[name], after[name])}

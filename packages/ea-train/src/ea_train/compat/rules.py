@@ -101,12 +101,32 @@ def _checkpoints(given: Given, found: Translation) -> None:
         found.comments["loop.keep_checkpoints"] = "all"
 
 
+@rule("vae_path", scripts=ACCELERATE)
+def _autoencoder(given: Given, found: Translation) -> None:
+    """A file of weights stands for its folder, where the config is."""
+    if given.values["vae_path"] is not None:
+        path = Path(given.values["vae_path"])
+        found.settings["model.vae"] = str(path.parent if path.suffix == ".safetensors" else path)
+
+
 @rule("resume_from_checkpoint", scripts=ACCELERATE)
 def _resume(given: Given, found: Translation) -> None:
     wanted = given.values["resume_from_checkpoint"]
+    folder = Path(given.values["output_dir"])
+    if wanted is not None and (theirs := sorted(folder.glob("checkpoint-*/transformer"), key=_number)):
+        raise ValueError(
+            f"--resume_from_checkpoint: {folder} holds checkpoints of EasyAnimate, whose optimiser is not "
+            f"read; start from their weights, in another --output_dir, with --transformer_path={theirs[-1]}"
+        )
     if wanted not in (None, "latest"):
         text = f"the newest checkpoint of the run folder is continued, not {wanted}"
         found.note("--resume_from_checkpoint", text)
+
+
+def _number(folder: Path) -> int:
+    """The step of `checkpoint-N/transformer`."""
+    digits = folder.parent.name.rpartition("-")[2]
+    return int(digits) if digits.isdigit() else -1
 
 
 @rule("validation_steps", "validation_epochs", scripts=ACCELERATE)
@@ -125,6 +145,7 @@ RULES: Final = (
     _seed,
     _precision,
     _checkpoints,
+    _autoencoder,
     _resume,
     _validation,
 )

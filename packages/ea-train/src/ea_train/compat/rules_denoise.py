@@ -36,12 +36,13 @@ def _buckets(given: Given, found: Translation) -> None:
             found.note(f"--{name}", "without --enable_bucket it has no effect")
 
 
-@rule("train_data_meta", scripts=CLIPS)
+@rule("train_data_meta", "train_data_dir", scripts=CLIPS)
 def _rows(given: Given, found: Translation) -> None:
-    """As released, no row is held out."""
+    """As released, no row is held out, and without a folder paths start where the command runs."""
     if given.values["train_data_meta"] is None:
         raise ValueError("--train_data_meta is missing; give the list of files and captions")
     found.settings["data.manifest"] = given.values["train_data_meta"]
+    found.settings["data.root"] = given.values["train_data_dir"] or "."
     found.settings["data.validation_clips"] = 0
     found.comments["data.validation_clips"] = "all rows are trained on"
 

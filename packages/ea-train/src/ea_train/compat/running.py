@@ -64,7 +64,7 @@ def _train(run: Translation) -> int:
     from ea_train.run import run_recipe  # noqa: PLC0415
 
     recipe, device = find(run.recipe), _device(os.environ)
-    settings = applied(recipe.config(run.preset), run.settings)
+    settings = _with_kept_facts(applied(recipe.config(run.preset), run.settings), run.output)
     if run.epochs is not None:
         settings = replace(settings, loop=replace(settings.loop, steps=steps_of_epochs(settings, run)))
     figures = run_recipe(
@@ -82,6 +82,14 @@ def _train(run: Translation) -> int:
         _say("  ".join(f"{name} {value:.4g}" for name, value in figures.items()))
     _say(f"exported to {run.output / 'export'}")
     return 0
+
+
+def _with_kept_facts(settings: Any, output: Path) -> Any:
+    """Sizes and lengths of files stay in the run folder, so that they are looked at once."""
+    if not hasattr(settings, "data") or settings.data.facts_cache:
+        return settings
+    output.mkdir(parents=True, exist_ok=True)
+    return replace(settings, data=replace(settings.data, facts_cache=str(output / "facts.json")))
 
 
 def steps_of_epochs(settings: Any, run: Translation) -> int:
