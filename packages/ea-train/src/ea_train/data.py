@@ -1,5 +1,6 @@
 """The clips of a manifest as a task takes them: training batches by number, and some that are held out."""
 
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -9,6 +10,7 @@ from torch import Tensor
 from ea_data.manifest import Entry, read_manifest
 from ea_data.training.collate import ClipBatch
 from ea_data.training.dataset import TrainingDataset
+from ea_data.training.failures import BrokenSample
 from ea_data.training.recipe import DataRecipe
 
 _HELD_OUT_SHARE = 10
@@ -56,14 +58,20 @@ class ManifestBatches:
         if not config.manifest:
             raise ValueError("data.manifest is empty; give a manifest (--data MANIFEST)")
         entries, held_out = _split(config)
-        self.dataset = TrainingDataset(entries, config.recipe, facts_cache=config.facts_cache or None)
+        report = _Report()
+        cache = config.facts_cache or None
+        try:
+            self.dataset = TrainingDataset(entries, config.recipe, facts_cache=cache, report=report)
+        except ValueError as error:
+            raise ValueError(f"{config.manifest}: {error}") from None
         self.held_out_dataset = None
         self.inputs = {"data": self.dataset.describe()}
         if held_out:
             recipe = _steady(config.recipe)
-            self.held_out_dataset = TrainingDataset(held_out, recipe, facts_cache=config.facts_cache or None)
+            self.held_out_dataset = TrainingDataset(held_out, recipe, facts_cache=cache, report=report)
             self.inputs["held-out data"] = self.held_out_dataset.describe()
         self._most = config.validation_clips
+        report.open()
 
     def batch(self, number: int, *, lead: int | None = None) -> dict[str, Any]:
         """Training batch of a number; `lead` is that of the first batch of the step."""
@@ -80,6 +88,25 @@ class ManifestBatches:
             seen += len(clips.texts)
             if seen >= self._most:
                 return
+
+
+class _Report:
+    """Tells on the console of files that are left out; silent until there is a data set at all."""
+
+    def __init__(self) -> None:
+        self._held: list[BrokenSample] | None = []
+
+    def __call__(self, failure: BrokenSample) -> None:
+        if self._held is not None:
+            self._held.append(failure)
+        else:
+            sys.stderr.write(f"left out: {failure}\n")
+
+    def open(self) -> None:
+        """Tell of those that were held back, and of all others at once."""
+        held, self._held = self._held or [], None
+        for failure in held:
+            self(failure)
 
 
 def batch_of(clips: ClipBatch) -> dict[str, Any]:

@@ -10,7 +10,16 @@ from filelock import FileLock, Timeout
 
 from ea_train.schema import flatten
 
-MAY_CHANGE = frozenset(
+_PLACES = (
+    "model.path",
+    "data.manifest",
+    "data.root",
+    "data.facts_cache",
+    "model.low_vram",
+    "model.recompute",
+)
+# Where files are and what memory is used for; what the files hold is compared by `Task.inputs`.
+MAY_CHANGE = frozenset(_PLACES) | frozenset(
     f"loop.{name}"
     for name in (
         "steps",
