@@ -15,6 +15,9 @@ from torch import Tensor, nn
 
 from ea_kernels.runtime.weights import load_weights
 
+LEAST_SIDE = 16
+"""Pixels that five resolutions need."""
+
 # Numbers of the convolutions in the released list of layers, by resolution.
 _STAGES = ((0, 2), (5, 7), (10, 12, 14), (17, 19, 21), (24, 26, 28))
 _CONVOLUTION = re.compile(r"(?:features|net\.slice\d)\.(\d+)\.(weight|bias)")

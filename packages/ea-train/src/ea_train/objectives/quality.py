@@ -38,8 +38,10 @@ def ssim(output: Tensor, target: Tensor) -> Tensor:
 def with_interval(name: str, values: Tensor) -> dict[str, float]:
     """Mean of independent values (N,) as `name`, and half of its 95 % confidence interval as `name_interval`.
 
-    The interval is the normal one, 1.96 standard errors; it is 0 for a single value, which tells nothing.
+    The interval is the normal one, 1.96 standard errors; a single value has none.
     """
     values = values.double()
-    error = float(values.std() / len(values) ** 0.5) if len(values) > 1 else 0.0
-    return {name: float(values.mean()), f"{name}_interval": _QUANTILE * error}
+    figures = {name: float(values.mean())}
+    if len(values) > 1:
+        figures[f"{name}_interval"] = _QUANTILE * float(values.std()) / len(values) ** 0.5
+    return figures

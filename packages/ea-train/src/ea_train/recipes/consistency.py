@@ -13,6 +13,7 @@ from ea_train.adapters import AdapterConfig, make_trained
 from ea_train.config import RunConfig
 from ea_train.data import DataConfig, ManifestBatches
 from ea_train.model import ModelConfig, describe, grown_config, load_networks, read_model
+from ea_train.objectives.consistency import teacher_path
 from ea_train.recipes import finetune
 from ea_train.tasks.consistency import ConsistencyConfig, ConsistencyTask
 from ea_train.tasks.denoise_conditions import ConditionConfig, resolve_mode
@@ -65,6 +66,8 @@ def build(settings: ConsistencyRunConfig, *, device: torch.device) -> Consistenc
     """
     parts, outline = read_model(settings.model)
     _, traits = grown_config(settings.model, parts)
+    steps, scaling = settings.task.num_ddim_timesteps, settings.task.timestep_scaling
+    teacher_path(outline.schedule or traits.schedule, steps, scaling=scaling)  # refuses what has no path
     mode = resolve_mode(settings.conditions.mode, traits)
     recipe = finetune.fitted_recipe(settings.data.recipe, traits, mode, settings.loop)
     recipe = finetune.on_grid(recipe, outline.geometry)

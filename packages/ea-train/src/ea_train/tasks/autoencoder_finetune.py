@@ -17,7 +17,7 @@ import ea_vae
 from ea_train.objectives import reconstruction as losses
 from ea_train.objectives.adversarial import adaptive_weight, hinge_discriminator_loss
 from ea_train.objectives.discriminators import SMALLEST_SIDE, ClipDiscriminator, FrameDiscriminator
-from ea_train.objectives.perceptual import Lpips
+from ea_train.objectives.perceptual import LEAST_SIDE, Lpips
 from ea_train.objectives.quality import ssim, with_interval
 from ea_train.tasks.autoencoder_clips import CutSize, CutSource
 from ea_train.tasks.base import Batch, Place, StepOutput
@@ -83,6 +83,10 @@ class FinetuneConfig:
         if self.l1_weight == self.l2_weight == self.lpips_weight == 0:
             raise ValueError(
                 "task: l1_weight, l2_weight and lpips_weight are all 0; nothing would be learned"
+            )
+        if self.lpips_weight and self.side < LEAST_SIDE:
+            raise ValueError(
+                f"task.side must be at least {LEAST_SIDE} with LPIPS (task.lpips_weight), got {self.side}"
             )
         if self.disc_weight and self.side < SMALLEST_SIDE:
             raise ValueError(
