@@ -174,7 +174,7 @@ def test_what_accelerate_is_told_is_understood(monkeypatch):
 @pytest.mark.parametrize("launcher", ["", "true"])
 def test_torchrun_trains_a_recipe(launcher, tmp_path, monkeypatch):
     monkeypatch.setenv("ACCELERATE_USE_DEEPSPEED", launcher)
-    run = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--master-port=0", "-m"]
+    run = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m"]
     recipe = ["default-text", "--preset=tiny", "--device=cpu", f"--output={tmp_path}"]
     done = subprocess.run(
         [*run, "ea_train.cli", *recipe],

@@ -38,7 +38,7 @@ def test_every_preset_survives_json(recipe, preset):
 @pytest.mark.parametrize(
     ("assignment", "message"),
     [
-        ("loop.stepz=3", "config.loop: unknown key 'stepz'; allowed are batch_size, checkpoint_every"),
+        ("loop.stepz=3", "config.loop: unknown key 'stepz'; allowed are allow_tf32, batch_size"),
         ("loops.steps=3", "override 'loops.steps': 'loops' is not a group of settings"),
         ("loop.steps.x=3", "override 'loop.steps.x': 'loop.steps' is not a group of settings"),
         ("loop.steps", "override 'loop.steps': write it as name=value"),

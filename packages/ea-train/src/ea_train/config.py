@@ -98,6 +98,7 @@ class LoopConfig:
         compile: Run the task's networks through torch.compile.
         sharding: `fsdp2` spreads weights, gradients and optimiser states over the processes of a run, so that
             each needs a fraction of the memory; `none` keeps all of them on each.
+        allow_tf32: Let GPUs round the factors of float32 products to 10 bits.
     """
 
     steps: int = 1000
@@ -115,6 +116,7 @@ class LoopConfig:
     num_workers: int = 0
     compile: bool = False
     sharding: Literal["none", "fsdp2"] = "none"
+    allow_tf32: bool = False
 
     def __post_init__(self) -> None:
         """Refuse a run that cannot start."""

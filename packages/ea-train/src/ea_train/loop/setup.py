@@ -21,6 +21,7 @@ def prepare(task: Task, config: RunConfig, world: World, device: torch.device) -
         raise ValueError(
             f"optim.kind {kind} needs whole matrices; use loop.sharding none or optim.kind adamw"
         )
+    torch.set_float32_matmul_precision("high" if loop.allow_tf32 else "highest")
     _freeze_the_rest(task)
     for module in task.modules.values():
         module.to(device)
