@@ -1,5 +1,6 @@
 """Clips as a generative model and a lossy file make them: blurred, noisy, coded."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -40,3 +41,17 @@ def degrade(tmp_path: Path) -> Callable[[Frames, int], Frames]:
         return read_video(write_video(tmp_path / "degraded.mp4", soft, crf=18)).frames
 
     return change
+
+
+@pytest.fixture(scope="session")
+def manifest(tmp_path_factory):
+    from media_folder import make_folder  # torch comes with it
+
+    return make_folder(tmp_path_factory.mktemp("media"))
+
+
+@pytest.fixture
+def mine(manifest, tmp_path):
+    """A copy of the folder, to break."""
+    shutil.copytree(manifest.parent, tmp_path / "media")
+    return tmp_path / "media" / manifest.name

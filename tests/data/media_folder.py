@@ -4,14 +4,31 @@ import json
 from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image
 
 from ea_data.control.moves import parse_camera
 from ea_data.manifest import Entry, read_manifest
 from ea_data.media import write_video
+from ea_data.training.dataset import TrainingDataset
+from ea_data.training.recipe import CaptionOptions, DataRecipe, MaskOptions, ReferenceOptions
+from ea_data.training.shapes import ShapeOptions
 
 STEP = 6
 """How much brighter every frame is than the one before."""
+
+
+SHAPES = ShapeOptions(video_sample_size=64, image_sample_size=64, video_sample_n_frames=9)
+RECIPE = DataRecipe(
+    shapes=SHAPES,
+    batch_size=2,
+    captions=CaptionOptions(dropout=0.5),
+    masks=MaskOptions(draw="inpaint"),
+    control="video",
+    reference=ReferenceOptions(mode="random"),
+    random_flip=True,
+    seed=3,
+)
 
 
 def clip(frames: int, height: int, width: int, *, base: int = 20, left: int = 0) -> np.ndarray:
@@ -59,3 +76,26 @@ def entries_of(manifest: Path, **changes) -> tuple[Entry, ...]:
     changed = manifest.with_name("changed.json")
     changed.write_text(json.dumps(rows))
     return read_manifest(changed).entries
+
+
+def entries(manifest):
+    return read_manifest(manifest).entries
+
+
+def same(one, other):
+    """Whether two batches hold the same."""
+    for name, value in vars(one).items():
+        there = getattr(other, name)
+        assert torch.equal(value, there) if isinstance(value, torch.Tensor) else value == there, name
+    return True
+
+
+def batches(dataset, count):
+    return [dataset.batch(number) for number in range(count)]
+
+
+def quiet(manifest_or_rows, recipe=RECIPE, **changes):
+    """A data set, and what it reports."""
+    told = []
+    rows = manifest_or_rows if isinstance(manifest_or_rows, tuple) else entries(manifest_or_rows)
+    return TrainingDataset(rows, recipe, report=told.append, **changes), told
