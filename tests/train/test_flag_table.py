@@ -139,3 +139,14 @@ def test_help_says_where_every_flag_goes(capsys):
     shown = capsys.readouterr().out
     assert all(flag.name in shown for flag in flags_of("train_control"))
     assert "-> optim.lr" in shown
+
+
+def test_same_and_renamed_are_what_they_say():
+    for section in sections():
+        for flag in section.flags:
+            names = [setting.rpartition(".")[2] for setting in flag.to]
+            key = flag.dest.rpartition(".")[2]
+            if flag.status == "same":
+                assert names == [key], flag.name
+            if flag.status == "renamed":
+                assert names != [key], flag.name
