@@ -13,6 +13,8 @@ from ea_dit.diffusion.flow_training import (
     mode_positions,
 )
 from ea_dit.diffusion.timesteps import TimestepSampling, rank_range
+from ea_train.objectives.errors import ErrorConfig, sample_losses
+from ea_train.objectives.levels import LevelConfig, Ranks, draw_positions, timesteps_of
 
 pytestmark = pytest.mark.parity
 
@@ -105,3 +107,25 @@ def test_timesteps_without_ranks():
         20_000, torch.Generator().manual_seed(0), rank=1, world_size=example["world_size"]
     )
     assert (int(drawn.min()), int(drawn.max()) + 1) == expected
+
+
+@pytest.mark.parametrize(
+    "case", RANKS.get("cases", []), ids=lambda case: f"{case['num_idx']}-{case['world_size']}"
+)
+def test_the_trainer_draws_from_the_ranges_of_ranks(case):
+    count, world_size = case["num_idx"], case["world_size"]
+    levels = LevelConfig(spread="ranks")
+    for rank, (low, high) in enumerate(case["range_low_high_exclusive_by_rank"]):
+        ranks = Ranks(rank=rank, world_size=world_size)
+        generator = torch.Generator().manual_seed(rank)
+        steps = timesteps_of(draw_positions(levels, 500, generator, ranks, count=count), count)
+        assert low <= int(steps.min()) <= int(steps.max()) < high
+
+
+def test_the_trainer_counts_errors_as_recorded():
+    for entry in FLOW["masked_mse"]:
+        prediction, target = (torch.tensor(entry[name]) for name in ("pred", "target"))
+        flat = [tensor.reshape(1, 1, 1, 1, -1) for tensor in (prediction, target)]
+        if entry["weight"] is None:
+            loss = sample_losses(*flat, None, ErrorConfig(limit=FLOW["masked_mse_threshold"]))
+            close(loss[0], entry["loss"])

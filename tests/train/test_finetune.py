@@ -187,6 +187,11 @@ def test_what_does_not_fit_is_said_before_training(family, value, message, mista
     assert message in mistake(family, value)
 
 
+def test_factors_are_not_spread_over_processes(mistake):
+    line = mistake("v5.1-7b-inp", "adapter.kind=lora", "loop.sharding=fsdp2")
+    assert "loop.sharding is 'fsdp2'; adapter.kind 'lora' needs 'none'" in line
+
+
 def test_manifests_that_cannot_be_used(mistake, clips, tmp_path):
     empty = tmp_path / "empty.jsonl"
     empty.write_text("")

@@ -129,6 +129,11 @@ def build(
         model_config = replace(model_config, path=str(model))
     if data is not None:
         data_config = replace(data_config, manifest=str(data))
+    if settings.loop.sharding != "none" and settings.adapter.kind not in ("all", "parts"):
+        raise ValueError(
+            f"loop.sharding is {settings.loop.sharding!r}; "
+            f"adapter.kind {settings.adapter.kind!r} needs 'none'"
+        )
     parts, outline = read_model(model_config)
     transformer, traits = grown_config(model_config, parts)
     mode = resolve_mode(settings.conditions.mode, traits)
