@@ -133,6 +133,7 @@ def test_a_seed_command_in_full():
         ([], {"optim.lr": 1e-4, "optim.lr_scheduler": "constant", "loop.batch_size": 16}),
         (["--scale_lr", "--gradient_accumulation_steps", "3"], {"optim.lr": 1e-4 * 16 * 3 * 2}),
         (["--use_8bit_adam"], {"optim.kind": "adamw8bit"}),
+        (["--use_came"], {"optim.kind": "came", "optim.weight_decay": 0.0}),
         (["--use_ema"], {"loop.ema_decay": 0.9999}),
         (["--max_train_steps", "7"], {"loop.steps": 7}),
         (["--seed", "5"], {"loop.seed": 5}),
@@ -214,7 +215,6 @@ def test_settings_that_a_loss_would_refuse_are_not_made(words, absent):
         (["--mixed_precision=fp16"], "--mixed_precision", "bf16 takes the place"),
         (["--random_hw_adapt"], "--random_hw_adapt", "without --enable_bucket it has no effect"),
         (["--loss_type=flow", "--uniform_sampling"], "--uniform_sampling", "of this loss too"),
-        (["--use_came"], "--use_came", "AdamW takes its place"),
     ],
 )
 def test_what_is_said_about_flags(words, flag, text):

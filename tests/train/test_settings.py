@@ -254,10 +254,13 @@ def test_vectors_are_decayed_where_asked():
     assert {group["weight_decay"] for group in optimizer.param_groups} == {0.1}
 
 
-def test_eight_bit_moments_need_their_package(monkeypatch):
-    monkeypatch.setitem(sys.modules, "bitsandbytes", None)
-    with pytest.raises(ValueError, match=r"^optim.kind adamw8bit needs bitsandbytes.*ea-train\[bnb\]'$"):
-        build_optimizers(OptimConfig(kind="adamw8bit"), [nn.Linear(2, 2)])
+@pytest.mark.parametrize(
+    ("kind", "package", "extra"), [("adamw8bit", "bitsandbytes", "bnb"), ("came", "came_pytorch", "came")]
+)
+def test_optimisers_of_others_need_their_package(kind, package, extra, monkeypatch):
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(ValueError, match=rf"^optim.kind {kind} needs {package}, .*'ea-train\[{extra}\]'$"):
+        build_optimizers(OptimConfig(kind=kind), [nn.Linear(2, 2)])
 
 
 def test_only_numbers_that_can_be_meant():

@@ -418,3 +418,52 @@ def test_abnormal_norms_are_logged_with_their_limit(toy, settings, trainer):
     run.fit()
     lines = [json.loads(line) for line in (run.directory / "log.jsonl").read_text().splitlines()]
     assert [line["grad_limit/generator"] for line in lines] == pytest.approx([5e-3, 3e-3, 1e-4])
+
+
+class _Nested(torch.optim.SGD):
+    """Keeps what other packages keep: plain numbers, and tensors of other sizes in a dictionary."""
+
+    def step(self, closure=None):
+        for parameter in self.param_groups[0]["params"]:
+            state = self.state[parameter]
+            packed = state.setdefault("packed", {"codes": torch.zeros(3, dtype=torch.uint8)})
+            packed["codes"] = packed["codes"] + 1
+            state["count"] = state.get("count", 0) + 1
+            state["root"] = state.get("root", 0.1) * 1.1
+            assert (type(state["count"]), type(state["root"])) == (int, float)
+            parameter.data.add_(
+                parameter.grad, alpha=-1e-3 * state["count"] * state["root"] * int(packed["codes"][0])
+            )
+
+
+def test_optimisers_may_keep_what_they_like(toy, settings, trainer, monkeypatch):
+    monkeypatch.setattr("ea_train.loop.optim._make", lambda config, groups: _Nested(groups, lr=1e-3))
+    straight = trainer(toy(), settings(optim={"weight_decay": 0.0, "decay_vectors": True}), "straight")
+    straight.fit()
+    config = settings(optim={"weight_decay": 0.0, "decay_vectors": True})
+    with pytest.raises(Killed):
+        trainer(toy(on_step=_kill_at(3)), config, "killed").fit()
+    continued = trainer(toy(), config, "killed")
+    continued.fit()
+    _require_same(_all_tensors(continued, 6), _all_tensors(straight, 6))
+    assert "optimizer-generator-0.0.packed.codes" in _all_tensors(straight, 6)
+
+
+@pytest.mark.parametrize(("kind", "package"), [("adamw8bit", "bitsandbytes"), ("came", "came_pytorch")])
+def test_optimisers_of_others_continue_bit_for_bit(kind, package, toy, settings, trainer):
+    pytest.importorskip(package)
+
+    def task(**options):
+        made = toy(**options)
+        made.net[0], made.net[3] = torch.nn.Linear(4, 1024), torch.nn.Linear(1024, 3)
+        made.net[1] = torch.nn.LayerNorm(1024)
+        return made
+
+    config = settings(optim={"kind": kind})
+    straight = trainer(task(), config, "straight")
+    straight.fit()
+    with pytest.raises(Killed):
+        trainer(task(on_step=_kill_at(3)), config, "killed").fit()
+    continued = trainer(task(), config, "killed")
+    continued.fit()
+    _require_same(_all_tensors(continued, 6), _all_tensors(straight, 6))

@@ -17,8 +17,9 @@ class OptimConfig:
     """Optimiser and schedule of one parameter group.
 
     Attributes:
-        kind: `adamw`; `adamw8bit`, the same with moments of eight bits (needs bitsandbytes); or `muon` for
-            the hidden matrices with `adamw` for everything else.
+        kind: `adamw`; `adamw8bit`, the same with moments of eight bits (needs bitsandbytes); `came`, whose
+            moments are those of rows and columns (needs came-pytorch); or `muon` for the hidden matrices with
+            `adamw` for everything else.
         lr: Peak learning rate.
         lr_by_fan_in: Where positive, a weight's peak rate is min(lr, lr_by_fan_in / fan_in): wide 3-D
             convolutions sum thousands of inputs, and one rate for all of them keeps a freshly started
@@ -46,7 +47,7 @@ class OptimConfig:
         initial_grad_norm_ratio: Where it begins.
     """
 
-    kind: Literal["adamw", "adamw8bit", "muon"] = "adamw"
+    kind: Literal["adamw", "adamw8bit", "came", "muon"] = "adamw"
     lr: float = 1e-3
     lr_by_fan_in: float = 0.0
     muon_lr: float = 1e-2

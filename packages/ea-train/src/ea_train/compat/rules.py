@@ -33,7 +33,13 @@ def _rate(given: Given, found: Translation) -> None:
 
 @rule("use_8bit_adam", "use_came", scripts=ACCELERATE)
 def _kind(given: Given, found: Translation) -> None:
-    found.settings["optim.kind"] = "adamw8bit" if given.values["use_8bit_adam"] else "adamw"
+    if given.values["use_8bit_adam"]:
+        found.settings["optim.kind"] = "adamw8bit"
+    elif given.values["use_came"]:
+        # As released, CAME decays nothing.
+        found.settings |= {"optim.kind": "came", "optim.weight_decay": 0.0}
+    else:
+        found.settings["optim.kind"] = "adamw"
 
 
 @rule("adam_beta1", "adam_beta2", scripts=ACCELERATE)

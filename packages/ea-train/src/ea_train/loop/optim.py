@@ -1,7 +1,8 @@
 """Optimisers of a group of networks."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from functools import partial
+from importlib import import_module
 from typing import Any
 
 import torch
@@ -9,6 +10,10 @@ from torch import nn
 
 from ea_train.config import OptimConfig
 from ea_train.loop.muon import Muon
+
+_CAME_BETA = 0.9999
+_CAME_EPS = (1e-30, 1e-16)
+"""What the released trainers give CAME besides the two betas."""
 
 Parts = list[tuple[list[nn.Parameter], float]]
 """Parameters with the factor on their learning rate."""
@@ -46,7 +51,7 @@ def build_optimizers(
             hidden.append({"params": chosen, "lr": config.muon_lr * factor})
     optimizers: list[torch.optim.Optimizer] = []
     if rest:
-        optimizers.append(_adamw(config)(rest, lr=config.lr, betas=config.betas, eps=config.eps))
+        optimizers.append(_make(config, rest))
     if hidden:
         optimizers.append(Muon(hidden, lr=config.muon_lr, weight_decay=config.weight_decay))
     for optimizer in optimizers:
@@ -62,16 +67,23 @@ def set_learning_rates(optimizers: Iterable[torch.optim.Optimizer], factor: floa
             group["lr"] = group["peak_lr"] * factor
 
 
-def _adamw(config: OptimConfig) -> Callable[..., torch.optim.Optimizer]:
-    if config.kind != "adamw8bit":
-        return partial(torch.optim.AdamW, foreach=True)
+def _make(config: OptimConfig, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
+    kind: Any = partial(torch.optim.AdamW, foreach=True)
+    if config.kind == "adamw8bit":
+        kind = _from_extra(config.kind, "bitsandbytes", "bnb").optim.AdamW8bit
+    elif config.kind == "came":
+        kind = _from_extra(config.kind, "came_pytorch", "came").CAME
+        return kind(groups, lr=config.lr, betas=(*config.betas, _CAME_BETA), eps=_CAME_EPS)
+    return kind(groups, lr=config.lr, betas=config.betas, eps=config.eps)
+
+
+def _from_extra(kind: str, package: str, extra: str) -> Any:
     try:
-        import bitsandbytes  # noqa: PLC0415  # pyright: ignore[reportMissingImports]
+        return import_module(package)
     except ImportError:
         raise ValueError(
-            "optim.kind adamw8bit needs bitsandbytes, which is not installed: pip install 'ea-train[bnb]'"
+            f"optim.kind {kind} needs {package}, which is not installed: pip install 'ea-train[{extra}]'"
         ) from None
-    return bitsandbytes.optim.AdamW8bit
 
 
 def _groups(parameters: list[nn.Parameter], config: OptimConfig, factor: float) -> list[dict[str, Any]]:

@@ -2,12 +2,14 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ea_train.loop.ema import ExponentialAverage
 from ea_train.loop.sharding import like, whole
+from ea_train.schema import flatten
 
 Tensors = dict[str, Tensor]
 
@@ -60,20 +62,34 @@ class RunState:
 
 def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> Tensors:
     return {
-        f"{index}.{name}": whole(torch.as_tensor(value))
+        f"{index}.{name}": _as_tensor(value)
         for index, entry in optimizer.state_dict()["state"].items()
-        for name, value in entry.items()
+        for name, value in flatten(entry).items()
     }
 
 
 def _restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-    state: dict[int, Tensors] = {}
+    state: dict[int, dict[str, Any]] = {}
     for key, value in tensors.items():
-        index, _, name = key.partition(".")
+        index, *parents, name = key.split(".")
         if int(index) >= len(parameters):
             raise RuntimeError(f"optimiser state {key} belongs to no parameter")
+        entry = state.setdefault(int(index), {})
+        for parent in parents:
+            entry = entry.setdefault(parent, {})
         parameter = parameters[int(index)]
-        fits = value.shape == parameter.shape
-        state.setdefault(int(index), {})[name] = like(parameter, value) if fits else value
+        entry[name] = like(parameter, value) if value.shape == parameter.shape else _as_number(value)
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+def _as_tensor(value: Any) -> Tensor:
+    """Optimisers count in tensors or plain numbers; these become float64 and int64, which no tensor is."""
+    if isinstance(value, Tensor):
+        return whole(value)
+    return torch.tensor(value, dtype=torch.float64 if isinstance(value, float) else torch.int64)
+
+
+def _as_number(value: Tensor) -> Tensor | float:
+    plain = value.ndim == 0 and value.dtype in (torch.float64, torch.int64)
+    return value.item() if plain else value
