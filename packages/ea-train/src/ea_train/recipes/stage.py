@@ -11,15 +11,15 @@ from typing import Final
 import torch
 
 from ea_data.training.shapes import ShapeOptions
-from ea_train.recipes import finetune, stages_easyanimate, stages_open_sora
+from ea_train.recipes import finetune
 from ea_train.recipes.finetune import FinetuneConfig
 from ea_train.recipes.stage_names import TINY
+from ea_train.recipes.stages_easyanimate import STAGES as EASYANIMATE
+from ea_train.recipes.stages_open_sora import STAGES as OPEN_SORA
 from ea_train.tasks.denoise import DenoiseTask
 
 _SMALLEST: Final = f"v5.1-13312{TINY}"
-STAGES: Final[Mapping[str, Callable[[], FinetuneConfig]]] = MappingProxyType(
-    {**stages_easyanimate.STAGES, **stages_open_sora.STAGES}
-)
+STAGES: Final[Mapping[str, Callable[[], FinetuneConfig]]] = MappingProxyType({**EASYANIMATE, **OPEN_SORA})
 """Settings of every stage at its released scale."""
 
 
