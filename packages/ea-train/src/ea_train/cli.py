@@ -10,6 +10,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+from ea_train.compat.import_command import add_import_command, run_import_command
+from ea_train.recipes.stage_names import STAGE_NAMES, TINY
+
 RECIPES = {
     "default": "the whole bundled model: the recipes below, then its folder",
     "default-pictures": "the autoencoder of the bundled model on single pictures",
@@ -18,6 +21,7 @@ RECIPES = {
     "default-dit-pictures": "the denoiser of the bundled model on single pictures",
     "default-dit": "the denoiser of the bundled model, on latents of the autoencoder",
     "finetune": "the denoiser of a model directory of any generation, on a manifest",
+    "stage": "one stage of how a released generation was trained, on a manifest",
     "finetune-lora": "a LoRA over the denoiser of a model directory, on a manifest",
     "consistency": "a LoRA with which a model needs few steps and no guidance, on a manifest",
     "reward": "a LoRA that a reward likes, on prompts",
@@ -47,7 +51,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 _DENOISERS = ("default-dit-pictures", "default-dit")
-_FINETUNES = ("finetune", "finetune-lora", "consistency", "reward")
+_FINETUNES = ("finetune", "finetune-lora", "consistency", "reward", "stage")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -93,6 +97,7 @@ def parser() -> argparse.ArgumentParser:
             command.add_argument(
                 "--cache", type=Path, metavar="DIR", help="where latents are kept (default: OUTPUT/latents)"
             )
+    add_import_command(commands)
     _add_prove(commands.add_parser("prove-resume", **_PROVE))
     return top
 
@@ -161,13 +166,28 @@ def _message(error: Exception) -> str:
     return text.strip().splitlines()[-1] if "Original Traceback" in text else text
 
 
+def _presets(recipe: str) -> tuple[tuple[str, ...], str | None]:
+    """Names of settings, and which a recipe begins with; None for a recipe that has to be told."""
+    if recipe == "vae":
+        return VAE_PRESETS, VAE_PRESETS[0]
+    if recipe == "stage":
+        return (*STAGE_NAMES, *(f"{name}{TINY}" for name in STAGE_NAMES), "tiny"), None
+    return ("tiny", "cpu", "gpu"), "cpu"
+
+
 def _add_common(command: argparse.ArgumentParser, recipe: str) -> None:
     command.add_argument(
         "--output", type=Path, required=True, metavar="DIR", help="run folder: checkpoints, log, export"
     )
-    presets, default = (VAE_PRESETS, VAE_PRESETS[0]) if recipe == "vae" else (("tiny", "cpu", "gpu"), "cpu")
+    presets, default = _presets(recipe)
+    text = f"(default: {default})" if default else f"(required): one of {', '.join(STAGE_NAMES)}"
     command.add_argument(
-        "--preset", choices=presets, default=default, help=f"settings to begin with (default: {default})"
+        "--preset",
+        choices=presets,
+        default=default,
+        required=default is None,
+        metavar=None if default else "STAGE",
+        help=f"settings to begin with {text}",
     )
     command.add_argument(
         "--config", type=Path, metavar="FILE", help="YAML or JSON file of settings, over those of the preset"
@@ -202,6 +222,8 @@ def _add_finetune(command: argparse.ArgumentParser, recipe: str) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> int:
+    if arguments.recipe == "import-flags":
+        return run_import_command(arguments)
     if arguments.recipe in _DENOISERS and not arguments.dry_run:
         for name in ("vae", "text"):
             if getattr(arguments, name) is None:

@@ -148,8 +148,14 @@ def denoise(
     should_stop: Callable[[], bool] | None = None,
 ) -> Tensor:
     """Runs a sampler over its schedule with one predictor; see `denoise_steps`."""
+    total = len(sampler.timesteps)
+
+    def on_state(state: LoopState) -> None:
+        if on_step is not None:
+            on_step(state.done, total, state.latents)
+
     return denoise_steps(
-        lambda index, total: predict, latents, sampler, draw=draw, on_step=on_step, should_stop=should_stop
+        lambda index, total: predict, latents, sampler, draw=draw, on_state=on_state, should_stop=should_stop
     )
 
 
@@ -160,7 +166,6 @@ def denoise_steps(
     *,
     draw: Draw | None = None,
     hold: Hold | None = None,
-    on_step: StepHook | None = None,
     on_state: StateHook | None = None,
     should_stop: Callable[[], bool] | None = None,
     gradient_from: int | None = None,
@@ -174,7 +179,6 @@ def denoise_steps(
         sampler: Solver and schedule.
         draw: Source of the noise that ancestral and SDE samplers add; others never ask.
         hold: Frames that do not follow the sampler from the start; None if all do.
-        on_step: See `StepHook`.
         on_state: See `StateHook`.
         should_stop: Asked before every step.
         gradient_from: Index of the first step that keeps what a backward pass needs; None: none does.
@@ -203,8 +207,6 @@ def denoise_steps(
             clean = _clean(sampler, index, latents, prediction) if on_state is not None else None
             stepped, memory = sampler.step(index, latents, prediction, memory, draw)
             latents = stepped if hold is None else hold.after(index, latents, stepped)
-            if on_step is not None:
-                on_step(index + 1, total, latents)
             if on_state is not None:
                 on_state(LoopState(index + 1, latents, memory, clean))
     return latents

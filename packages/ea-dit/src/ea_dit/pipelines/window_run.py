@@ -194,19 +194,19 @@ class WindowRun:
         """The latents after the last step. The path grows by the last `tail` latents before every call."""
         run = self.run
 
-        def on_step(step: int, total: int, after: Tensor) -> None:
-            _check_finite(after, f"step {step} of {total}")
-            run.report_latents(step, after)
-            if tail:
-                path.append(after[:, :, -tail:])
-            run.report("denoise", step, total)
+        total = len(sampler.timesteps)
 
         def on_state(state: LoopState) -> None:
-            run.report_state(self._state(len(sampler.timesteps), state, path))
+            _check_finite(state.latents, f"step {state.done} of {total}")
+            run.report_latents(state.done, state.latents)
+            if tail:
+                path.append(state.latents[:, :, -tail:])
+            run.report("denoise", state.done, total)
+            run.report_state(self._state(total, state, path))
 
         start = _on_device(start, self.parts.device)
         if start.done:
-            run.report("denoise", start.done, len(sampler.timesteps))
+            run.report("denoise", start.done, total)
         else:
             run.report_latents(0, start.latents)
         if tail and not path:
@@ -226,7 +226,6 @@ class WindowRun:
             sampler,
             draw=self.noise,
             hold=hold,
-            on_step=on_step,
             on_state=None if run.on_state is None else on_state,
             should_stop=run.should_stop,
         )

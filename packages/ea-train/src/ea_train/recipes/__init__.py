@@ -12,6 +12,7 @@ NAMES = (
     "default-dit",
     "finetune",
     "finetune-lora",
+    "stage",
     "consistency",
     "reward",
     "vae",

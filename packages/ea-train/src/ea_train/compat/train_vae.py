@@ -1,0 +1,8 @@
+"""`train_vae.py` of EasyAnimate with its own flags: `-m ea_train.compat.train_vae FLAGS`."""
+
+import sys
+
+from ea_train.compat.running import main
+
+if __name__ == "__main__":
+    sys.exit(main("train_vae"))
