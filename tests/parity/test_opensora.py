@@ -292,7 +292,7 @@ def test_sampling(entry, run):
         sampler,
         draw=noise,
         hold=hold,
-        on_step=lambda step, total, latents: steps.append(latents),
+        on_state=lambda state: steps.append(state.latents),
     )
     assert noise.used == len(noise.draws) == info.get("n_noise_draws", 0)
     assert len(steps) == len(sampler.timesteps)
