@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -181,7 +182,7 @@ def test_what_is_no_job():
         with pytest.raises(InputError, match=r"^job: must be a Job, .*, got str$"):
             check("x", "default")
     with pytest.raises(InputError, match=r"^job: must be a Job, .*, got str$"):
-        Engine.generate(None, "x")
+        Engine.generate(SimpleNamespace(model=None), "x")
 
 
 @pytest.mark.parametrize(

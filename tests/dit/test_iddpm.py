@@ -109,7 +109,7 @@ def test_a_frame_with_an_edit_ratio_joins_in_its_step(ratio, eta):
         return predict
 
     denoise_steps(
-        network, clean, sampler, draw=draw, hold=hold, on_step=lambda done, total, x: after.append(x)
+        network, clean, sampler, draw=draw, hold=hold, on_state=lambda state: after.append(state.latents)
     )  # fmt: skip
     frame, memory = clean[:, :, 1], Memory()
     for index in range(steps):

@@ -1,7 +1,9 @@
 """Which old jobs are forgotten, so that history stays within bounds."""
 
+import os
 import shutil
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,11 +61,10 @@ def to_forget(views: Iterable[JobView], folder: Path, bounds: Bounds, now: float
 def folder_size(folder: Path) -> int:
     """Bytes of the files in a folder; 0 where there is none."""
     total = 0
-    for path in folder.glob("**/*"):
-        try:
-            total += path.lstat().st_size
-        except OSError:  # removed while we look
-            continue
+    for parent, _, names in os.walk(folder):  # leaves out folders that are removed while we look
+        for name in names:
+            with suppress(FileNotFoundError):
+                total += Path(parent, name).lstat().st_size
     return total
 
 

@@ -82,7 +82,7 @@ def _length(frames: int, recipe: DataRecipe, shapes: ShapeOptions) -> Iterator[t
 
 def _bucket(used: TrainingFacts, buckets: ResolutionBuckets) -> int:
     """Where a file goes when every draw keeps it; `NO_BUCKET` if there is no such place."""
-    found = buckets.assign([used.frames], [used.height], [used.width], lambda rows, slot: np.zeros(len(rows)))
+    found = buckets.assign([used.frames], [used.height], [used.width], lambda rows: np.zeros(len(rows)))
     return int(found[0])
 
 

@@ -1,6 +1,5 @@
 """Pictures and animations that Pillow reads: png, jpeg, webp, gif, bmp."""
 
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +11,7 @@ from PIL import ExifTags, Image, ImageOps
 
 from ea_data.media.errors import MediaError, media_errors
 from ea_data.media.limits import Limits, check_pixels, sniff
+from ea_data.media.quiet import pillow_without_warnings
 
 _PILLOW_FORMATS: Final = {"png": "PNG", "jpeg": "JPEG", "webp": "WEBP", "gif": "GIF", "bmp": "BMP"}
 _WHITE: Final = (255, 255, 255)
@@ -59,11 +59,7 @@ def open_pillow(path: Path, limits: Limits) -> Iterator[Image.Image]:
     if name not in _PILLOW_FORMATS:
         allowed = ", ".join(_PILLOW_FORMATS)
         raise MediaError(f"cannot read {path}: it is a {name} video, not a picture; allowed: {allowed}")
-    with path.open("rb") as file, warnings.catch_warnings():
-        # Pillow warns from 89 million pixels on; what is too many is for `limits` to say. It also warns of
-        # damaged EXIF data, without which a picture can be read.
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        warnings.simplefilter("ignore", UserWarning)
+    with path.open("rb") as file, pillow_without_warnings():
         try:
             image = Image.open(file, formats=[_PILLOW_FORMATS[name]])
         except Image.DecompressionBombError as error:

@@ -202,7 +202,8 @@ class WindowRun:
             if tail:
                 path.append(state.latents[:, :, -tail:])
             run.report("denoise", state.done, total)
-            run.report_state(self._state(total, state, path))
+            if run.on_state is not None:
+                run.report_state(self._state(total, state, path))
 
         start = _on_device(start, self.parts.device)
         if start.done:
@@ -226,7 +227,7 @@ class WindowRun:
             sampler,
             draw=self.noise,
             hold=hold,
-            on_state=None if run.on_state is None else on_state,
+            on_state=on_state,
             should_stop=run.should_stop,
         )
 
