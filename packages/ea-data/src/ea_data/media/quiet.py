@@ -14,7 +14,7 @@ __all__ = ["pillow_without_warnings"]
 class _Shared:
     """What is entered by the first of several threads and left by the last.
 
-    `warnings.catch_warnings` puts back what it found. Entered by threads at different times, it puts back what
+    `warnings.catch_warnings` puts back what it found. Entered by several threads, it puts back what
     another thread had set, and the whole process stays silent.
     """
 
