@@ -81,6 +81,38 @@ def test_a_clip_is_written_as_it_is_trained(folder, capsys):
     assert "'text of clip3.mp4'" in printed.out
 
 
+def test_only_an_earlier_output_is_replaced(folder, capsys):
+    out, recipe = folder / "out", ("--recipe", folder / "recipe.yaml")
+    assert run(folder, 0, *recipe, "--out", out) == 0
+    assert json.loads((out / "sample.json").read_text())["schema"] == "ea-data show 1"
+    assert run(folder, 7, "--out", out) == 0
+    assert sorted(path.name for path in out.iterdir()) == ["clip.png", "sample.json", "sheet.png"]
+    (out / "clip.mp4").write_bytes((folder / "clip3.mp4").read_bytes())
+    rows = json.loads((folder / "metadata.json").read_text())
+    rows[3]["control_file_path"] = "out/clip.mp4"
+    (folder / "metadata.json").write_text(json.dumps(rows))
+    capsys.readouterr()
+    assert run(folder, 0, "--out", out) == 2
+    assert (
+        f"--out is {out}, which holds {out / 'clip.mp4'}, a file of the manifest" in capsys.readouterr().err
+    )
+    assert (out / "clip.mp4").is_file()
+
+
+@pytest.mark.parametrize("name", ["clip.mp4", "sample.json", "notes.txt", ".hidden"])
+def test_a_folder_with_something_else_is_left_alone(folder, capsys, name):
+    out = folder / "mine"
+    out.mkdir()
+    (out / name).write_text("{}")
+    assert run(folder, 0, "--out", out) == 2
+    errors = capsys.readouterr().err
+    assert errors.startswith(f"ea-data show: error: cannot write {out}: it holds something else than a shown")
+    assert errors.count("\n") == 1
+    assert [(path.name, path.read_text()) for path in out.iterdir()] == [(name, "{}")]
+    assert run(folder, 0, "--out", out / name) == 2
+    assert "allowed: a new folder, or an earlier one" in capsys.readouterr().err
+
+
 def test_a_picture_is_written_as_a_picture(folder, capsys):
     out = folder / "out"
     assert run(folder, 7, "--recipe", folder / "recipe.yaml", "--out", out) == 0
