@@ -413,3 +413,33 @@ def test_a_pipe_is_no_manifest(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "rows.json")
     with pytest.raises(ManifestError, match=r"rows\.json: no file$"):
         read_manifest(tmp_path / "rows.json")
+
+
+@pytest.mark.parametrize("absolute", [False, True])
+@pytest.mark.parametrize("column", ["file_path", "control_file_path"])
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("x" * 6000 + ".mp4", "File name too long"),
+        ("x/" * 3000 + "a.mp4", "File name too long"),
+        ("loop.mp4", "a loop of links"),
+        ("folder", "not a regular file"),
+        ("pipe", "not a regular file"),
+    ],
+)
+def test_a_path_that_cannot_be_looked_at_costs_its_row_alone(
+    root: Path, name: str, reason: str, column: str, absolute: bool
+) -> None:
+    (root / "loop.mp4").symlink_to("loop.mp4")
+    (root / "folder").mkdir()
+    os.mkfifo(root / "pipe")
+    bad = {"file_path": "b.png", column: str(root / name) if absolute else name}
+    rows = [{"file_path": "b.png"}, bad, {"file_path": "b.png"}]
+    (root / "list.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    first, found, last = iter_manifest(root / "list.jsonl")
+    assert isinstance(first, Entry)
+    assert isinstance(last, Entry)
+    assert isinstance(found, BadRow)
+    assert found.line == 2
+    assert reason in found.reason
+    assert len(found.reason) < 300

@@ -7,7 +7,7 @@ from typing import Any, Final, Literal
 
 from ea_data.manifest.columns import Facts, facts_of, rename
 from ea_data.manifest.errors import RowError
-from ea_data.manifest.paths import RootFolder
+from ea_data.manifest.paths import RootFolder, file_problem
 
 __all__ = ["MAX_TEXT", "BadRow", "Entry", "entry_of"]
 
@@ -102,8 +102,8 @@ def _text(row: dict[str, Any], column: str) -> str | None:
 
 def _file(root: RootFolder, name: str, column: str, *, check: bool) -> Path:
     path = root.resolve(name, column=column)
-    if check and not path.is_file():
-        raise RowError(f"no such file: {name[:200]}")
+    if check and (problem := file_problem(path)):
+        raise RowError(f"{problem}: {name[:200]}")
     return path
 
 

@@ -117,7 +117,7 @@ def _check_out(folder: Path, arguments: argparse.Namespace, entries: Sequence[En
 def _is_shown(folder: Path) -> bool:
     try:
         facts = json.loads((folder / _FACTS).read_text(encoding="utf-8"))
-        return isinstance(facts, dict) and facts.get("schema") == _SCHEMA  # pyright: ignore[reportUnknownMemberType]
+        return isinstance(facts, dict) and facts.get("schema") == _SCHEMA
     except (OSError, ValueError, RecursionError):
         return False
 
