@@ -112,7 +112,7 @@ def test_absolute_paths_and_another_root(root: Path, tmp_path_factory: pytest.Te
         ('{"file_path": "b.png", "fps": 1e999}', "fps is inf; allowed: numbers above 0"),
         ('["b.png"]', "a row must be an object"),
         ("[" * 100_000, "not JSON"),
-        ('{"file_path": "b.png", "n": ' + "9" * 10_000 + "}", "not JSON"),
+        ('{"file_path": "b.png", "n": ' + "9" * 10_000 + "}", "thousands of digits; allowed: at most 4300"),
         (json.dumps({"file_path": "b.png", "text": "x" * (MAX_TEXT + 1)}), "text has 20001 characters"),
     ],
 )
@@ -151,6 +151,8 @@ def test_lines_of_a_json_list(root: Path) -> None:
         ("json", "[\n\n{]", 3, "not JSON"),
         ("json", "[]", 1, "no rows"),
         ("jsonl", "\n\n", 1, "no rows"),
+        ("csv", "file_path;text\nb.png;x\n", 1, "seem to be separated by semicolons, allowed: commas"),
+        ("csv", "file_path\ttext\nb.png\tx\n", 1, "seem to be separated by tabs, allowed: commas"),
         ("csv", "file,text\nb.png,x\n", 1, "columns must be named once each, file_path"),
         ("csv", "file_path,file_path\nb.png,x\n", 1, "found: file_path, file_path"),
         ("csv", "file_path,path\nb.png,x\n", 1, "found: file_path, path"),

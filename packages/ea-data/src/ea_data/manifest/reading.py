@@ -13,13 +13,15 @@ from ea_data.manifest.json_rows import json_rows, jsonl_rows
 from ea_data.manifest.parquet_rows import parquet_rows
 from ea_data.manifest.paths import RootFolder
 
-__all__ = ["SUFFIXES", "Manifest", "iter_manifest", "read_manifest"]
+__all__ = ["NO_ROWS", "SUFFIXES", "Manifest", "iter_manifest", "read_manifest"]
 
 _READERS: Final[Mapping[str, Callable[[BinaryIO], Iterator[tuple[int, Any]]]]] = MappingProxyType(
     {".json": json_rows, ".jsonl": jsonl_rows, ".csv": csv_rows, ".parquet": parquet_rows}
 )
 SUFFIXES: Final = tuple(_READERS)
 _SHOWN: Final = 10
+NO_ROWS: Final = "no rows"
+"""The reason of the one wrong row of a manifest that has none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,4 +118,4 @@ def _rows(
     except OSError as error:
         raise ManifestError(f"{path}: {error.strerror or error}") from error
     if not count:
-        yield BadRow(path, 1, "no rows")
+        yield BadRow(path, 1, NO_ROWS)
