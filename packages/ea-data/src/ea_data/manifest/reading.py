@@ -105,12 +105,12 @@ def _rows(
         raise ManifestError(f"{path}: no file")
     try:
         with path.open("rb") as file:
-            for count, (line, row) in enumerate(reader(file), start=1):  # noqa: B007  (read after the loop)
+            for count, (line, row) in enumerate(reader(file), start=1):
                 if isinstance(row, RowError):
                     yield BadRow(path, line, str(row))
                     continue
                 try:
-                    entry = entry_of(row, line, root, check_files=check_files)
+                    entry = entry_of(row, line, root, number=count - 1, check_files=check_files)
                 except RowError as error:
                     yield BadRow(path, line, str(error))
                 else:
