@@ -1,9 +1,12 @@
 """What `ea-data lint` does."""
 
 import argparse
+import signal
+import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
 
 from ea_data.lint.options import LintOptions
 from ea_data.lint.page import check_folder, write_folder
@@ -46,14 +49,15 @@ def run(arguments: argparse.Namespace, *, progress: Callable[[int, int], None]) 
     )
     recipe = DataRecipe.from_file(arguments.recipe)
     _check_targets(arguments)
-    report = lint(
-        arguments.manifest,
-        recipe,
-        validation=arguments.validation,
-        root=arguments.root,
-        options=options,
-        progress=progress,
-    )
+    with _terminated_in_order():
+        report = lint(
+            arguments.manifest,
+            recipe,
+            validation=arguments.validation,
+            root=arguments.root,
+            options=options,
+            progress=progress,
+        )
     lines = list(report_lines(report, everything=arguments.all))
     if arguments.json == _SCREEN:
         lines = [report.json_text().rstrip()]
@@ -64,6 +68,24 @@ def run(arguments: argparse.Namespace, *, progress: Callable[[int, int], None]) 
         if arguments.json != _SCREEN:
             lines.append(f"report: {page}")
     return "\n".join(lines), report.exit_code(strict=arguments.strict)
+
+
+@contextmanager
+def _terminated_in_order() -> Iterator[None]:
+    """Let SIGTERM end what is at work as Ctrl-C does: the processes that read files first."""
+    if threading.current_thread() is not threading.main_thread():  # where no handler can be set
+        yield
+        return
+
+    def end(number: int, frame: object) -> NoReturn:
+        del frame
+        raise SystemExit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _check_targets(arguments: argparse.Namespace) -> None:
