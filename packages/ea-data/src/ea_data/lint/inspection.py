@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ea_data.lint.looks import SIDE, Looks, Motion, looks_of, reduced
+from ea_data.manifest import file_problem
 from ea_data.media import Limits, MediaError, VideoReader, probe, read_image
 from ea_data.store import CacheError, digest_file
 
@@ -76,8 +77,8 @@ def inspect_file(path: Path, kind: Kind, limits: Limits, *, deep: bool) -> FileF
         deep: Decode every frame; otherwise nine, evenly spread from the first to the last. Either way the
             frames are counted, and a file that was cut off has fewer than it declares.
     """
-    if not path.is_file():
-        return FileFacts(problem="missing", message="no such file")
+    if problem := file_problem(path):
+        return FileFacts(problem="missing" if problem == "no such file" else "broken", message=problem)
     digest = ""
     try:
         digest = digest_file(path)
