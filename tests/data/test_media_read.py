@@ -1,5 +1,6 @@
 """Reading: orientation, pixel aspect, uneven rates, bounds and damage."""
 
+import json
 from fractions import Fraction
 from pathlib import Path
 
@@ -8,9 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ea_data.manifest import read_manifest
 from ea_data.media import (
     Limits,
     MediaError,
+    picture_size,
     probe,
     read_frames,
     read_image,
@@ -70,15 +73,17 @@ def test_rotation_tag_turns_the_frames(tmp_path: Path, corner_clip: np.ndarray) 
     place = data.index(b"tkhd")
     begin = data.index(IDENTITY, place)
     path.write_bytes(data[:begin] + QUARTER_TURN + data[begin + len(IDENTITY) :])
-    frames = read_video(path).frames
+    frames, info = read_video(path).frames, probe(path)
     assert frames.shape == (3, 48, 32, 3)
+    assert (info.height, info.width, info.rotation) == (48, 32, 90)
     assert frames[0, 4, 28].min() > 200  # clockwise: the upper left corner is now the upper right one
     assert frames[0, 4, 4].max() < 50
 
 
 def test_pixels_become_square(tmp_path: Path, corner_clip: np.ndarray) -> None:
     _encode(tmp_path / "wide.mp4", corner_clip, [0, 4, 8], aspect=Fraction(2, 1))
-    assert probe(tmp_path / "wide.mp4").pixel_aspect == 2
+    info = probe(tmp_path / "wide.mp4")
+    assert (info.height, info.width, info.pixel_aspect, info.rotation) == (32, 96, 2, 0)
     assert read_video(tmp_path / "wide.mp4").frames.shape == (3, 32, 96, 3)
 
 
@@ -105,6 +110,35 @@ def test_exif_orientation_is_applied(tmp_path: Path, corner_clip: np.ndarray) ->
     picture = read_image(tmp_path / "turned.jpg")
     assert picture.shape == (48, 32, 3)
     assert picture[4, 28].min() > 200
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_pictures_are_probed_as_they_are_read(
+    tmp_path: Path, corner_clip: np.ndarray, orientation: int
+) -> None:
+    path = tmp_path / "picture.jpg"
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(corner_clip[0]).save(path, exif=exif)
+    info = probe(path)
+    assert (info.height, info.width) == read_image(path).shape[:2] == picture_size(path)
+    assert info.rotation == {3: 180, 4: 180, 5: 270, 6: 90, 7: 90, 8: 270}.get(orientation, 0)
+    assert (info.frames, info.fps, info.seconds) == (1, None, None)
+
+
+def test_what_a_file_does_not_say_is_not_zero(tmp_path: Path, corner_clip: np.ndarray) -> None:
+    """So that what `ea-data probe` prints can stand in a manifest."""
+    _encode(tmp_path / "clip.mkv", corner_clip, [0, 4, 8])
+    Image.fromarray(corner_clip[0]).save(tmp_path / "picture.png")
+    for name, kind in (("clip.mkv", "video"), ("picture.png", "image")):
+        info = probe(tmp_path / name)
+        assert info.frames == (None if kind == "video" else 1)
+        row = {"file_path": name, "text": "", "type": info.kind, "num_frames": info.frames, "fps": info.fps}
+        line = json.dumps(row | {"height": info.height, "width": info.width})
+        (tmp_path / "list.jsonl").write_text(line + "\n")
+        (entry,) = read_manifest(tmp_path / "list.jsonl").entries
+        assert entry.type == kind
+        assert (entry.facts.num_frames, entry.facts.fps) == (info.frames, info.fps)
 
 
 def test_palette_and_transparency_are_flattened(tmp_path: Path) -> None:

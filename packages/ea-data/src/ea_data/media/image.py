@@ -15,7 +15,7 @@ from ea_data.media.quiet import pillow_without_warnings
 
 _PILLOW_FORMATS: Final = {"png": "PNG", "jpeg": "JPEG", "webp": "WEBP", "gif": "GIF", "bmp": "BMP"}
 _WHITE: Final = (255, 255, 255)
-_TURNED: Final = (5, 6, 7, 8)  # orientations that stand on their side
+_ROTATIONS: Final = {3: 180, 4: 180, 5: 270, 6: 90, 7: 90, 8: 270}  # clockwise, by EXIF orientation
 
 
 def read_image(
@@ -48,8 +48,17 @@ def picture_size(path: str | Path, *, limits: Limits | None = None) -> tuple[int
     """
     path, limits = Path(path), limits or Limits()
     with media_errors(path, "read"), open_pillow(path, limits) as image:
-        turned = image.getexif().get(ExifTags.Base.Orientation) in _TURNED
-        return (image.width, image.height) if turned else (image.height, image.width)
+        return upright_size(image)
+
+
+def upright_size(image: Image.Image) -> tuple[int, int]:
+    """Height and width of a picture that is turned as its EXIF orientation says."""
+    return (image.width, image.height) if rotation_of(image) in (90, 270) else (image.height, image.width)
+
+
+def rotation_of(image: Image.Image) -> int:
+    """Clockwise degrees by which a picture is turned, after it was mirrored if it is: 0, 90, 180 or 270."""
+    return _ROTATIONS.get(image.getexif().get(ExifTags.Base.Orientation) or 1, 0)
 
 
 @contextmanager
