@@ -1,6 +1,8 @@
 """Reading: orientation, pixel aspect, uneven rates, bounds and damage."""
 
 import json
+import time
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from ea_data.manifest import read_manifest
 from ea_data.media import (
     Limits,
     MediaError,
+    VideoReader,
     picture_size,
     probe,
     read_frames,
@@ -196,13 +199,36 @@ def test_bounds_of_videos(limits: Limits, message: str) -> None:
         read_video(ASSETS / "three_scenes_416x240_16fps.mp4", limits=limits)
 
 
-def test_bounds_of_pictures(tmp_path: Path) -> None:
-    Image.new("1", (9000, 9000)).save(tmp_path / "bomb.png")
-    with pytest.raises(MediaError, match="9000x9000; allowed"):
-        read_image(tmp_path / "bomb.png")
-    Image.new("1", (20000, 10000)).save(tmp_path / "bigger.png")
-    with pytest.raises(MediaError, match="pixels"):
-        read_image(tmp_path / "bigger.png")
+@pytest.mark.parametrize(
+    ("size", "found"), [((9000, 9000), "9000x9000"), ((20000, 10000), "200000000 pixels")]
+)
+@pytest.mark.parametrize("read", [read_image, probe, picture_size])
+def test_bounds_of_pictures(tmp_path: Path, size: tuple[int, int], found: str, read: Callable) -> None:
+    """Refused at once, also above what Pillow takes, with the one number that is allowed."""
+    path = tmp_path / "bomb.png"
+    Image.new("1", size).save(path)
+    begin = time.process_time()
+    with pytest.raises(MediaError) as caught:
+        read(path)
+    assert str(caught.value) == f"cannot read {path}: {found}; allowed: 1 to 67108864 pixels"
+    assert time.process_time() - begin < 1
+
+
+def test_a_photo_is_read(tmp_path: Path) -> None:
+    Image.new("L", (6000, 4000), 9).save(tmp_path / "photo.png")
+    assert read_image(tmp_path / "photo.png").shape == (4000, 6000, 3)
+    with pytest.raises(MediaError, match="6000x4000; allowed: 1 to 23999999 pixels"):
+        read_image(tmp_path / "photo.png", limits=Limits(max_image_pixels=23_999_999))
+
+
+def test_frames_of_animations_have_the_bounds_of_videos(tmp_path: Path) -> None:
+    frames = [Image.new("L", (40, 30), value) for value in (0, 200)]
+    frames[0].save(tmp_path / "loop.gif", save_all=True, append_images=frames[1:])
+    limits = Limits(max_pixels=1199)
+    for read in (read_video, probe, VideoReader):
+        with pytest.raises(MediaError, match="40x30; allowed: 1 to 1199 pixels"):
+            read(tmp_path / "loop.gif", limits=limits)
+    assert read_image(tmp_path / "loop.gif", limits=limits).shape == (30, 40, 3)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Pictures and animations that Pillow reads: png, jpeg, webp, gif, bmp."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -37,7 +38,8 @@ def read_image(
     path, limits = Path(path), limits or Limits()
     with media_errors(path, "read"), open_pillow(path, limits) as image:
         image.load()
-        return flatten(ImageOps.exif_transpose(image), matte)
+        ImageOps.exif_transpose(image, in_place=True)
+        return flatten(image, matte)
 
 
 def picture_size(path: str | Path, *, limits: Limits | None = None) -> tuple[int, int]:
@@ -72,9 +74,12 @@ def open_pillow(path: Path, limits: Limits) -> Iterator[Image.Image]:
         try:
             image = Image.open(file, formats=[_PILLOW_FORMATS[name]])
         except Image.DecompressionBombError as error:
-            raise MediaError(f"cannot read {path}: {error}; allowed: {limits.max_pixels} pixels") from error
+            found = re.search(r"\d+", str(error))  # Pillow's own limit is not ours to tell
+            pixels = f"{found[0]} pixels" if found else "too many pixels"
+            allowed = f"1 to {limits.max_image_pixels} pixels"
+            raise MediaError(f"cannot read {path}: {pixels}; allowed: {allowed}") from error
         with image:
-            check_pixels(path, *image.size, limits)
+            check_pixels(path, *image.size, limits.max_image_pixels)
             yield image
 
 
@@ -89,7 +94,7 @@ def flatten(image: Image.Image, matte: tuple[int, int, int]) -> NDArray[np.uint8
         image = image.convert("RGBA")
         below = Image.new("RGBA", image.size, (*matte, 255))
         return np.array(Image.alpha_composite(below, image).convert("RGB"))
-    return np.array(image.convert("RGB"))
+    return np.array(image if image.mode == "RGB" else image.convert("RGB"))
 
 
 def read_animation(path: Path, limits: Limits, take: int | None) -> tuple[NDArray[np.uint8], list[float]]:
@@ -101,6 +106,8 @@ def read_animation(path: Path, limits: Limits, take: int | None) -> tuple[NDArra
     frames, seconds = [], []
     with media_errors(path, "read"), open_pillow(path, limits) as image:
         count = getattr(image, "n_frames", 1)
+        if count > 1:
+            check_pixels(path, *image.size, limits.max_pixels)
         wanted = count if take is None else min(count, take)
         if wanted > limits.max_frames:
             raise MediaError(f"cannot read {path}: {count} frames; allowed: at most {limits.max_frames}")

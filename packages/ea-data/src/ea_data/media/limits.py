@@ -21,13 +21,15 @@ class Limits:
     """Upper bounds of an input file.
 
     Attributes:
-        max_pixels: Width times height of a frame or picture.
+        max_pixels: Width times height of a frame of a video or animation.
+        max_image_pixels: Width times height of a picture; one of so many needs about a gigabyte to be read.
         max_frames: Frames that are returned.
         max_seconds: Length of a video.
         max_bytes: Size of the file.
     """
 
     max_pixels: int = 4096 * 4096
+    max_image_pixels: int = 8192 * 8192
     max_frames: int = 1000
     max_seconds: float = 120.0
     max_bytes: int = 200_000_000
@@ -70,11 +72,11 @@ def sniff(path: Path, limits: Limits) -> str:
     raise MediaError(f"cannot read {path}: not a known video or image; allowed: {allowed}")
 
 
-def check_pixels(path: Path, width: int, height: int, limits: Limits) -> None:
+def check_pixels(path: Path, width: int, height: int, most: int) -> None:
     """Refuse a frame size before anything is decoded.
 
     Raises:
         MediaError: No pixels or too many.
     """
-    if width < 1 or height < 1 or width * height > limits.max_pixels:
-        raise MediaError(f"cannot read {path}: {width}x{height}; allowed: 1 to {limits.max_pixels} pixels")
+    if width < 1 or height < 1 or width * height > most:
+        raise MediaError(f"cannot read {path}: {width}x{height}; allowed: 1 to {most} pixels")

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from ea_data.media.container import CONTAINERS, decode_all, opened, seconds_of
 from ea_data.media.errors import media_errors
 from ea_data.media.image import open_pillow, read_image, rotation_of, upright_size
-from ea_data.media.limits import Kind, Limits, sniff
+from ea_data.media.limits import Kind, Limits, check_pixels, sniff
 from ea_data.media.orientation import OrientationOf, shown_width
 from ea_data.media.video import read_video
 
@@ -81,6 +81,7 @@ def _picture(path: Path, name: str, limits: Limits) -> MediaInfo:
     with media_errors(path, "read"), open_pillow(path, limits) as image:
         frames = int(getattr(image, "n_frames", 1))
         if frames > 1:
+            check_pixels(path, *image.size, limits.max_pixels)
             image.load()  # webp knows how long a frame is shown only after decoding it
         kind: Kind = "video" if frames > 1 else "image"
         shown = float(image.info.get("duration", 0) or 0) / 1000 if kind == "video" else 0.0
