@@ -9,8 +9,9 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, features
 
+from ea_data.lint.inspection import inspect_file
 from ea_data.manifest import read_manifest
 from ea_data.media import (
     Limits,
@@ -212,6 +213,41 @@ def test_bounds_of_pictures(tmp_path: Path, size: tuple[int, int], found: str, r
         read(path)
     assert str(caught.value) == f"cannot read {path}: {found}; allowed: 1 to 67108864 pixels"
     assert time.process_time() - begin < 1
+
+
+def test_an_avif_is_a_picture(
+    tmp_path: Path, corner_clip: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not features.check("avif"):
+        pytest.skip("this Pillow has no avif")
+    path = tmp_path / "picture.avif"
+    Image.fromarray(corner_clip[0]).save(path, quality=95)
+    info = probe(path)
+    assert (info.kind, info.container, info.height, info.width, info.frames) == ("image", "avif", 32, 48, 1)
+    assert np.abs(read_image(path).astype(int) - corner_clip[0]).mean() < 3
+    for read in (read_video, VideoReader):
+        with pytest.raises(MediaError, match=r"it is an? avif picture, not a video"):
+            read(path)
+    path.write_bytes(path.read_bytes()[:-40])
+    with pytest.raises(MediaError):
+        read_image(path)
+    monkeypatch.setattr(features, "check", lambda _: False)
+    with pytest.raises(MediaError, match="it is an avif picture, which this Pillow was built without"):
+        probe(path)
+
+
+def test_a_moving_png_is_an_animation_and_its_first_frame_a_picture(tmp_path: Path) -> None:
+    path = tmp_path / "loop.png"
+    frames = [Image.new("RGB", (40, 30), (value, 0, 0)) for value in (10, 90, 200)]
+    frames[0].save(path, save_all=True, append_images=frames[1:], duration=125)
+    info = probe(path)
+    assert (info.kind, info.container, info.frames, info.fps) == ("video", "png", 3, 8)
+    assert read_video(path).frames[:, 0, 0, 0].tolist() == [10, 90, 200]
+    with VideoReader(path) as reader:
+        assert (len(reader), reader.fps) == (3, 8)
+    assert read_image(path)[0, 0].tolist() == [10, 0, 0]
+    assert inspect_file(path, "image", Limits(), deep=False).problem == ""
+    assert inspect_file(path, "image", Limits(), deep=False).other
 
 
 def test_a_photo_is_read(tmp_path: Path) -> None:

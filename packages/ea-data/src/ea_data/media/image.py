@@ -1,4 +1,4 @@
-"""Pictures and animations that Pillow reads: png, jpeg, webp, gif, bmp."""
+"""Pictures and animations that Pillow reads: png, jpeg, webp, gif, bmp, avif."""
 
 import re
 from collections.abc import Iterator
@@ -8,13 +8,20 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageOps
+from PIL import ExifTags, Image, ImageOps, features
 
 from ea_data.media.errors import MediaError, media_errors
 from ea_data.media.limits import Limits, check_pixels, sniff
 from ea_data.media.quiet import pillow_without_warnings
 
-_PILLOW_FORMATS: Final = {"png": "PNG", "jpeg": "JPEG", "webp": "WEBP", "gif": "GIF", "bmp": "BMP"}
+_PILLOW_FORMATS: Final = {
+    "png": "PNG",
+    "jpeg": "JPEG",
+    "webp": "WEBP",
+    "gif": "GIF",
+    "bmp": "BMP",
+    "avif": "AVIF",
+}
 _WHITE: Final = (255, 255, 255)
 _ROTATIONS: Final = {3: 180, 4: 180, 5: 270, 6: 90, 7: 90, 8: 270}  # clockwise, by EXIF orientation
 
@@ -25,7 +32,7 @@ def read_image(
     """Read a picture as it is meant to be seen: turned by its EXIF orientation, transparency over a matte.
 
     Args:
-        path: A png, jpeg, webp, gif or bmp file (the first frame of an animation).
+        path: A png, jpeg, webp, gif, bmp or avif file (the first frame of an animation).
         limits: Bounds; the defaults of `Limits` if None. The size is checked before decoding.
         matte: sRGB colour behind transparent pixels.
 
@@ -70,6 +77,8 @@ def open_pillow(path: Path, limits: Limits) -> Iterator[Image.Image]:
     if name not in _PILLOW_FORMATS:
         allowed = ", ".join(_PILLOW_FORMATS)
         raise MediaError(f"cannot read {path}: it is a {name} video, not a picture; allowed: {allowed}")
+    if name == "avif" and not features.check("avif"):
+        raise MediaError(f"cannot read {path}: it is an avif picture, which this Pillow was built without")
     with path.open("rb") as file, pillow_without_warnings():
         try:
             image = Image.open(file, formats=[_PILLOW_FORMATS[name]])
@@ -97,8 +106,25 @@ def flatten(image: Image.Image, matte: tuple[int, int, int]) -> NDArray[np.uint8
     return np.array(image if image.mode == "RGB" else image.convert("RGB"))
 
 
+def is_animation(path: Path, name: str, limits: Limits) -> bool:
+    """Whether Pillow reads a file as a video: any gif or webp, and a png with several frames.
+
+    Args:
+        path: The file.
+        name: What `sniff` found.
+        limits: Bounds.
+
+    Raises:
+        MediaError: A damaged or too large png.
+    """
+    if name != "png":
+        return name in ("gif", "webp")
+    with media_errors(path, "read"), open_pillow(path, limits) as image:
+        return int(getattr(image, "n_frames", 1)) > 1
+
+
 def read_animation(path: Path, limits: Limits, take: int | None) -> tuple[NDArray[np.uint8], list[float]]:
-    """Read a gif or webp animation.
+    """Read a gif, webp or png animation.
 
     Returns:
         Frames (T, H, W, 3), and how long each is shown in seconds.

@@ -21,7 +21,7 @@ class MediaInfo:
     Attributes:
         path: The file.
         kind: "video" for anything with more than one frame or in a video container, else "image".
-        container: "mp4", "matroska", "avi", "gif", "webp", "png", "jpeg" or "bmp".
+        container: "mp4", "matroska", "avi", "gif", "webp", "png", "jpeg", "bmp" or "avif".
         codec: Name of the video codec; the container again for pictures.
         width: Pixels as the file is read and as a manifest has them: upright and square.
         height: The same.
