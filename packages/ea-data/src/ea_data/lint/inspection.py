@@ -36,8 +36,8 @@ class FileFacts:
         problem: "missing", "broken", "type" or "timeout", or "" if it can be read.
         message: Why it cannot be read.
         kind: "video" or "image", as what the row uses it; "" if unknown.
-        other: Whether it is rather the other kind: an animation (gif, webp) as a picture, or one with one
-            frame as a video.
+        other: Whether it is rather the other kind: an animation (gif, webp, png) as a picture, or one
+            with one frame as a video.
         height: Upright, with square pixels.
         width: Upright, with square pixels.
         frames: That are there; 1 for a picture.
@@ -83,7 +83,8 @@ def inspect_file(path: Path, kind: Kind, limits: Limits, *, deep: bool) -> FileF
     try:
         digest = digest_file(path)
         info = probe(path, limits=limits)
-        if info.kind != kind and info.container not in _EITHER:
+        moving_png = info.container == "png" and kind == "image"  # its first frame is the picture
+        if info.kind != kind and info.container not in _EITHER and not moving_png:
             message = f"the row says {kind}; the file is {_ARTICLE[info.kind]} ({info.container})"
             return FileFacts(problem="type", message=message, digest=digest)
         facts = _picture(path, limits) if kind == "image" else _video(path, limits, deep=deep)
