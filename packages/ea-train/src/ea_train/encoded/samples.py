@@ -5,6 +5,7 @@ a list that says for which samples they are there. Roles are those of `EncodingP
 """
 
 import sys
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ CacheMode = Literal["read", "fill"]
 WANTED: Final = "encoded wanted"
 """Entry of a batch with a `Wanted` for each sample, where what is missing is to be stored."""
 
+_STALE_SECONDS: Final = 60.0
 _PREFIX: Final = "encoded/"
 Fields = Mapping[str, Field]
 
@@ -107,6 +109,7 @@ class EncodedSamples:
         self.digests = FileDigests(folder)
         self._report = _tell if report is None else report
         self._damaged: set[str] = set()
+        self._seen = time.monotonic()
         for problem in self.store.problems:
             self._report(f"{problem}; what it holds is encoded again")
 
@@ -124,8 +127,16 @@ class EncodedSamples:
             )
             for sample in samples
         ]
-        fields = {role: [self.read(one.recipes[role]) for one in wanted] for role in (*self.plan.roles, TEXT)}
-        return Found(wanted, fields)
+        found = self._found(wanted)
+        if found.complete or self.mode == "read" or time.monotonic() - self._seen < _STALE_SECONDS:
+            return found
+        self.store.refresh()  # others, and the process that trains, add what was missing
+        self._seen = time.monotonic()
+        return self._found(wanted)
+
+    def _found(self, wanted: Sequence[Wanted]) -> Found:
+        roles = (*self.plan.roles, TEXT)
+        return Found(wanted, {role: [self.read(one.recipes[role]) for one in wanted] for role in roles})
 
     def read(self, recipe: Recipe) -> Fields | None:
         """A sample; None where it is missing, or damaged, which is told."""
