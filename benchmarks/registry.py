@@ -77,6 +77,11 @@ BENCHMARKS: dict[str, Benchmark] = {
         "how much the autoencoder keeps of held-out scenes, and of real clips",
         (Bar("psnr", least=32.0), Bar("ssim", least=0.95)),
     ),
+    "training_cache": Benchmark(
+        "training_cache",
+        "how long training waits for data that is encoded already, and how soon a stopped run goes on",
+        (Bar("data_wait", most=0.02), Bar("resume_seconds", most=10.0)),
+    ),
     "cold_start": Benchmark(
         "cold_start",
         "seconds from the command to the file, and whether the same request gives the same frames",

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from ea_train.compat.import_command import add_import_command, run_import_command
+from ea_train.filling import command as precompute
 from ea_train.recipes.stage_names import STAGE_NAMES, TINY
 
 RECIPES = {
@@ -98,8 +99,27 @@ def parser() -> argparse.ArgumentParser:
                 "--cache", type=Path, metavar="DIR", help="where latents are kept (default: OUTPUT/latents)"
             )
     add_import_command(commands)
+    _add_precompute(commands)
     _add_prove(commands.add_parser("prove-resume", **_PROVE))
     return top
+
+
+def _add_precompute(commands: Any) -> None:
+    text = "encode the clips and captions of a recipe once, for all of its runs"
+    top = commands.add_parser(
+        "precompute",
+        help=text,
+        description="Fill a folder with what the encoders make of clips and captions. Options are those of "
+        "the recipe; training with the same --cache reads it. A command that was stopped continues, and "
+        "several (torchrun, or by hand) may work on one folder.",
+        allow_abbrev=False,
+    )
+    recipes = top.add_subparsers(dest="filled", metavar="RECIPE", required=True)
+    for name in precompute.RECIPES:
+        command = recipes.add_parser(name, help=RECIPES[name], description=text, allow_abbrev=False)
+        _add_settings(command, name)
+        _add_finetune(command, name)
+        precompute.add_options(command)
 
 
 _PROVE: dict[str, Any] = {
@@ -179,6 +199,12 @@ def _add_common(command: argparse.ArgumentParser, recipe: str) -> None:
     command.add_argument(
         "--output", type=Path, required=True, metavar="DIR", help="run folder: checkpoints, log, export"
     )
+    _add_settings(command, recipe)
+    # For prove-resume.
+    command.add_argument("--kill-after", type=int, metavar="STEP", help=argparse.SUPPRESS)
+
+
+def _add_settings(command: argparse.ArgumentParser, recipe: str) -> None:
     presets, default = _presets(recipe)
     text = f"(default: {default})" if default else f"(required): one of {', '.join(STAGE_NAMES)}"
     command.add_argument(
@@ -201,7 +227,6 @@ def _add_common(command: argparse.ArgumentParser, recipe: str) -> None:
     )
     command.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
     command.add_argument("--dry-run", action="store_true", help="print the settings as JSON and stop")
-    command.add_argument("--kill-after", type=int, metavar="STEP", help=argparse.SUPPRESS)  # for prove-resume
     command.add_argument("--debug", action="store_true", help="show the traceback of an error")
 
 
@@ -219,6 +244,11 @@ def _add_finetune(command: argparse.ArgumentParser, recipe: str) -> None:
             metavar="MANIFEST",
             help=".json, .jsonl or .csv of clips (data.manifest of the settings)",
         )
+        command.add_argument(
+            "--cache",
+            metavar="DIR",
+            help="folder of encodings, see precompute (data.cache of the settings)",
+        )
 
 
 def _run(arguments: argparse.Namespace) -> int:
@@ -232,6 +262,9 @@ def _run(arguments: argparse.Namespace) -> int:
     from ea_train import schema
     from ea_train.recipes import find
 
+    filling = arguments.recipe == "precompute"
+    if filling:
+        arguments.recipe = arguments.filled
     settings = find(arguments.recipe).config(arguments.preset)
     if arguments.config is not None:
         settings = schema.overlay(settings, arguments.config)
@@ -244,6 +277,8 @@ def _run(arguments: argparse.Namespace) -> int:
     device = resolve_device(arguments.device)
     if device.type == "meta":
         raise ValueError("device 'meta' computes nothing; allowed are auto, cpu, cuda and cuda:N")
+    if filling:
+        return precompute.run_precompute(arguments, settings, device)
     train = _train_all if arguments.recipe == "default" else _train_one
     return train(arguments, settings, device)
 
@@ -256,7 +291,7 @@ def _paths(arguments: argparse.Namespace) -> list[str]:
     if arguments.recipe == "reward":
         given.append(("prompts", arguments.prompts))
     else:
-        given.append(("data.manifest", arguments.data))
+        given += [("data.manifest", arguments.data), ("data.cache", arguments.cache)]
     return [f"{name}={json.dumps(value)}" for name, value in given if value is not None]
 
 

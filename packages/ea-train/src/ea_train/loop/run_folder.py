@@ -15,10 +15,12 @@ _PLACES = (
     "data.manifest",
     "data.root",
     "data.facts_cache",
+    "data.cache",
+    "data.cache_mode",
     "model.low_vram",
     "model.recompute",
 )
-# Where files are and what memory is used for; what the files hold is compared by `Task.inputs`.
+# Where files are, what is encoded already, what memory is used for; what they hold: see `Task.inputs`.
 MAY_CHANGE = frozenset(_PLACES) | frozenset(
     f"loop.{name}"
     for name in (

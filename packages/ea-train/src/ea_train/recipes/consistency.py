@@ -11,13 +11,13 @@ import torch
 
 from ea_train.adapters import AdapterConfig, make_trained
 from ea_train.config import RunConfig
-from ea_train.data import DataConfig, ManifestBatches
-from ea_train.model import ModelConfig, describe, grown_config, load_networks, read_model
+from ea_train.data import DataConfig
+from ea_train.model import ModelConfig, grown_config, read_model
 from ea_train.objectives.consistency import teacher_path
 from ea_train.recipes import finetune
 from ea_train.tasks.consistency import ConsistencyConfig, ConsistencyTask
-from ea_train.tasks.denoise_conditions import ConditionConfig, resolve_mode
-from ea_train.tasks.denoise_live import EncodingConfig, LiveClips
+from ea_train.tasks.denoise_conditions import ConditionConfig
+from ea_train.tasks.denoise_live import EncodingConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,12 +68,6 @@ def build(settings: ConsistencyRunConfig, *, device: torch.device) -> Consistenc
     _, traits = grown_config(settings.model, parts)
     steps, scaling = settings.task.num_ddim_timesteps, settings.task.timestep_scaling
     teacher_path(outline.schedule or traits.schedule, steps, scaling=scaling)  # refuses what has no path
-    mode = resolve_mode(settings.conditions.mode, traits)
-    recipe = finetune.fitted_recipe(settings.data.recipe, traits, mode, settings.loop)
-    recipe = finetune.on_grid(recipe, outline.geometry)
-    clips = ManifestBatches(replace(settings.data, recipe=recipe))
-    networks = load_networks(settings.model, device, seed=settings.loop.seed)
-    source = LiveClips(networks, clips, settings.conditions, settings.encoding)
-    source.inputs["model"] = describe(parts)
+    networks, source = finetune.live_source(settings, device)
     trained = make_trained(networks.transformer, settings.adapter, seed=settings.loop.seed)
     return ConsistencyTask(networks, source, settings.task, trained, recompute=settings.model.recompute)

@@ -88,3 +88,12 @@ class HasParameterGroups(Protocol):
         A group that is not named here updates all parameters that require gradients, with factor 1.
         """
         ...
+
+
+@runtime_checkable
+class Closes(Protocol):
+    """A task that has something to finish when a run ends, however it does."""
+
+    def close(self) -> None:
+        """Finish it."""
+        ...

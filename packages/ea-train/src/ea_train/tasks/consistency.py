@@ -142,6 +142,10 @@ class ConsistencyTask:
             losses.append(self._losses(sample, self._draw(sample.latents_BCthw, generator)).cpu())
         return with_interval("val/loss", torch.cat(losses)) if losses else {}
 
+    def close(self) -> None:
+        """Let the source finish what it keeps."""
+        self.source.close()
+
     def export(self, directory: Path, metadata: dict[str, str]) -> None:
         """Write what was trained in its released layout."""
         self.trained.export(directory, metadata)

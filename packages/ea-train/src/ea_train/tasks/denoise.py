@@ -74,6 +74,10 @@ class DenoiseTask:
         losses = [self._held_out_losses(batch, generator) for batch in self.source.held_out()]
         return mean_and_interval(torch.cat(losses)) if losses else {}
 
+    def close(self) -> None:
+        """Let the source finish what it keeps."""
+        self.source.close()
+
     def export(self, directory: Path, metadata: dict[str, str]) -> None:
         """Write what was trained in its released layout."""
         self.trained.export(directory, metadata)

@@ -144,6 +144,9 @@ class CachedClips:
             conditioning=Conditioning(inpaint_latents=batch["condition"]),
         )
 
+    def close(self) -> None:
+        """Nothing is kept."""
+
     def held_out(self) -> Iterator[Batch]:
         """The last clips of the first cache, whole, in their order."""
         cache, rng = self.caches[0], random.Random(0)
