@@ -1,10 +1,10 @@
-"""How fast is a training step, and how much memory does it take, beside diffusers' model driven by accelerate?
+"""How fast is a training step, and how much memory does it take, beside diffusers driven by accelerate?
 
-The same MMDiT with the same weights learns from the same latents, noise and noise levels: once in `Trainer` with
-the denoise task, once as diffusers' transformer with AdamW and clipped gradients, as training scripts have it. Their
-steps take turns in one process, and processor time is counted, which other programs on the machine change little.
-Memory is the peak of a process of its own for each. Gate: the losses of both are the same, before and after
-the first step. Needs diffusers and accelerate.
+The same MMDiT with the same weights learns from the same latents, noise and noise levels: once in `Trainer`
+with the denoise task, once as diffusers' transformer with AdamW and clipped gradients, as training scripts
+have it. Their steps take turns in one process, and processor time is counted, which other programs on the
+machine change little. Memory is the peak of a process of its own for each. Gate: the losses of both are the
+same, before and after the first step. Needs diffusers and accelerate.
 """
 
 import argparse
@@ -63,12 +63,16 @@ def run(arguments: argparse.Namespace) -> Report:
         "threads": threads,
         "seconds": "of processor time; the two take turns, the ratio is the median over the turns",
     }
-    details = {"ours": spread(found["ours"]), "diffusers": spread(found["diffusers"]), "ratio": spread(ratios)}
+    details = {
+        "ours": spread(found["ours"]),
+        "diffusers": spread(found["diffusers"]),
+        "ratio": spread(ratios),
+    }
     return Report(figures=figures, gate=gate, settings=settings, details={**details, "memory": peaks})
 
 
 def _model(folder: Path) -> dict[str, Path]:
-    """The same weights in both layouts; of those that begin at zero some are drawn, so that all get gradients."""
+    """The same weights in both layouts; those that begin at zero are drawn, so that all get gradients."""
     from ea_dit import save_transformer
     from ea_dit.families.mmdit import MMDiT, MMDiTConfig
 

@@ -1,11 +1,13 @@
-"""Where numbers go: a JSON-lines log, TensorBoard when it is installed, and the console."""
+"""Where numbers go: a JSON-lines log, trackers, and the console."""
 
 import json
 import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
 from ea_kernels.runtime.files import replacing
+from ea_train.loop.trackers import Tracker
 
 _UNITS = {
     "speed/samples_per_second": ("samples/s", 1),
@@ -13,12 +15,12 @@ _UNITS = {
     "speed/tflops": ("TFLOP/s", 1),
     "speed/data_wait": ("% data wait", 100),
 }
-_BRIEF = ("speed", "update_norm", "grad_limit", "minutes")
+_BRIEF = ("speed", "update_norm", "grad_limit", "grad_norm_block", "adapter_norm", "minutes")
 """Kinds of values that the console leaves to the log."""
 
 
 class MetricLog:
-    """Appends every logged step to `log.jsonl`, to TensorBoard and to the console.
+    """Appends every logged step to `log.jsonl`, and tells it to trackers and the console.
 
     A run that is continued from a checkpoint repeats the steps after it, so their lines are dropped first.
 
@@ -26,17 +28,24 @@ class MetricLog:
         directory: Run folder.
         total: Steps of the whole run, for the ETA.
         finished: Steps that the run continues after.
+        trackers: Programs that show the run.
         stream: Console; None is silent.
     """
 
     def __init__(
-        self, directory: Path, *, total: int, finished: int = 0, stream: TextIO | None = None
+        self,
+        directory: Path,
+        *,
+        total: int,
+        finished: int = 0,
+        trackers: Sequence[Tracker] = (),
+        stream: TextIO | None = None,
     ) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self._path = directory / "log.jsonl"
         self._total = total
         self._stream = stream
-        self._board = _open_board(directory, finished)
+        self._trackers = trackers
         self._started: tuple[int, float] | None = None
         _drop_lines_after(self._path, finished)
 
@@ -47,17 +56,21 @@ class MetricLog:
             self._started = (step, now)
         with self._path.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"step": step, "time": round(time.time(), 1), **values}) + "\n")
-        if self._board is not None:
-            for name, value in values.items():
-                self._board.add_scalar(name, value, step)
+        for tracker in self._trackers:
+            tracker.numbers(step, values)
         if self._stream is not None:
             line = f"step {step}/{self._total}  {_in_words(values)}  eta {self._eta(step, now)}"
             print(line, file=self._stream, flush=True)
 
+    def clips(self, step: int, film: Path, sheet: Path) -> None:
+        """Show the clips of a step to the trackers: a video and a picture."""
+        for tracker in self._trackers:
+            tracker.clips(step, film, sheet)
+
     def close(self) -> None:
-        """Flush TensorBoard."""
-        if self._board is not None:
-            self._board.close()
+        """Have the trackers write what they hold."""
+        for tracker in self._trackers:
+            tracker.close()
 
     def _eta(self, step: int, now: float) -> str:
         first, started = self._started or (step, now)
@@ -89,11 +102,3 @@ def _step_of(line: str) -> float:
         return int(json.loads(line)["step"])
     except (ValueError, KeyError, TypeError):  # the last line of a process that was killed while writing
         return float("inf")
-
-
-def _open_board(directory: Path, finished: int) -> Any:
-    try:
-        from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415  optional
-    except ImportError:
-        return None
-    return SummaryWriter(str(directory / "tensorboard"), purge_step=finished + 1 if finished else None)

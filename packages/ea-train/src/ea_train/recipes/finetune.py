@@ -19,6 +19,8 @@ from ea_train.config import LoopConfig, OptimConfig, RunConfig
 from ea_train.data import DataConfig, ManifestBatches
 from ea_train.model import ModelConfig, describe, grown_config, load_networks, read_model
 from ea_train.objectives.config import ObjectiveConfig, make_objective
+from ea_train.recipes.watching import clip_maker, requests_of
+from ea_train.samples import SampleConfig
 from ea_train.tasks.denoise import DenoiseTask
 from ea_train.tasks.denoise_conditions import ConditionConfig, check_objective, resolve_mode
 from ea_train.tasks.denoise_live import EncodingConfig, LiveClips
@@ -40,6 +42,7 @@ class FinetuneConfig(RunConfig):
         objective: What is minimised.
         adapter: What learns.
         validation: How held-out clips are judged.
+        samples: Clips to look at.
     """
 
     model: ModelConfig = field(default_factory=ModelConfig)
@@ -49,6 +52,7 @@ class FinetuneConfig(RunConfig):
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
     adapter: AdapterConfig = field(default_factory=AdapterConfig)
     validation: ValidationConfig = field(default_factory=lambda: ValidationConfig(positions=_POSITIONS))
+    samples: SampleConfig = field(default_factory=SampleConfig)
 
 
 def config(preset: Literal["tiny", "cpu", "gpu"]) -> FinetuneConfig:
@@ -141,18 +145,22 @@ def build(
     check_objective(mode, objective)
     recipe = fitted_recipe(data_config.recipe, traits, mode, settings.loop)
     recipe = on_grid(recipe, outline.geometry)
+    requests = requests_of(settings.samples, outline, traits, transformer, recipe)
     clips = ManifestBatches(replace(data_config, recipe=recipe))
     networks = load_networks(model_config, device, seed=settings.loop.seed)
     source = LiveClips(networks, clips, settings.conditions, settings.encoding)
     source.inputs["model"] = describe(parts)
-    return DenoiseTask(
+    trained = make_trained(networks.transformer, settings.adapter, seed=settings.loop.seed)
+    task = DenoiseTask(
         networks.transformer,
         source,
         objective,
-        trained=make_trained(networks.transformer, settings.adapter, seed=settings.loop.seed),
+        trained=trained,
         validation=settings.validation,
         recompute=model_config.recompute,
     )
+    task.clips = clip_maker(settings.samples, networks, requests, trained)
+    return task
 
 
 def fitted_recipe(recipe: DataRecipe, traits: Traits, mode: str, loop: LoopConfig) -> DataRecipe:
