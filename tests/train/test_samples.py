@@ -92,7 +92,7 @@ def test_the_clips_are_those_of_the_pipeline_with_the_export(tiny_model, clips, 
     request = GenerationRequest(
         prompt="a red circle", negative_prompt="blue", height=32, width=32, num_frames=5, num_steps=2, seed=43
     )
-    use = LoraUse(tmp_path / "run/export/lora.safetensors")
+    use = LoraUse(path=tmp_path / "run/export/lora.safetensors")
     for panel, loras in zip(rows[0], ([], [use]), strict=True):
         pipeline = load_pipeline(model, dtype="float32", device="cpu", loras=loras)
         frames = pipeline(request).frames_uint8()[0].numpy()
@@ -247,10 +247,10 @@ def test_the_first_batch_is_drawn_once(tiny_model, clips, tmp_path):
     folder = tmp_path / "run"
     assert run("finetune", folder, tiny_model("v5.1-7b-control"), clips("edges"), "loop.steps=1") == 0
     found = json.loads((folder / "first-batch.json").read_text())
-    assert (found["clips"], found["frames"], found["height"], found["width"]) == (2, 5, 32, 32)
-    assert len(found["captions"]) == 2
+    assert (found["frames"], found["height"], found["width"]) == (5, 32, 32)
+    assert len(found["captions"]) == found["clips"] >= 1
     with Image.open(folder / "first-batch.png") as picture:
-        assert picture.height > 2 * 2 * 168, "two clips, each with its control"
+        assert picture.height > found["clips"] * 2 * 168, "every clip with its control"
     (folder / "first-batch.png").unlink()
     assert run("finetune", folder, tiny_model("v5.1-7b-control"), clips("edges"), "loop.steps=2") == 0
     assert not (folder / "first-batch.png").exists(), "a continued run has no first batch"

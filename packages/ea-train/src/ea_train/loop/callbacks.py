@@ -7,16 +7,8 @@ from pathlib import Path
 from typing import TextIO
 
 from ea_kernels.runtime.files import replacing
+from ea_train.loop.console import Console
 from ea_train.loop.trackers import Tracker
-
-_UNITS = {
-    "speed/samples_per_second": ("samples/s", 1),
-    "speed/tokens_per_second": ("tokens/s", 1),
-    "speed/tflops": ("TFLOP/s", 1),
-    "speed/data_wait": ("% data wait", 100),
-}
-_BRIEF = ("speed", "update_norm", "grad_limit", "grad_norm_block", "adapter_norm", "minutes")
-"""Kinds of values that the console leaves to the log."""
 
 
 class MetricLog:
@@ -43,24 +35,23 @@ class MetricLog:
     ) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self._path = directory / "log.jsonl"
-        self._total = total
-        self._stream = stream
+        self._console = None if stream is None else Console(stream, total=total, finished=finished)
         self._trackers = trackers
-        self._started: tuple[int, float] | None = None
         _drop_lines_after(self._path, finished)
 
     def write(self, step: int, values: dict[str, float]) -> None:
         """Record the values of one step (counted from 1)."""
-        now = time.monotonic()
-        if self._started is None:
-            self._started = (step, now)
         with self._path.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"step": step, "time": round(time.time(), 1), **values}) + "\n")
         for tracker in self._trackers:
             tracker.numbers(step, values)
-        if self._stream is not None:
-            line = f"step {step}/{self._total}  {_in_words(values)}  eta {self._eta(step, now)}"
-            print(line, file=self._stream, flush=True)
+        if self._console is not None:
+            self._console.line(step, values)
+
+    def tick(self, step: int) -> None:
+        """A step is finished, whether it is logged or not."""
+        if self._console is not None:
+            self._console.tick(step)
 
     def clips(self, step: int, film: Path, sheet: Path) -> None:
         """Show the clips of a step to the trackers: a video and a picture."""
@@ -68,25 +59,11 @@ class MetricLog:
             tracker.clips(step, film, sheet)
 
     def close(self) -> None:
-        """Have the trackers write what they hold."""
+        """Have the trackers write what they hold, and leave the terminal."""
+        if self._console is not None:
+            self._console.close()
         for tracker in self._trackers:
             tracker.close()
-
-    def _eta(self, step: int, now: float) -> str:
-        first, started = self._started or (step, now)
-        if step <= first:
-            return "?"
-        seconds = int((now - started) / (step - first) * (self._total - step))
-        return f"{seconds // 3600}:{seconds // 60 % 60:02d}:{seconds % 60:02d}"
-
-
-def _in_words(values: dict[str, float]) -> str:
-    """Values for the console: those of one kind together, rates with their units."""
-    shown = [f"{name} {value:.4g}" for name, value in values.items() if name.partition("/")[0] not in _BRIEF]
-    for name, (unit, factor) in _UNITS.items():
-        if name in values:
-            shown.append(f"{values[name] * factor:.3g} {unit}")
-    return "  ".join(shown)
 
 
 def _drop_lines_after(path: Path, finished: int) -> None:

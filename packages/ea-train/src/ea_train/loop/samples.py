@@ -32,7 +32,8 @@ class SampleFolder:
         self._folder = directory / FOLDER
         self._loop = config.loop
         self._clips = clips
-        self._facts = {"run": _digest(config, task.inputs), "clips": clips.describe()}
+        facts = {"run": _digest(config, task.inputs), "clips": clips.describe()}
+        self._facts: dict[str, Any] = json.loads(json.dumps(facts))  # as a file gives them back
 
     def due(self, step: int) -> bool:
         """Whether clips belong to this step (counted from 1)."""

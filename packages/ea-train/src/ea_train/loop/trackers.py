@@ -79,18 +79,19 @@ class TensorBoard:
         """The sheet as a picture, the film as a moving one, which is what TensorBoard takes for videos."""
         with Image.open(sheet) as picture:
             self._writer.add_image("samples/sheet", np.asarray(picture), step, dataformats="HWC")
-        from tensorboard.compat.proto.summary_pb2 import Summary  # noqa: PLC0415  slow to import
 
         from ea_data.media import read_video  # noqa: PLC0415  needs PyAV
 
+        messages: Any = import_module("tensorboard.compat.proto.summary_pb2")
         video = read_video(film)
-        moving = Summary.Image(
+        moving = messages.Summary.Image(
             height=video.frames.shape[1],
             width=video.frames.shape[2],
             colorspace=3,
             encoded_image_string=_gif(video.frames, video.fps),
         )
-        summary = Summary(value=[Summary.Value(tag="samples/clips", image=moving)])
+        value = messages.Summary.Value(tag="samples/clips", image=moving)
+        summary = messages.Summary(value=[value])
         assert self._writer.file_writer is not None
         self._writer.file_writer.add_summary(summary, step)
 

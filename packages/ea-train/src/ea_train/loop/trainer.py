@@ -204,6 +204,8 @@ class Trainer:
             self._flops = meter.flops
             self.cursor = self.cursor.after(1, loop.grad_accum)
             step = self.finished_steps
+            if log is not None:
+                log.tick(step)
             if due:
                 self._log(log, self._means(result, meter))
             with meter.apart():
