@@ -85,7 +85,7 @@ def test_the_clips_are_those_of_the_pipeline_with_the_export(tiny_model, clips, 
     keep = "ea_train.loop.samples.grid_frames"
     monkeypatch.setattr(keep, lambda rows: shown.append(rows) or grid_frames(rows))
     model = tiny_model("v5.1-7b-inp")
-    more = ("loop.ema_decay=0.5", "samples.negative_prompt=blue")
+    more = ("loop.ema_decay=0.5", "samples.negative_prompt=blue", "optim.lr=0.3")
     assert run("finetune-lora", tmp_path / "run", model, clips(), PROMPTS, "samples.num_steps=2", *more) == 0
     (rows,) = shown
     assert [[panel.label for panel in row] for row in rows] == [["before", "now"]] * 2
