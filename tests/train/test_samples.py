@@ -289,3 +289,10 @@ def test_trackers_get_numbers_and_clips(tiny_model, clips, tmp_path, monkeypatch
 )
 def test_blocks_are_known_by_name(name, block):
     assert block_of(name) == block
+
+
+def test_averages_follow_the_weights(toy, settings, trainer):
+    run = trainer(toy(), settings({"steps": 3, "ema_decay": 0.5}))
+    start = {name: value.clone() for name, value in run.ema.averages.items()}
+    run.fit()
+    assert all(not torch.equal(value, start[name]) for name, value in run.ema.averages.items())

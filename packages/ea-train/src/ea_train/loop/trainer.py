@@ -204,6 +204,8 @@ class Trainer:
             self._flops = meter.flops
             self.cursor = self.cursor.after(1, loop.grad_accum)
             step = self.finished_steps
+            if self.ema is not None:
+                self.ema.update(step)
             if log is not None:
                 log.tick(step)
             if due:
