@@ -103,6 +103,12 @@ BENCHMARKS: dict[str, Benchmark] = {
             Bar("idle_gigabytes", most=1.5),
         ),
     ),
+    "training_step": Benchmark(
+        "training_step",
+        "how fast is a training step, and how much memory does it take, beside diffusers with accelerate",
+        (Bar("throughput_ratio", least=1.2), Bar("peak_memory_ratio", most=0.9)),
+        of_a_model=False,
+    ),
     "batch_order": Benchmark(
         "batch_order",
         "seconds and memory to plan an epoch of ten million rows, seconds to continue in the middle of one",

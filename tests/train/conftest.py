@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from ea_train.config import LoopConfig, OptimConfig, RunConfig
-from ea_train.loop import callbacks
+from ea_train.loop import trainer as trainer_module
 from ea_train.loop.trainer import Trainer
 from ea_train.tasks.base import StepOutput
 
@@ -80,7 +80,7 @@ def two_groups():
 @pytest.fixture(autouse=True)
 def _without_tensorboard(request, monkeypatch):
     if request.node.get_closest_marker("slow") is None:
-        monkeypatch.setattr(callbacks, "_open_board", lambda directory, finished: None)
+        monkeypatch.setattr(trainer_module, "open_trackers", lambda loop, directory, finished: [])
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ import torch
 from ea_train.config import RunConfig
 from ea_train.loop.launch import joined, sharding_of_launcher
 from ea_train.loop.parallel import World
+from ea_train.loop.trackers import check_trackers
 from ea_train.loop.trainer import Trainer
 from ea_train.recipes import find
 from ea_train.tasks.base import Closes, Task
@@ -44,6 +45,7 @@ def run_recipe(
     Raises:
         ValueError: Settings, inputs or the run folder do not fit together.
     """
+    check_trackers(settings.loop.trackers)
     with joined(device) as (world, own_device):
         settings = _as_launched(settings, world)
         if "device" in inputs:

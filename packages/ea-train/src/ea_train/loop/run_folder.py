@@ -35,12 +35,20 @@ MAY_CHANGE = frozenset(_PLACES) | frozenset(
         "compile",
         "grad_accum",
         "sharding",
+        "trackers",
+        "tracker_project",
+        "norms",
     )
 )
 """Settings that a continued run may change; all others would make it another run.
 
 `grad_accum` may as far as processes times `grad_accum` stays the same.
 """
+
+
+def may_change(name: str) -> bool:
+    """Whether a continued run may have another value of a setting."""
+    return name in MAY_CHANGE or name.startswith("samples.")
 
 
 @contextmanager
@@ -79,7 +87,7 @@ def check_same_run(state: Mapping[str, Any], now: Mapping[str, Any], directory: 
     """
     old, new = flatten(state["config"]), flatten(json.loads(json.dumps(now["config"])))
     for name in sorted(old.keys() | new.keys()):
-        if old.get(name) != new.get(name) and name not in MAY_CHANGE:
+        if old.get(name) != new.get(name) and not may_change(name):
             raise ValueError(
                 f"{name} is {new.get(name)!r}, but the run in {directory} was started with "
                 f"{old.get(name)!r}; continue with the same value or choose another folder"

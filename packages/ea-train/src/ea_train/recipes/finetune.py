@@ -22,6 +22,8 @@ from ea_train.encoded.plan import EncodingPlan
 from ea_train.encoded.samples import EncodedSamples
 from ea_train.model import ModelConfig, describe, fingerprints, grown_config, load_networks, read_model
 from ea_train.objectives.config import ObjectiveConfig, make_objective
+from ea_train.recipes.watching import clip_maker, requests_of
+from ea_train.samples import SampleConfig
 from ea_train.tasks.denoise import DenoiseTask
 from ea_train.tasks.denoise_conditions import ConditionConfig, check_objective, resolve_mode
 from ea_train.tasks.denoise_keeping import KeepEncodings
@@ -44,6 +46,7 @@ class FinetuneConfig(RunConfig):
         objective: What is minimised.
         adapter: What learns.
         validation: How held-out clips are judged.
+        samples: Clips to look at.
     """
 
     model: ModelConfig = field(default_factory=ModelConfig)
@@ -53,6 +56,7 @@ class FinetuneConfig(RunConfig):
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
     adapter: AdapterConfig = field(default_factory=AdapterConfig)
     validation: ValidationConfig = field(default_factory=lambda: ValidationConfig(positions=_POSITIONS))
+    samples: SampleConfig = field(default_factory=SampleConfig)
 
 
 def config(preset: Literal["tiny", "cpu", "gpu"]) -> FinetuneConfig:
@@ -142,15 +146,20 @@ def build(
     mode = resolve_mode(settings.conditions.mode, traits)
     objective = make_objective(settings.objective, transformer, _process(outline, traits))
     check_objective(mode, objective)
+    recipe = on_grid(fitted_recipe(settings.data.recipe, traits, mode, settings.loop), outline.geometry)
+    requests = requests_of(settings.samples, outline, traits, transformer, recipe)
     networks, source = live_source(settings, device)
-    return DenoiseTask(
+    trained = make_trained(networks.transformer, settings.adapter, seed=settings.loop.seed)
+    task = DenoiseTask(
         networks.transformer,
         source,
         objective,
-        trained=make_trained(networks.transformer, settings.adapter, seed=settings.loop.seed),
+        trained=trained,
         validation=settings.validation,
         recompute=settings.model.recompute,
     )
+    task.clips = clip_maker(settings.samples, networks, requests, trained)
+    return task
 
 
 class EncodedRun(Protocol):
