@@ -182,6 +182,20 @@ def test_validation_and_export_see_the_averages_and_leave_the_weights(toy, setti
     assert all(torch.equal(weights[name], value) for name, value in run.task.net.state_dict().items())
 
 
+def test_the_averages_follow_every_step(toy, settings, trainer):
+    task, seen = toy(), []
+    started = {name: value.detach().clone() for name, value in task.net.named_parameters()}
+    run = trainer(task, settings({"ema_decay": 0.5}))
+    run._after_step = lambda step: seen.append(task.net[0].weight.detach().clone())
+    run.fit()
+    expected = started["0.weight"]
+    for step, weight in enumerate(seen, start=1):
+        decay = min(0.5, (1 + step) / (10 + step))
+        expected = torch.lerp(expected, weight, 1 - decay)
+    assert not torch.equal(expected, started["0.weight"])
+    torch.testing.assert_close(run.ema.averages["net.0.weight"], expected)
+
+
 def test_the_loss_of_a_group_moves_only_its_own_weights(two_groups, settings, trainer):
     task, fresh, found = two_groups(), two_groups(), []
     run = trainer(task, settings({"steps": 1}, {"max_grad_norm": 0.0}))

@@ -199,6 +199,8 @@ class Trainer:
             self._flops = meter.flops
             self.cursor = self.cursor.after(1, loop.grad_accum)
             step = self.finished_steps
+            if self.ema is not None:
+                self.ema.update(step)
             if due:
                 self._log(log, self._means(result, meter))
             if loop.validate_every and self._due(loop.validate_every, step):
