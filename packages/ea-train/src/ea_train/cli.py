@@ -20,6 +20,8 @@ RECIPES = {
     "default-text": "the text encoder of the bundled model",
     "default-dit-pictures": "the denoiser of the bundled model on single pictures",
     "default-dit": "the denoiser of the bundled model, on latents of the autoencoder",
+    "default-control": "a control model that grows out of the bundled one: edges and trajectories",
+    "default-camera": "a control model that grows out of the bundled one: cameras",
     "finetune": "the denoiser of a model directory of any generation, on a manifest",
     "stage": "one stage of how a released generation was trained, on a manifest",
     "finetune-lora": "a LoRA over the denoiser of a model directory, on a manifest",
@@ -51,6 +53,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 _DENOISERS = ("default-dit-pictures", "default-dit")
+_CONTROLS = ("default-control", "default-camera")
 _FINETUNES = ("finetune", "finetune-lora", "consistency", "reward", "stage")
 
 
@@ -67,6 +70,9 @@ def parser() -> argparse.ArgumentParser:
         _add_common(command, name)
         if name in _FINETUNES:
             _add_finetune(command, name)
+            continue
+        if name in _CONTROLS:
+            _add_control(command, name)
             continue
         if name != "default-text":
             command.add_argument(
@@ -221,9 +227,23 @@ def _add_finetune(command: argparse.ArgumentParser, recipe: str) -> None:
         )
 
 
+def _add_control(command: argparse.ArgumentParser, recipe: str) -> None:
+    command.add_argument(
+        "--model", type=Path, metavar="DIR", help="folder of the bundled model, or one like it (required)"
+    )
+    command.add_argument(
+        "--init", type=Path, metavar="DIR", help=f"start from the weights of this export of {recipe}"
+    )
+    command.add_argument(
+        "--cache", type=Path, metavar="DIR", help="where latents are kept (default: OUTPUT/latents)"
+    )
+
+
 def _run(arguments: argparse.Namespace) -> int:
     if arguments.recipe == "import-flags":
         return run_import_command(arguments)
+    if arguments.recipe in _CONTROLS and arguments.model is None and not arguments.dry_run:
+        raise ValueError("--model: give the folder of the bundled model, see ea-app models")
     if arguments.recipe in _DENOISERS and not arguments.dry_run:
         for name in ("vae", "text"):
             if getattr(arguments, name) is None:
@@ -323,6 +343,14 @@ def _train_all(arguments: argparse.Namespace, settings: Any, device: Any) -> int
 def _inputs(arguments: argparse.Namespace, device: Any) -> dict[str, Any]:
     if arguments.recipe in _FINETUNES:
         return {"device": device}
+    if arguments.recipe in _CONTROLS:
+        return {
+            "model": arguments.model,
+            "cache_directory": arguments.cache or arguments.output / "latents",
+            "device": device,
+            "init": arguments.init,
+            "on_progress": _show_shards,
+        }
     names = {
         "default-vae": ("data", "pictures", "init"),
         "default-pictures": ("data", "init"),

@@ -10,6 +10,8 @@ NAMES = (
     "default-text",
     "default-dit-pictures",
     "default-dit",
+    "default-control",
+    "default-camera",
     "finetune",
     "finetune-lora",
     "stage",
