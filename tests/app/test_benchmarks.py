@@ -43,6 +43,36 @@ def test_metrics(load):
     assert 1 > metrics.ssim(clip, little) > metrics.ssim(clip, much) > 0
 
 
+def test_following_is_told_from_pixels(load):
+    from ea_data.synthetic.clips import draw
+
+    following, scenes = load("following"), load("scenes")
+    clips = [draw(s, num_frames=9, height=64, width=64) for s in scenes.held_out(4, 1)]
+    lines = [following.edges(clip.frames) for clip in clips]
+    assert following.edge_f1(lines[0], lines[0]) == 1
+    assert following.edge_f1(np.roll(lines[0], 1, axis=2), lines[0]) == pytest.approx(1, abs=0.02)
+    assert following.edge_f1(np.roll(lines[0], 4, axis=2), lines[0]) < 0.6
+    assert following.edge_f1(lines[0], lines[1]) < 0.5
+    nothing = np.zeros_like(lines[0])
+    assert (following.edge_f1(nothing, nothing), following.edge_f1(nothing, lines[0])) == (1, 0)
+    for clip in clips:
+        path, track = following.path_of(clip.frames), clip.tracks[0]
+        assert following.path_error(path, np.stack([track.x, track.y], axis=1), 64) < 2
+    path = following.path_of(clips[0].frames)
+    assert following.path_error(path + [3, 4], path, 64) == pytest.approx(5)
+    blank = following.path_of(np.zeros_like(clips[0].frames))
+    assert following.path_error(blank, path, 64) == 32
+    assert np.isnan(following.path_error(path, blank, 64))
+
+
+def test_following_needs_a_model_that_can(load, monkeypatch, tiny_model, tmp_path, capsys):
+    for name in ("control_following", "camera_following"):
+        arguments = ["run.py", name, "--model", str(tiny_model), "--device", "cpu", "--count", "1"]
+        monkeypatch.setattr(sys, "argv", [*arguments, "--result", str(tmp_path / "r.json")])
+        assert load("run").main() == 3
+        assert "--model must be a" in capsys.readouterr().err
+
+
 def test_ground_truth_is_judged_right_and_mistakes_are_counted(load):
     scenes = load("scenes")
     chosen = scenes.held_out(6, 1)

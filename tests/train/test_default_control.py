@@ -1,13 +1,16 @@
 """The control models that grow out of the bundled one: data, cache, what learns, what they export."""
 
 import dataclasses
+import json
+import shutil
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
 from ea_data.synthetic.camera_scenes import CameraScene
-from ea_train import control_cache, precompute
+from ea_train import cli, control_cache, precompute
+from ea_train.bundle import bundle_model
 from ea_train.control_cache import ControlCache, ControlCacheConfig, build_control_cache
 from ea_train.control_scenes import ControlScenes
 from ea_train.recipes import default_camera, default_control, default_dit, default_text, default_vae
@@ -189,3 +192,58 @@ def test_a_cache_of_impossible_clips_is_refused():
         ControlCacheConfig(height=20)
     with pytest.raises(ValueError, match="cache: clips and batch_size must be at least 1"):
         ControlCacheConfig(clips=0)
+
+
+@pytest.fixture
+def derived(model, tmp_path):
+    """A tiny bundled model with a control model beside it, of a run of two steps."""
+    base = shutil.copytree(model, tmp_path / "box" / "tiny")
+    shutil.copytree(bundle_parts(model, tmp_path), base, dirs_exist_ok=True)
+    common = ["--preset=tiny", "--device=cpu", f"--model={base}", f"--cache={tmp_path / 'latents'}"]
+    run = tmp_path / "run"
+    options = ["--set=loop.steps=2", "--set=loop.validate_every=1", "--set=optim.warmup_steps=0"]
+    assert cli.main(["default-control", *common, *options, f"--output={run}"]) == 0
+    output = tmp_path / "box" / "tiny-control"
+    assert cli.main(["bundle", f"--run={run}", f"--model={base}", f"--output={output}"]) == 0
+    return output
+
+
+def bundle_parts(model, tmp_path):
+    """The same model as `bundle_model` writes it."""
+    info = {"name": "tiny", "native_width": 16, "native_height": 16, "native_frames": 5, "steps": 2}
+    bundle_model(
+        vae=model / "vae",
+        text=model / "text_encoder",
+        transformer=model / "transformer",
+        output=tmp_path / "whole",
+        info=info,
+        training={},
+    )
+    return tmp_path / "whole"
+
+
+def test_a_run_becomes_a_model_that_shares_what_it_can(derived):
+    assert sorted(path.name for path in derived.iterdir()) == ["model.json", "training.json", "transformer"]
+    changed = load_file(derived / "transformer" / "changes.safetensors")
+    whole = load_file(derived.parent / "tiny" / "transformer" / "diffusion_pytorch_model.safetensors")
+    assert "proj.weight" in changed
+    assert not any("norm1.linear" in name for name in changed)
+    assert changed.keys() < whole.keys()
+    card = json.loads((derived / "model.json").read_text())
+    assert (card["base"], card["name"], card["native_width"]) == ("tiny", "tiny-control", 16)
+    training = json.loads((derived / "training.json").read_text())
+    assert (training["recipe"], training["steps"], training["clips"]) == ("default-control", 2, 8)
+    assert "val/canny_over_shuffled" in training
+
+
+def test_what_cannot_be_bundled(derived, tmp_path, capsys):
+    base, run = derived.parent / "tiny", tmp_path / "run"
+    for arguments, message in (
+        ((tmp_path, base, derived), "has no export: the run is not finished"),
+        ((run, base, tmp_path / "elsewhere"), "--output must be a new folder beside"),
+        ((run, base, base), "--output must be a new folder beside"),
+    ):
+        names = zip(("--run", "--model", "--output"), arguments, strict=True)
+        assert cli.main(["bundle", *(f"{name}={value}" for name, value in names)]) == 2
+        assert message in capsys.readouterr().err
+    assert (base / "model.json").is_file()

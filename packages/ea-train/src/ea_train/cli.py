@@ -104,8 +104,41 @@ def parser() -> argparse.ArgumentParser:
                 "--cache", type=Path, metavar="DIR", help="where latents are kept (default: OUTPUT/latents)"
             )
     add_import_command(commands)
+    _add_bundle(commands.add_parser("bundle", **_BUNDLE))
     _add_prove(commands.add_parser("prove-resume", **_PROVE))
     return top
+
+
+_BUNDLE: dict[str, Any] = {
+    "help": "make a model that shares all it can with the bundled one of a run of default-control or -camera",
+    "description": "Write a model directory beside the bundled one that holds only the tensors that a run of "
+    "default-control or default-camera changed.",
+    "allow_abbrev": False,
+}
+
+
+def _add_bundle(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--run", type=Path, required=True, metavar="DIR", help="run folder with its export")
+    command.add_argument(
+        "--model", type=Path, required=True, metavar="DIR", help="the model that the run grew from"
+    )
+    command.add_argument(
+        "--output",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="new folder beside --model; its name becomes the model's",
+    )
+    command.add_argument("--description", default="", metavar="TEXT", help="one sentence for lists")
+    command.add_argument("--debug", action="store_true", help="show the traceback of an error")
+
+
+def _bundle(arguments: argparse.Namespace) -> int:
+    from ea_train.bundle import bundle_run
+
+    size = bundle_run(arguments.run, arguments.model, arguments.output, description=arguments.description)
+    print(f"{arguments.output}: {size / 1e6:.1f} MB beside {arguments.model.name}")
+    return 0
 
 
 _PROVE: dict[str, Any] = {
@@ -155,7 +188,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     try:
         with quiet:  # of the processes that torchrun started, one speaks
-            return _prove(arguments, options) if arguments.recipe == "prove-resume" else _run(arguments)
+            if arguments.recipe == "prove-resume":
+                return _prove(arguments, options)
+            return _bundle(arguments) if arguments.recipe == "bundle" else _run(arguments)
     except (ValueError, OSError) as error:
         if arguments.debug:
             raise
