@@ -59,7 +59,7 @@ def test_following_is_told_from_pixels(load):
         path, track = following.path_of(clip.frames), clip.tracks[0]
         assert following.path_error(path, np.stack([track.x, track.y], axis=1), 64) < 2
     path = following.path_of(clips[0].frames)
-    assert following.path_error(path + [3, 4], path, 64) == pytest.approx(5)
+    assert following.path_error(path + np.array([3, 4]), path, 64) == pytest.approx(5)
     blank = following.path_of(np.zeros_like(clips[0].frames))
     assert following.path_error(blank, path, 64) == 32
     assert np.isnan(following.path_error(path, blank, 64))

@@ -9,47 +9,26 @@ import torch
 from safetensors.torch import load_file
 
 from ea_data.synthetic.camera_scenes import CameraScene
-from ea_train import cli, control_cache, precompute
+from ea_train import cli, control_cache
 from ea_train.bundle import bundle_model
 from ea_train.control_cache import ControlCache, ControlCacheConfig, build_control_cache
 from ea_train.control_scenes import ControlScenes
-from ea_train.recipes import default_camera, default_control, default_dit, default_text, default_vae
+from ea_train.recipes import default_camera, default_control
 from ea_train.tasks.base import Place
 from ea_vae import load_vae
 
 SIZE = {"num_frames": 5, "height": 16, "width": 16}
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    """A directory like the bundled model's, tiny."""
-    folder = tmp_path_factory.mktemp("model")
-    default_vae.build(default_vae.config("tiny")).export(folder / "vae", {})
-    default_text.build(default_text.config("tiny")).export(folder / "text_encoder", {})
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(precompute, "SHARD_CLIPS", 8)
-        task = default_dit.build(
-            default_dit.config("tiny"),
-            vae_directory=folder / "vae",
-            text_directory=folder / "text_encoder",
-            cache_directory=folder / "latents",
-            device=torch.device("cpu"),
-        )
-    for parameter in task.transformer.parameters():  # a fresh network predicts zeros
-        torch.nn.init.normal_(parameter, std=0.1)
-    task.export(folder / "transformer", {})
-    return folder
-
-
 @pytest.fixture
-def make(model, tmp_path):
+def make(control_model, tmp_path):
     """Build the task of a recipe at its tiny preset."""
 
     def build(recipe=default_control, **changes):
         settings = recipe.config("tiny")
         settings = dataclasses.replace(settings, task=dataclasses.replace(settings.task, **changes))
         return recipe.build(
-            settings, model=model, cache_directory=tmp_path / "latents", device=torch.device("cpu")
+            settings, model=control_model, cache_directory=tmp_path / "latents", device=torch.device("cpu")
         )
 
     return build
@@ -76,9 +55,9 @@ def test_one_camera_in_eight_stands_and_half_of_the_captions_are_quiet_about_it(
     torch.testing.assert_close(rays[:, 0], rays[:, -1])
 
 
-def test_a_cache_is_continued_and_refuses_other_clips(model, tmp_path, monkeypatch):
+def test_a_cache_is_continued_and_refuses_other_clips(control_model, tmp_path, monkeypatch):
     monkeypatch.setattr(control_cache, "SHARD_CLIPS", 4)
-    vae = load_vae(model / "vae", dtype=torch.float32)
+    vae = load_vae(control_model / "vae", dtype=torch.float32)
     scenes, small = ControlScenes(0, kind="control"), ControlCacheConfig(clips=6, batch_size=4, **SIZE)
     build_control_cache(vae, scenes, tmp_path / "c", small)
     names = sorted(path.name for path in (tmp_path / "c").glob("*.safetensors"))
@@ -115,7 +94,7 @@ def test_a_batch_is_a_function_of_seed_and_place_and_drops_what_it_should(make):
 
 
 @pytest.mark.parametrize(("recipe", "channels"), [(default_control, 48), (default_camera, 38)])
-def test_a_control_model_begins_as_its_model_and_learns_parts(recipe, channels, make, model, tmp_path):
+def test_a_control_model_begins_as_its_model_and_learns_parts(recipe, channels, make, tmp_path):
     task = make(recipe, condition_dropout=0.0)
     before = {name: value.clone() for name, value in task.transformer.state_dict().items()}
     figures = task.validate()
@@ -195,10 +174,10 @@ def test_a_cache_of_impossible_clips_is_refused():
 
 
 @pytest.fixture
-def derived(model, tmp_path):
+def derived(control_model, tmp_path):
     """A tiny bundled model with a control model beside it, of a run of two steps."""
-    base = shutil.copytree(model, tmp_path / "box" / "tiny")
-    shutil.copytree(bundle_parts(model, tmp_path), base, dirs_exist_ok=True)
+    base = shutil.copytree(control_model, tmp_path / "box" / "tiny")
+    shutil.copytree(bundle_parts(control_model, tmp_path), base, dirs_exist_ok=True)
     common = ["--preset=tiny", "--device=cpu", f"--model={base}", f"--cache={tmp_path / 'latents'}"]
     run = tmp_path / "run"
     options = ["--set=loop.steps=2", "--set=loop.validate_every=1", "--set=optim.warmup_steps=0"]
@@ -208,13 +187,13 @@ def derived(model, tmp_path):
     return output
 
 
-def bundle_parts(model, tmp_path):
+def bundle_parts(control_model, tmp_path):
     """The same model as `bundle_model` writes it."""
     info = {"name": "tiny", "native_width": 16, "native_height": 16, "native_frames": 5, "steps": 2}
     bundle_model(
-        vae=model / "vae",
-        text=model / "text_encoder",
-        transformer=model / "transformer",
+        vae=control_model / "vae",
+        text=control_model / "text_encoder",
+        transformer=control_model / "transformer",
         output=tmp_path / "whole",
         info=info,
         training={},

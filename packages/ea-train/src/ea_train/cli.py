@@ -22,6 +22,7 @@ RECIPES = {
     "default-dit": "the denoiser of the bundled model, on latents of the autoencoder",
     "default-control": "a control model that grows out of the bundled one: edges and trajectories",
     "default-camera": "a control model that grows out of the bundled one: cameras",
+    "default-style": "a LoRA that gives the clips of the bundled model another look",
     "finetune": "the denoiser of a model directory of any generation, on a manifest",
     "stage": "one stage of how a released generation was trained, on a manifest",
     "finetune-lora": "a LoRA over the denoiser of a model directory, on a manifest",
@@ -53,7 +54,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 _DENOISERS = ("default-dit-pictures", "default-dit")
-_CONTROLS = ("default-control", "default-camera")
+_GROWN = ("default-control", "default-camera", "default-style")
 _FINETUNES = ("finetune", "finetune-lora", "consistency", "reward", "stage")
 
 
@@ -71,8 +72,8 @@ def parser() -> argparse.ArgumentParser:
         if name in _FINETUNES:
             _add_finetune(command, name)
             continue
-        if name in _CONTROLS:
-            _add_control(command, name)
+        if name in _GROWN:
+            _add_grown(command, name)
             continue
         if name != "default-text":
             command.add_argument(
@@ -262,7 +263,7 @@ def _add_finetune(command: argparse.ArgumentParser, recipe: str) -> None:
         )
 
 
-def _add_control(command: argparse.ArgumentParser, recipe: str) -> None:
+def _add_grown(command: argparse.ArgumentParser, recipe: str) -> None:
     command.add_argument(
         "--model", type=Path, metavar="DIR", help="folder of the bundled model, or one like it (required)"
     )
@@ -277,7 +278,7 @@ def _add_control(command: argparse.ArgumentParser, recipe: str) -> None:
 def _run(arguments: argparse.Namespace) -> int:
     if arguments.recipe == "import-flags":
         return run_import_command(arguments)
-    if arguments.recipe in _CONTROLS and arguments.model is None and not arguments.dry_run:
+    if arguments.recipe in _GROWN and arguments.model is None and not arguments.dry_run:
         raise ValueError("--model: give the folder of the bundled model, see ea-app models")
     if arguments.recipe in _DENOISERS and not arguments.dry_run:
         for name in ("vae", "text"):
@@ -378,7 +379,7 @@ def _train_all(arguments: argparse.Namespace, settings: Any, device: Any) -> int
 def _inputs(arguments: argparse.Namespace, device: Any) -> dict[str, Any]:
     if arguments.recipe in _FINETUNES:
         return {"device": device}
-    if arguments.recipe in _CONTROLS:
+    if arguments.recipe in _GROWN:
         return {
             "model": arguments.model,
             "cache_directory": arguments.cache or arguments.output / "latents",

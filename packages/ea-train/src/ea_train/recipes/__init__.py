@@ -12,6 +12,7 @@ NAMES = (
     "default-dit",
     "default-control",
     "default-camera",
+    "default-style",
     "finetune",
     "finetune-lora",
     "stage",
