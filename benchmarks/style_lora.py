@@ -1,8 +1,8 @@
 """Does a style LoRA change the look, and nothing else?
 
 The same held-out prompts and seeds are made with the LoRA and without. `style` is the share of pixels that
-have the look; prompts are judged after the look was taken away again. Gate: ground truth with the look, through
-the autoencoder, has it, and the judge is right in it.
+have the look; prompts are judged after the look was taken away again. Gate: ground truth with the look,
+through the autoencoder, has it, and the judge is right in it.
 """
 
 import argparse
