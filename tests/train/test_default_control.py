@@ -202,7 +202,12 @@ def bundle_parts(control_model, tmp_path):
 
 
 def test_a_run_becomes_a_model_that_shares_what_it_can(derived):
-    assert sorted(path.name for path in derived.iterdir()) == ["model.json", "training.json", "transformer"]
+    assert sorted(path.name for path in derived.iterdir()) == [
+        "model.json",
+        "model_card.md",
+        "training.json",
+        "transformer",
+    ]
     changed = load_file(derived / "transformer" / "changes.safetensors")
     whole = load_file(derived.parent / "tiny" / "transformer" / "diffusion_pytorch_model.safetensors")
     assert "proj.weight" in changed
@@ -210,6 +215,9 @@ def test_a_run_becomes_a_model_that_shares_what_it_can(derived):
     assert changed.keys() < whole.keys()
     card = json.loads((derived / "model.json").read_text())
     assert (card["base"], card["name"], card["native_width"]) == ("tiny", "tiny-control", 16)
+    text = (derived / "model_card.md").read_text()
+    assert text.startswith("# tiny-control\n")
+    assert "<!-- figures -->\n<!-- end of figures -->" in text
     training = json.loads((derived / "training.json").read_text())
     assert (training["recipe"], training["steps"], training["clips"]) == ("default-control", 2, 8)
     assert "val/canny_over_shuffled" in training
