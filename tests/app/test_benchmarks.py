@@ -128,7 +128,12 @@ def test_the_model_card_shows_what_was_measured(load, tmp_path):
     assert card.rewrite(old, rows) == f"before\n{card.FIRST}\n{rows}\n{card.LAST}\nafter\n"
     with pytest.raises(ValueError, match="has no '<!-- figures -->'"):
         card.rewrite("nothing here", rows)
-    assert card.FIRST in card.CARD.read_text(encoding="utf-8")
+    (tmp_path / "control_following.json").write_text('{"figures": {"edge_f1": 0.8, "edge_f1_none": 0.2}}')
+    rows = card.table(tmp_path, card.CARDS["default-control"])
+    assert "| edges given: F1, one pixel off allowed | ≥ 70.0 % | 80.0 % | reached |" in rows
+    assert "| no edges given | | 20.0 % | |" in rows
+    assert "| trajectory given: mean distance at 64x64 | ≤ 3.0 pixels | not measured | |" in rows
+    assert card.FIRST in (card.ASSETS / "default" / "model_card.md").read_text(encoding="utf-8")
 
 
 def run_of(load, monkeypatch, tmp_path, *arguments):
