@@ -67,6 +67,26 @@ BENCHMARKS: dict[str, Benchmark] = {
             Bar("strength_monotone", least=0.9),
         ),
     ),
+    "control_following": Benchmark(
+        "control_following",
+        "does a control model follow edges and trajectories",
+        (Bar("edge_f1", least=0.7), Bar("trajectory_pixels", most=3.0)),
+    ),
+    "camera_following": Benchmark(
+        "camera_following",
+        "does a camera model go where the rays say",
+        (Bar("camera_direction", least=0.9),),
+    ),
+    "style_lora": Benchmark(
+        "style_lora",
+        "does a style LoRA change the look, and nothing else",
+        (
+            Bar("style", least=0.9),
+            Bar("colour", least=0.9),
+            Bar("shape", least=0.85),
+            Bar("motion", least=0.85),
+        ),
+    ),
     "long_video": Benchmark(
         "long_video",
         "does a long video need more memory than a window, and are its joints visible",

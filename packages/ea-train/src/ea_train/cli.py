@@ -21,6 +21,9 @@ RECIPES = {
     "default-text": "the text encoder of the bundled model",
     "default-dit-pictures": "the denoiser of the bundled model on single pictures",
     "default-dit": "the denoiser of the bundled model, on latents of the autoencoder",
+    "default-control": "a control model that grows out of the bundled one: edges and trajectories",
+    "default-camera": "a control model that grows out of the bundled one: cameras",
+    "default-style": "a LoRA that gives the clips of the bundled model another look",
     "finetune": "the denoiser of a model directory of any generation, on a manifest",
     "stage": "one stage of how a released generation was trained, on a manifest",
     "finetune-lora": "a LoRA over the denoiser of a model directory, on a manifest",
@@ -52,6 +55,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 _DENOISERS = ("default-dit-pictures", "default-dit")
+_GROWN = ("default-control", "default-camera", "default-style")
 _FINETUNES = ("finetune", "finetune-lora", "consistency", "reward", "stage")
 
 
@@ -68,6 +72,9 @@ def parser() -> argparse.ArgumentParser:
         _add_common(command, name)
         if name in _FINETUNES:
             _add_finetune(command, name)
+            continue
+        if name in _GROWN:
+            _add_grown(command, name)
             continue
         if name != "default-text":
             command.add_argument(
@@ -100,6 +107,7 @@ def parser() -> argparse.ArgumentParser:
             )
     add_import_command(commands)
     _add_precompute(commands)
+    _add_bundle(commands.add_parser("bundle", **_BUNDLE))
     _add_prove(commands.add_parser("prove-resume", **_PROVE))
     return top
 
@@ -120,6 +128,38 @@ def _add_precompute(commands: Any) -> None:
         _add_settings(command, name)
         _add_finetune(command, name)
         precompute.add_options(command)
+
+
+_BUNDLE: dict[str, Any] = {
+    "help": "make a model that shares all it can with the bundled one of a run of default-control or -camera",
+    "description": "Write a model directory beside the bundled one that holds only the tensors that a run of "
+    "default-control or default-camera changed.",
+    "allow_abbrev": False,
+}
+
+
+def _add_bundle(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--run", type=Path, required=True, metavar="DIR", help="run folder with its export")
+    command.add_argument(
+        "--model", type=Path, required=True, metavar="DIR", help="the model that the run grew from"
+    )
+    command.add_argument(
+        "--output",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="new folder beside --model; its name becomes the model's",
+    )
+    command.add_argument("--description", default="", metavar="TEXT", help="one sentence for lists")
+    command.add_argument("--debug", action="store_true", help="show the traceback of an error")
+
+
+def _bundle(arguments: argparse.Namespace) -> int:
+    from ea_train.bundle import bundle_run
+
+    size = bundle_run(arguments.run, arguments.model, arguments.output, description=arguments.description)
+    print(f"{arguments.output}: {size / 1e6:.1f} MB beside {arguments.model.name}")
+    return 0
 
 
 _PROVE: dict[str, Any] = {
@@ -169,7 +209,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     try:
         with quiet:  # of the processes that torchrun started, one speaks
-            return _prove(arguments, options) if arguments.recipe == "prove-resume" else _run(arguments)
+            if arguments.recipe == "prove-resume":
+                return _prove(arguments, options)
+            return _bundle(arguments) if arguments.recipe == "bundle" else _run(arguments)
     except (ValueError, OSError) as error:
         if arguments.debug:
             raise
@@ -251,9 +293,23 @@ def _add_finetune(command: argparse.ArgumentParser, recipe: str) -> None:
         )
 
 
+def _add_grown(command: argparse.ArgumentParser, recipe: str) -> None:
+    command.add_argument(
+        "--model", type=Path, metavar="DIR", help="folder of the bundled model, or one like it (required)"
+    )
+    command.add_argument(
+        "--init", type=Path, metavar="DIR", help=f"start from the weights of this export of {recipe}"
+    )
+    command.add_argument(
+        "--cache", type=Path, metavar="DIR", help="where latents are kept (default: OUTPUT/latents)"
+    )
+
+
 def _run(arguments: argparse.Namespace) -> int:
     if arguments.recipe == "import-flags":
         return run_import_command(arguments)
+    if arguments.recipe in _GROWN and arguments.model is None and not arguments.dry_run:
+        raise ValueError("--model: give the folder of the bundled model, see ea-app models")
     if arguments.recipe in _DENOISERS and not arguments.dry_run:
         for name in ("vae", "text"):
             if getattr(arguments, name) is None:
@@ -358,6 +414,14 @@ def _train_all(arguments: argparse.Namespace, settings: Any, device: Any) -> int
 def _inputs(arguments: argparse.Namespace, device: Any) -> dict[str, Any]:
     if arguments.recipe in _FINETUNES:
         return {"device": device}
+    if arguments.recipe in _GROWN:
+        return {
+            "model": arguments.model,
+            "cache_directory": arguments.cache or arguments.output / "latents",
+            "device": device,
+            "init": arguments.init,
+            "on_progress": _show_shards,
+        }
     names = {
         "default-vae": ("data", "pictures", "init"),
         "default-pictures": ("data", "init"),
