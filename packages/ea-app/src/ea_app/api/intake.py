@@ -50,10 +50,9 @@ def examine(path: Path, field: str, *, max_volume: int = MAX_VOLUME, limits: Lim
     """
     with concerning(field):
         name = sniff(path, limits)
-        if name == "gif":
-            frames = _count_gif(path, limits.max_frames)
-            info = probe(path, limits=limits)
-        else:
+        # Pillow would walk through all pictures of a gif, so that they are counted first.
+        frames = _count_gif(path, limits.max_frames) if name == "gif" else 1
+        if frames <= limits.max_frames:
             info = probe(path, limits=limits)
             frames = _count_packets(path, name, limits) if name in CONTAINERS else max(info.frames, 1)
         if frames > limits.max_frames:

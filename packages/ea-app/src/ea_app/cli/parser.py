@@ -286,7 +286,8 @@ def _add_serve(add_parser: Callable[..., Parser]) -> None:
         "--device",
         metavar="NAME",
         action="append",
-        help="auto, cpu, cuda or cuda:N; once, or once a worker [default: auto; cuda:0, cuda:1 ... for several]",
+        help="auto, cpu, cuda or cuda:N; once, or once a worker [default: auto, for "
+        "several workers cuda:0, cuda:1 and so on]",
     )
     add("--state", metavar="DIR", help="queue, history and results [default: the place of the platform]")
     add("--max-queue", metavar="N", default="100", help="jobs that may wait [default: 100]")

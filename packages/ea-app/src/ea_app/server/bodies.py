@@ -15,6 +15,7 @@ from ea_app.server.schema import UPLOADS
 _FIELD_BYTES = 1 << 20
 _MAX_FILES, _MAX_FIELDS = 100, 200
 _KEYED = re.compile(r"(?P<name>[a-z_]+)\[(?P<key>[^\]]{0,20})\]")
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 _LISTS = ("references", "lora")
 
 
@@ -49,7 +50,10 @@ def parse_json(data: bytes) -> dict[str, Any]:
         ApiError: 400, saying what is wrong.
     """
     try:
-        found = json.loads(data.decode("utf-8"), parse_constant=_refuse, object_pairs_hook=_object)
+        text = data.decode("utf-8")
+        found = json.loads(text, parse_constant=_refuse, object_pairs_hook=_object)
+        if _SURROGATE.search(text):  # half of a character is no text; both halves together are
+            json.dumps(found, ensure_ascii=False).encode()
     except RecursionError:
         raise ApiError(400, "the JSON is nested too deeply") from None
     except ValueError as error:

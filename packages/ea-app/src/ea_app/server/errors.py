@@ -15,6 +15,8 @@ from starlette.exceptions import HTTPException
 from ea_app.jobs import JobsError, NoSuchJobError, QueueFullError, StoreError
 from ea_app.options import InputError
 
+_LONGEST = 1000
+
 RETRY_SECONDS = 5
 """What clients are told to wait where the queue is full."""
 
@@ -57,8 +59,15 @@ class ApiError(HTTPException):
 def body_of(status: int, message: str, param: str | None = None, code: str | None = None) -> dict[str, Any]:
     """The JSON of an error."""
     kind = _TYPES.get(status, "invalid_request_error")
+    message, param = _printable(message, _LONGEST), param and _printable(param, 100)
     word = code or re.sub(r"[^a-z]+", "_", HTTPStatus(status).phrase.lower())
     return {"error": {"message": message, "type": kind, "param": param, "code": word}}
+
+
+def _printable(text: str, most: int) -> str:
+    """Text that can be sent, and not all of what a client has sent itself."""
+    whole = text if len(text) <= most else f"{text[:most]}..."
+    return whole.encode("utf-8", "replace").decode()
 
 
 def response_of(error: HTTPException) -> JSONResponse:

@@ -16,7 +16,7 @@ from ea_app.server.catalogue import Catalogue
 from ea_app.server.errors import ApiError
 from ea_app.server.schema import REFERENCE, UPLOADS
 from ea_app.server.settings import ServerSettings
-from ea_app.server.uploads import Uploads, content_of, trajectory_bytes
+from ea_app.server.uploads import Uploads, content_of, text_bytes
 
 _AT_ONCE = 2
 
@@ -65,12 +65,15 @@ class Submitter:
 
     def hide(self, text: str) -> str:
         """A message without names of folders of this machine."""
-        text = re.sub(rf"{re.escape(str(self._uploads.folder))}/[0-9a-f]{{24}}/[\w.-]*", "the file", text)
         for identity, model in self._catalogue.models.items():
             text = text.replace(str(model.directory), identity)
         for identity, path in self._catalogue.loras.items():
             text = text.replace(str(path), identity)
-        return re.sub(r"--(?=[a-z])", "", text.replace(str(self._jobs.folder), "STATE"))
+        uploads, state = (
+            rf"{re.escape(str(place))}[\w./-]*" for place in (self._uploads.folder, self._jobs.folder)
+        )
+        text = re.sub(state, "the server's folder", re.sub(uploads, "the file", text))
+        return re.sub(r"--(?=[a-z])", "", text)  # clients have fields, no flags
 
     def _options(self, fields: dict[str, Any], place: Path) -> dict[str, Any]:
         model = self._catalogue.model(fields.pop("model", self._catalogue.default))
@@ -93,7 +96,7 @@ class Submitter:
         """Options that are words or the name of a file: only the words, and contents of files."""
         camera = fields.get("camera")
         if camera is not None and "\n" in camera:
-            path = self._uploads.keep_text("camera", camera.encode(), ".txt", place)
+            path = self._uploads.keep_text("camera", text_bytes("camera", camera), ".txt", place)
             fields["camera"] = str(path)
         elif camera is not None:
             check_moves(camera)
@@ -108,7 +111,7 @@ class Submitter:
                 continue
             value = fields.pop(key)
             if key == "trajectory":
-                text = trajectory_bytes(value)
+                text = text_bytes(key, value)
                 fields[key] = str(self._uploads.keep_text(key, text, ".json", place))
             elif key == "references":
                 fields[key] = [self._keep(key, one, place) for one in value]

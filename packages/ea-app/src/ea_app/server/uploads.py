@@ -2,7 +2,6 @@
 
 import base64
 import binascii
-import json
 import re
 import secrets
 import shutil
@@ -173,8 +172,13 @@ def content_of(field: str, raw: bytes | str | Mapping[str, Any]) -> bytes:
     return data
 
 
-def trajectory_bytes(raw: Any) -> bytes:
-    """A trajectory as the content of its file; JSON may also have it as it is."""
-    if isinstance(raw, list | dict):
-        return json.dumps(raw).encode()
-    return raw.encode() if isinstance(raw, str) else raw
+def text_bytes(field: str, raw: bytes | str) -> bytes:
+    """A text as the content of a file.
+
+    Raises:
+        InputError: It is no Unicode.
+    """
+    try:
+        return raw.encode() if isinstance(raw, str) else raw
+    except UnicodeEncodeError:
+        raise InputError(field, "must be valid Unicode text") from None
