@@ -72,8 +72,8 @@ def test_the_flow_of_the_released_client(released, media):
     job = job_of(released)
     assert body["save_sample_path"] == f"{job.id}.mp4"
     assert job.options == {
-        "negative": "low quality", "sampler": "Euler", "steps": 30, "size": [64, 32], "frames": 9, "guidance": 6.0,
-        "seed": 43, "model": job.model,
+        "negative": "low quality", "sampler": "Euler", "steps": 30, "size": [64, 32], "frames": 9,
+        "guidance": 6.0, "seed": 43, "model": job.model,
     }  # fmt: skip
 
 
