@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import threading
@@ -182,3 +183,37 @@ def test_a_cancelled_call_and_a_full_queue(open_server):
     for answer in answers:
         failed(answer, 409)
     assert len(answers) == 2
+
+
+def test_a_client_that_leaves_cancels_its_job(client):
+    body = json.dumps({**EXAMPLE, "prompt_textbox": "slow", "sample_step_slider": 1000}).encode()
+    messages = [{"type": "http.request", "body": body, "more_body": False}]
+    jobs = client.app.state.parts.jobs
+
+    async def receive():
+        if messages:
+            return messages.pop()
+        while not jobs.recent():
+            await asyncio.sleep(0.01)
+        return {"type": "http.disconnect"}
+
+    async def send(message):
+        pass
+
+    scope = {
+        "type": "http",
+        "http_version": "1.1",
+        "method": "POST",
+        "path": "/easyanimate/infer_forward",
+        "query_string": b"",
+        "headers": [(b"host", b"localhost")],
+        "client": ("127.0.0.1", 1),
+        "server": ("localhost", 80),
+        "scheme": "http",
+        "root_path": "",
+    }
+    began = time.monotonic()
+    asyncio.run(client.app(scope, receive, send))
+    assert str(jobs.wait(job_of(client).id, 20).state) == "cancelled"
+    assert time.monotonic() - began < 5
+    assert client.app.state.parts.watching.count == 0

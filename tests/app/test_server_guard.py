@@ -152,10 +152,17 @@ def test_slow_requests_are_refused(open_server):
 
     headers = [(b"host", b"localhost"), (b"content-type", b"application/json")]
     scope = {
-        "type": "http", "http_version": "1.1", "method": "POST", "path": "/v1/videos",
-        "raw_path": b"/v1/videos", "query_string": b"", "headers": headers, "client": ("127.0.0.1", 1), "server": ("localhost", 80),
-        "scheme": "http", "root_path": "",
-    }  # fmt: skip
+        "type": "http",
+        "http_version": "1.1",
+        "method": "POST",
+        "path": "/v1/videos",
+        "query_string": b"",
+        "headers": headers,
+        "client": ("127.0.0.1", 1),
+        "server": ("localhost", 80),
+        "scheme": "http",
+        "root_path": "",
+    }
     began = time.monotonic()
     asyncio.run(client.app(scope, receive, send))
     assert time.monotonic() - began < 3
