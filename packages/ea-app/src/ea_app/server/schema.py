@@ -39,6 +39,7 @@ REFERENCE: Final = "input_reference"
 
 _UPLOAD_TEXT = "sent as a file, or in JSON as base64 or a data: URL; paths and addresses are not read"
 _MAX_SECONDS = 3600
+_MAX_TEXT = 100_000
 
 
 def _option_type(entry: Option) -> Any:
@@ -169,7 +170,11 @@ def validated(values: Mapping[str, Any]) -> dict[str, Any]:
         found = VideoRequest.model_validate(values)
     except ValidationError as error:
         raise of_validation(error, VideoRequest.model_fields) from None
-    return {key: value for key in found.model_fields_set if (value := getattr(found, key)) is not None}
+    given = {key: value for key in found.model_fields_set if (value := getattr(found, key)) is not None}
+    for key, value in given.items():
+        if isinstance(value, str) and key not in (*UPLOADS, REFERENCE) and len(value) > _MAX_TEXT:
+            raise InputError(key, f"must be at most {_MAX_TEXT} characters, got {len(value)}")
+    return given
 
 
 def request_body() -> dict[str, Any]:
