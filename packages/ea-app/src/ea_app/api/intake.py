@@ -51,16 +51,20 @@ def examine(path: Path, field: str, *, max_volume: int = MAX_VOLUME, limits: Lim
     with concerning(field):
         name = sniff(path, limits)
         # Pillow would walk through all pictures of a gif, so that they are counted first.
-        frames = _count_gif(path, limits.max_frames) if name == "gif" else 1
-        if frames <= limits.max_frames:
-            info = probe(path, limits=limits)
-            frames = _count_packets(path, name, limits) if name in CONTAINERS else max(info.frames, 1)
-        if frames > limits.max_frames:
-            raise ValueError(f"has more than {limits.max_frames} frames; allowed: at most so many")
+        if name == "gif":
+            _check_count(_count_gif(path, limits.max_frames), limits)
+        info = probe(path, limits=limits)
+        frames = _count_packets(path, name, limits) if name in CONTAINERS else max(info.frames, 1)
+        _check_count(frames, limits)
         if (volume := info.width * info.height * frames) > max_volume:
             size = f"{info.width}x{info.height} pixels in {frames} frames are {volume}"
             raise InputError(field, f"{size}; allowed: at most {max_volume} in all")
     return info
+
+
+def _check_count(frames: int, limits: Limits) -> None:
+    if frames > limits.max_frames:
+        raise ValueError(f"has more than {limits.max_frames} frames; allowed: at most so many")
 
 
 def _count_packets(path: Path, name: str, limits: Limits) -> int:
