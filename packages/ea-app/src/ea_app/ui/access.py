@@ -1,0 +1,123 @@
+"""Who may use the studio: those who know the token, and nobody after too many wrong ones."""
+
+import hmac
+import time
+from collections.abc import Callable
+from html import escape
+from http.cookies import CookieError, SimpleCookie
+from urllib.parse import parse_qs
+
+from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+COOKIE = "ea_studio"
+ATTEMPTS = 10
+LOCK_SECONDS = 300.0
+_MAX_FORM = 4096
+_MAX_VISITORS = 10_000
+_LOCAL_ONLY = ("127.0.0.1", "localhost", "::1", "[::1]", "testserver")
+
+_PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<title>EA Studio</title><style>
+body{{font:16px system-ui,sans-serif;display:grid;place-items:center;min-height:90vh;background:#fafafa;color:#18181b}}
+form{{display:grid;gap:12px;width:280px}}input,button{{font:inherit;padding:10px 12px;border-radius:8px;border:1px solid #d4d4d8}}
+button{{background:#4f46e5;color:#fff;border:0}}p{{color:#b91c1c;margin:0;min-height:1.2em}}
+@media(prefers-color-scheme:dark){{body{{background:#111113;color:#fafafa}}input{{background:#1b1b1f;color:#fafafa;border-color:#2c2c32}}}}
+</style><form method="post" action="/login"><h1>EA Studio</h1><input name="token" type="password" aria-label="Token"
+placeholder="Token" autofocus><button>Sign in</button><p>{message}</p></form></html>"""
+
+
+class Access:
+    """ASGI middleware: a token in a cookie or as a bearer, compared in constant time; a lock after failures.
+
+    Without a token, only requests that address this machine by name are answered: other names are other sites'
+    pages that point here.
+
+    Args:
+        app: What is guarded.
+        token: The token; None when only this machine can connect.
+        clock: Seconds, for tests.
+    """
+
+    def __init__(self, app: ASGIApp, token: str | None, clock: Callable[[], float] = time.monotonic) -> None:
+        self._app = app
+        self._token = token
+        self._clock = clock
+        self._failures: dict[str, tuple[int, float]] = {}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] not in ("http", "websocket"):
+            await self._app(scope, receive, send)
+            return
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        if self._token is None:
+            host = headers.get("host", "").rsplit(":", 1)[0] if not headers.get("host", "").endswith("]") else headers["host"]
+            if host in _LOCAL_ONLY:
+                await self._app(scope, receive, send)
+                return
+            await PlainTextResponse("this studio answers to this machine alone", 421)(scope, receive, send)
+            return
+        if scope["type"] == "http" and scope["path"] == "/login":
+            await (await self._login(scope, receive))(scope, receive, send)
+            return
+        if self._known(headers):
+            await self._app(scope, receive, send)
+            return
+        await self._refusal(scope).__call__(scope, receive, send)
+
+    def _known(self, headers: dict[str, str]) -> bool:
+        given = [headers.get("authorization", "").removeprefix("Bearer ")]
+        try:
+            cookies = SimpleCookie(headers.get("cookie", ""))
+        except CookieError:
+            cookies = SimpleCookie()
+        if COOKIE in cookies:
+            given.append(cookies[COOKIE].value)
+        return any(self._same(text) for text in given)
+
+    def _same(self, text: str) -> bool:
+        assert self._token is not None
+        return hmac.compare_digest(text.encode("utf-8", "replace"), self._token.encode())
+
+    async def _login(self, scope: Scope, receive: Receive) -> Response:
+        visitor = (scope.get("client") or ("",))[0]
+        if self._locked(visitor):
+            return PlainTextResponse("too many wrong tokens; try again later", 429, {"Retry-After": f"{LOCK_SECONDS:.0f}"})
+        if scope["method"] != "POST":
+            return _page("")
+        body = b""
+        while len(body) <= _MAX_FORM:
+            message = await receive()
+            body += message.get("body", b"")
+            if not message.get("more_body"):
+                break
+        token = parse_qs(body[:_MAX_FORM].decode("utf-8", "replace")).get("token", [""])[0]
+        if not self._same(token):
+            self._fail(visitor)
+            return _page("That is not the token.", 401)
+        self._failures.pop(visitor, None)
+        answer = RedirectResponse("/", 303)
+        answer.set_cookie(COOKIE, token, httponly=True, samesite="strict", secure=scope.get("scheme") == "https")
+        return answer
+
+    def _locked(self, visitor: str) -> bool:
+        count, since = self._failures.get(visitor, (0, 0.0))
+        if count and self._clock() - since > LOCK_SECONDS:
+            del self._failures[visitor]
+            return False
+        return count >= ATTEMPTS
+
+    def _fail(self, visitor: str) -> None:
+        if len(self._failures) >= _MAX_VISITORS:
+            self._failures.pop(next(iter(self._failures)))
+        count, _ = self._failures.get(visitor, (0, 0.0))
+        self._failures[visitor] = (count + 1, self._clock())
+
+    def _refusal(self, scope: Scope) -> Response:
+        if scope["type"] == "http" and scope["method"] == "GET" and scope["path"] == "/":
+            return _page("", 401)
+        return PlainTextResponse("sign in first", 401)
+
+
+def _page(message: str, status: int = 200) -> HTMLResponse:
+    return HTMLResponse(_PAGE.format(message=escape(message)), status)
