@@ -1,6 +1,7 @@
 """What a model can do, from its configs: for front ends that show it before anybody asks for a job.
 
-`python -m ea_app.api.abilities NAME` prints it as JSON, so that a server learns it without torch in its process.
+`python -m ea_app.api.abilities NAME` prints it as JSON, so that a server learns it without torch in
+its process.
 """
 
 import json
@@ -21,7 +22,8 @@ class Abilities:
 
     Attributes:
         modes: What it can be asked for, such as "image_to_video".
-        variant: What its transformer is given beside the text: "text", "inpaint", "control", "camera" or "frames".
+        variant: What its transformer is given beside the text: "text", "inpaint", "control", "camera"
+            or "frames".
         reference: Whether it reads a picture of what is to be seen.
         clip: Whether it reads pictures with CLIP.
         samplers: Names of the samplers that fit it.
@@ -74,7 +76,9 @@ def ask(name: str) -> tuple[ModelInfo, Abilities]:
         lines = done.stderr.strip().splitlines()
         raise ValueError(lines[-1] if lines else f"{name} cannot be looked into")
     told = json.loads(done.stdout.splitlines()[-1])
-    abilities = {key: tuple(value) if isinstance(value, list) else value for key, value in told["abilities"].items()}
+    abilities = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in told["abilities"].items()
+    }
     return ModelInfo.from_dict(told["info"]), Abilities(**abilities)
 
 

@@ -268,7 +268,7 @@ def _add_ui(add_parser: Callable[..., Parser]) -> None:
     parser.add_argument(
         "--state", metavar="DIR", help="where jobs and results are kept [default: the platform's place]"
     )
-    parser.add_argument("--model", metavar="NAME", help="model that is loaded at the start [default: default]")
+    parser.add_argument("--model", metavar="NAME", help="model to load at the start [default: default]")
     parser.add_argument("--device", metavar="NAME", help="auto, cpu, cuda or cuda:N [default: auto]")
     parser.add_argument(
         "--queue-limit", type=int, default=100, metavar="N", help="jobs that may wait [default: 100]"

@@ -36,14 +36,19 @@ def run(arguments: argparse.Namespace) -> int:
         try:
             free.bind((settings.host, settings.port))
         except OSError as error:
-            why = "is taken; give --port N" if error.errno == errno.EADDRINUSE else f"cannot be used: {error.strerror}"
+            why = (
+                "is taken; give --port N"
+                if error.errno == errno.EADDRINUSE
+                else f"cannot be used: {error.strerror}"
+            )
             raise InputError("port", f"{settings.host}:{settings.port} {why}") from None
     try:
         with Supervisor(arguments.state, jobs_settings) as jobs:
             from ea_app.ui.server import serve
 
             if not arguments.quiet:
-                print(f"studio: http://{settings.host}:{settings.port}  (jobs in {jobs.folder}; Ctrl-C ends it)", flush=True)
+                address = f"http://{settings.host}:{settings.port}"
+                print(f"studio: {address}  (jobs in {jobs.folder}; Ctrl-C ends it)", flush=True)
             serve(jobs, settings)
     except JobsError as error:
         raise InputError("state", str(error)) from None

@@ -1,10 +1,12 @@
 """Who may use the studio: those who know the token, and nobody after too many wrong ones."""
 
 import hmac
+import re
 import time
 from collections.abc import Callable
 from html import escape
 from http.cookies import CookieError, SimpleCookie
+from importlib import resources
 from urllib.parse import parse_qs
 
 from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
@@ -15,23 +17,15 @@ ATTEMPTS = 10
 LOCK_SECONDS = 300.0
 _MAX_FORM = 4096
 _MAX_VISITORS = 10_000
+_PORT = re.compile(r":[0-9]+$")
 _LOCAL_ONLY = ("127.0.0.1", "localhost", "::1", "[::1]", "testserver")
-
-_PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<title>EA Studio</title><style>
-body{{font:16px system-ui,sans-serif;display:grid;place-items:center;min-height:90vh;background:#fafafa;color:#18181b}}
-form{{display:grid;gap:12px;width:280px}}input,button{{font:inherit;padding:10px 12px;border-radius:8px;border:1px solid #d4d4d8}}
-button{{background:#4f46e5;color:#fff;border:0}}p{{color:#b91c1c;margin:0;min-height:1.2em}}
-@media(prefers-color-scheme:dark){{body{{background:#111113;color:#fafafa}}input{{background:#1b1b1f;color:#fafafa;border-color:#2c2c32}}}}
-</style><form method="post" action="/login"><h1>EA Studio</h1><input name="token" type="password" aria-label="Token"
-placeholder="Token" autofocus><button>Sign in</button><p>{message}</p></form></html>"""
 
 
 class Access:
     """ASGI middleware: a token in a cookie or as a bearer, compared in constant time; a lock after failures.
 
-    Without a token, only requests that address this machine by name are answered: other names are other sites'
-    pages that point here.
+    Without a token, only requests that address this machine by name are answered: other names are pages of
+    other sites that point here.
 
     Args:
         app: What is guarded.
@@ -46,12 +40,17 @@ class Access:
         self._failures: dict[str, tuple[int, float]] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let a request through, or answer it here."""
         if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         if self._token is None:
-            host = headers.get("host", "").rsplit(":", 1)[0] if not headers.get("host", "").endswith("]") else headers["host"]
+            host = (
+                headers.get("host", "").rsplit(":", 1)[0]
+                if not headers.get("host", "").endswith("]")
+                else headers["host"]
+            )
             if host in _LOCAL_ONLY:
                 await self._app(scope, receive, send)
                 return
@@ -82,7 +81,9 @@ class Access:
     async def _login(self, scope: Scope, receive: Receive) -> Response:
         visitor = (scope.get("client") or ("",))[0]
         if self._locked(visitor):
-            return PlainTextResponse("too many wrong tokens; try again later", 429, {"Retry-After": f"{LOCK_SECONDS:.0f}"})
+            return PlainTextResponse(
+                "too many wrong tokens; try again later", 429, {"Retry-After": f"{LOCK_SECONDS:.0f}"}
+            )
         if scope["method"] != "POST":
             return _page("")
         body = b""
@@ -97,7 +98,9 @@ class Access:
             return _page("That is not the token.", 401)
         self._failures.pop(visitor, None)
         answer = RedirectResponse("/", 303)
-        answer.set_cookie(COOKIE, token, httponly=True, samesite="strict", secure=scope.get("scheme") == "https")
+        answer.set_cookie(
+            COOKIE, token, httponly=True, samesite="strict", secure=scope.get("scheme") == "https"
+        )
         return answer
 
     def _locked(self, visitor: str) -> bool:
@@ -120,4 +123,5 @@ class Access:
 
 
 def _page(message: str, status: int = 200) -> HTMLResponse:
-    return HTMLResponse(_PAGE.format(message=escape(message)), status)
+    page = resources.files("ea_app.ui").joinpath("static", "login.html").read_text(encoding="utf-8")
+    return HTMLResponse(page.replace("@message", escape(message)), status)

@@ -21,7 +21,18 @@ _FRAGMENTS = ("stage", "queue", "history")
 _BUTTONS = {"cancel": "can_cancel", "resume": "can_resume", "reuse": "is_over", "delete": "is_over"}
 _SHOWN = (*_FRAGMENTS, *_BUTTONS, "current", "seen")
 _LIGHT: dict[str, Any] = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
-_MODE_FIELDS = ("image", "last_image", "video", "mask", "mask_drawn", "control", "camera", "trajectory", "frames")
+_SCROLL = "() => { if (innerWidth < 900) document.querySelector('#ea-stage').scrollIntoView(); }"
+_MODE_FIELDS: tuple[str, ...] = (
+    "image",
+    "last_image",
+    "video",
+    "mask",
+    "mask_drawn",
+    "control",
+    "camera",
+    "trajectory",
+    "frames",
+)
 
 
 @contextlib.contextmanager
@@ -30,7 +41,9 @@ def toasts(language: str) -> Iterator[None]:
     try:
         yield
     except InputError as error:
-        raise gr.Error(error.reason, title=field_label(error.field, language), print_exception=False) from None
+        raise gr.Error(
+            error.reason, title=field_label(error.field, language), print_exception=False
+        ) from None
     except JobsError as error:
         raise gr.Error(str(error), title=word("title", language), print_exception=False) from None
 
@@ -51,12 +64,17 @@ class Events:
 
     def connect(self, blocks: gr.Blocks) -> None:
         """All of it."""
-        parts = self.page.parts
+        parts, everything = self.page.parts, [*self.controls, *self.state]
         parts["timer"].tick(self.refresh, self.state, self.shown, **_LIGHT)
         for trigger in (parts["generate"].click, self.page.controls["prompt"].submit):
-            trigger(self.generate, [*self.controls, *self.state], self.shown, **_LIGHT)
-        parts["queue_all"].click(self.queue_all, [parts["prompts"], *self.controls, *self.state], self.shown, **_LIGHT)
-        for name, action in (("cancel", self.studio.cancel), ("resume", self.studio.resume), ("delete", self.studio.delete)):
+            trigger(self.generate, everything, self.shown, **_LIGHT)
+        parts["generate"].click(None, None, None, js=_SCROLL, api_visibility="private")
+        parts["queue_all"].click(self.queue_all, [parts["prompts"], *everything], self.shown, **_LIGHT)
+        for name, action in (
+            ("cancel", self.studio.cancel),
+            ("resume", self.studio.resume),
+            ("delete", self.studio.delete),
+        ):
             parts[name].click(self.doing(action), self.state, self.shown, **_LIGHT)
         for name in ("queue", "history"):
             parts[name].select(self.select, self.state, self.shown, **_LIGHT)
@@ -74,30 +92,48 @@ class Events:
         fields = list(controls.values())
         worded = [component for component, _, _ in self.page.worded]
         model = [controls["model"], parts["language"]]
-        targets = list(dict.fromkeys([*fields, parts["other_sampler"]]))
+        targets = [*fields, parts["other_sampler"], parts["camera_editor"]]
         blocks.load(self.on_load, model, [parts["language"], *self.shown], **_LIGHT).then(
             on_model(self.page, self.studio), model, targets, **_LIGHT
         )
         controls["model"].input(on_model(self.page, self.studio), model, targets, **_LIGHT)
-        parts["language"].change(on_language(self.page), parts["language"], list(dict.fromkeys(worded)), **_LIGHT).then(
-            on_model(self.page, self.studio, defaults=False), model, targets, **_LIGHT
-        )
+        parts["language"].change(
+            on_language(self.page), parts["language"], list(dict.fromkeys(worded)), **_LIGHT
+        ).then(on_model(self.page, self.studio, defaults=False), model, targets, **_LIGHT)
         watched = [controls[name] for name in _MODE_FIELDS]
-        gr.on([component.change for component in watched], self.mode, [*watched, parts["language"]], parts["mode"], **_LIGHT)
+        parts["language"].change(self.mode, [*watched, parts["language"]], parts["mode"], **_LIGHT)
+        gr.on(
+            [component.change for component in watched],
+            self.mode,
+            [*watched, parts["language"]],
+            parts["mode"],
+            **_LIGHT,
+        )
         blocks.load(self.mode, [*watched, parts["language"]], parts["mode"], **_LIGHT)
-        for source, target in (("image", "trajectory"), ("video", "mask_drawn")):
+        for source, target in (("image", "below_trajectory"), ("video", "below_mask")):
             controls[source].change(
-                backdrop(self.studio), [controls[source], parts["language"]], controls[target], **_LIGHT
+                backdrop(self.studio), [controls[source], parts["language"]], parts[target], **_LIGHT
             )
-        parts["camera_editor"].change(lambda words: words, parts["camera_editor"], controls["camera"], **_LIGHT)
+        parts["camera_editor"].change(
+            lambda words: words, parts["camera_editor"], controls["camera"], **_LIGHT
+        )
 
     def _connect_compare(self) -> None:
         parts = self.page.parts
         sides = [parts["side_a"], parts["side_b"]]
         parts["compare_tab"].select(self.choices, None, sides, **_LIGHT)
-        gr.on([side.change for side in sides], self.compare, [*sides, parts["language"]], parts["comparison"], **_LIGHT)
+        gr.on(
+            [side.change for side in sides],
+            self.compare,
+            [*sides, parts["language"]],
+            parts["comparison"],
+            **_LIGHT,
+        )
         parts["vary_run"].click(
-            self.pair, [parts["vary"], parts["other_sampler"], *self.controls, *self.state], [*sides, *self.shown], **_LIGHT
+            self.pair,
+            [parts["vary"], parts["other_sampler"], *self.controls, *self.state],
+            [*sides, *self.shown],
+            **_LIGHT,
         )
 
     def refresh(self, current: str, seen: Mapping[str, str], language: str) -> list[Any]:
@@ -132,7 +168,7 @@ class Events:
 
     def select(self, current: str, seen: Mapping[str, str], language: str, event: gr.EventData) -> list[Any]:
         """A click into queue or history."""
-        told = event._data or {}  # noqa: SLF001
+        told = event._data or {}
         job_id = str(told.get("job", ""))
         if told.get("action") == "cancel":
             with toasts(language):
@@ -162,7 +198,7 @@ class Events:
         done = [view for view in self.studio.jobs.recent(60) if view.state == "done"]
         told = [(f"{view.prompt[:60]} · {view.seed}", view.id) for view in done]
         ids = [view.id for view in done]
-        first, second = (ids + [None, None])[:2]
+        first, second = [*ids, None, None][:2]
         return [gr.update(choices=told, value=first), gr.update(choices=told, value=second)]
 
     def compare(self, left: str | None, right: str | None, language: str) -> str:
@@ -192,21 +228,31 @@ class Events:
     def _fill(self, values: Mapping[str, Any], missing: list[str], language: str) -> list[Any]:
         gr.Info(word("restored", language))
         if missing:
-            gr.Warning(word("not_restored", language).format(", ".join(field_label(name, language) for name in missing)))
+            gr.Warning(
+                word("not_restored", language).format(
+                    ", ".join(field_label(name, language) for name in missing)
+                )
+            )
         return [gr.skip() if _keeps(name, values) else gr.update(value=values[name]) for name in FIELDS]
 
 
 def _keeps(name: str, values: Mapping[str, Any]) -> bool:
     """Sliders cannot be empty."""
-    return values[name] is None and (name in ("steps", "guidance", "strength") or name.startswith("lora_weight"))
+    return values[name] is None and (
+        name in ("steps", "guidance", "strength") or name.startswith("lora_weight")
+    )
 
 
 def changes(screen: Screen, seen: Mapping[str, str]) -> list[Any]:
     """Values of the shown parts; what a page has already is left alone, so that videos go on playing."""
-    now = {name: hashlib.sha1(getattr(screen, name).encode(), usedforsecurity=False).hexdigest() for name in _FRAGMENTS}
+    now = {
+        name: hashlib.sha1(getattr(screen, name).encode(), usedforsecurity=False).hexdigest()
+        for name in _FRAGMENTS
+    }
     now |= {name: str(getattr(screen, flag)) for name, flag in _BUTTONS.items()}
     told: list[Any] = [
-        gr.skip() if now[name] == seen.get(name) else gr.update(value=getattr(screen, name)) for name in _FRAGMENTS
+        gr.skip() if now[name] == seen.get(name) else gr.update(value=getattr(screen, name))
+        for name in _FRAGMENTS
     ]
     told += [
         gr.skip() if now[name] == seen.get(name) else gr.update(visible=getattr(screen, flag))

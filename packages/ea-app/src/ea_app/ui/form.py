@@ -18,8 +18,8 @@ AS_IS = ""
 _PLAIN = ("negative", "frames", "window", "overlap", "sampler", "steps", "guidance", "seed", "fps", "camera")
 FILES = ("image", "last_image", "clip_image", "video", "mask", "reference")
 FIELDS = (
-    "prompt", "model", *_PLAIN, *FILES, "mask_drawn", "strength", "control", "control_kind", "trajectory", "width",
-    "height", "size_mode", "join",
+    "prompt", "model", *_PLAIN, *FILES, "mask_drawn", "strength", "control", "control_kind", "trajectory",
+    "width", "height", "size_mode", "join",
     *(f"{name}_{slot}" for slot in range(1, LORA_SLOTS + 1) for name in ("lora", "lora_weight")),
 )  # fmt: skip
 """Every control whose value decides a job."""
@@ -93,7 +93,9 @@ def _size(
 
 
 def _side(name: str, given: object) -> int:
-    if (isinstance(given, int) and not isinstance(given, bool)) or (isinstance(given, str) and _WHOLE.fullmatch(given)):
+    if (isinstance(given, int) and not isinstance(given, bool)) or (
+        isinstance(given, str) and _WHOLE.fullmatch(given)
+    ):
         return int(given)
     raise InputError(name, f"must be a whole number, got {str(given)[:40]!r}")
 
@@ -110,7 +112,9 @@ def _loras(given: Mapping[str, Any], shelf: Shelf) -> list[str]:
     return found
 
 
-def values_of(prompt: str, options: Mapping[str, Any], shelf: Shelf, uploads: Uploads) -> tuple[dict[str, Any], list[str]]:
+def values_of(
+    prompt: str, options: Mapping[str, Any], shelf: Shelf, uploads: Uploads
+) -> tuple[dict[str, Any], list[str]]:
     """The reverse: what the controls show for the options of a job.
 
     Args:

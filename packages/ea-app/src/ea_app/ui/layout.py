@@ -17,15 +17,14 @@ def build(studio: Studio) -> gr.Blocks:
     with gr.Blocks(title=word("title", "en"), analytics_enabled=False, fill_width=True) as blocks:
         _header(page, studio)
         with gr.Row(elem_id="ea-main"):
-            with gr.Column(scale=4, min_width=340, elem_id="ea-controls"):
-                with gr.Tabs(elem_id="ea-tabs"):
-                    with page.say(gr.Tab(word("create", "en"), id="create"), "create"):
-                        _create(page, studio)
-                    with page.say(gr.Tab(word("batch", "en"), id="batch"), "batch"):
-                        result.build_batch(page)
-                    with page.say(gr.Tab(word("compare", "en"), id="compare"), "compare") as compare:
-                        page.part("compare_tab", compare)
-                        result.build_compare(page)
+            with gr.Column(scale=4, min_width=340, elem_id="ea-controls"), gr.Tabs(elem_id="ea-tabs"):
+                with page.say(gr.Tab(word("create", "en"), id="create"), "create"):
+                    _create(page, studio)
+                with page.say(gr.Tab(word("batch", "en"), id="batch"), "batch"):
+                    result.build_batch(page)
+                with page.say(gr.Tab(word("compare", "en"), id="compare"), "compare") as compare:
+                    page.part("compare_tab", compare)
+                    result.build_compare(page)
             with gr.Column(scale=7, min_width=340, elem_id="ea-result"):
                 result.build(page)
         page.part("current", gr.State(""))
@@ -41,11 +40,25 @@ def _header(page: Page, studio: Studio) -> None:
         names = studio.shelf.models()
         page.control(
             "model",
-            gr.Dropdown(names, value=names[0] if names else None, min_width=160, scale=0, elem_id="ea-model", **labels("model")),
+            gr.Dropdown(
+                names,
+                value=names[0] if names else None,
+                min_width=160,
+                scale=0,
+                elem_id="ea-model",
+                **labels("model"),
+            ),
         )
         page.part(
             "language",
-            gr.Dropdown(list(LANGUAGES), value="en", min_width=110, scale=0, elem_id="ea-language", **labels("language")),
+            gr.Dropdown(
+                list(LANGUAGES),
+                value="en",
+                min_width=110,
+                scale=0,
+                elem_id="ea-language",
+                **labels("language"),
+            ),
             "language",
         )
         theme = gr.Button(word("theme", "en"), size="sm", min_width=90, scale=0, elem_id="ea-theme")

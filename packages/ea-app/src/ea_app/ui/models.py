@@ -37,7 +37,9 @@ class Shelf:
         if self._loras is None:
             return []
         root = self._loras
-        return sorted(path.relative_to(root).as_posix() for path in root.rglob("*.safetensors") if path.is_file())
+        return sorted(
+            path.relative_to(root).as_posix() for path in root.rglob("*.safetensors") if path.is_file()
+        )
 
     def model(self, name: object) -> str:
         """What the option `model` is for a name.
@@ -58,7 +60,9 @@ class Shelf:
             InputError: It is not among the names.
         """
         if self._loras is None or not isinstance(name, str) or name not in self.loras():
-            raise InputError("lora", f"must be one of {', '.join(self.loras()) or 'none'}; got {str(name)[:80]!r}")
+            raise InputError(
+                "lora", f"must be one of {', '.join(self.loras()) or 'none'}; got {str(name)[:80]!r}"
+            )
         return self._loras / name
 
     def name_of(self, model: str) -> str | None:

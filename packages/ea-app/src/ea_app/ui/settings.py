@@ -39,7 +39,9 @@ class UiSettings:
         if not 0 <= self.port <= 65_535:
             raise ValueError(f"port must be from 0 to 65535, got {self.port}")
         if self.host not in LOCAL_HOSTS and not self.token:
-            raise ValueError(f"token is needed to listen on {self.host}: others can reach it; give --token TEXT")
+            raise ValueError(
+                f"token is needed to listen on {self.host}: others can reach it; give --token TEXT"
+            )
         if self.token is not None and (len(self.token) < MIN_TOKEN or not self.token.isascii()):
             raise ValueError(f"token must be at least {MIN_TOKEN} letters or digits")
         for name in ("models", "loras"):

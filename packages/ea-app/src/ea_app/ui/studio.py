@@ -79,7 +79,9 @@ class Studio:
         asked = [options_of({**values, "prompt": line}, self.shelf, self.uploads) for line in lines]
         return [self.jobs.submit(prompt, **options) for prompt, options in asked]
 
-    def submit_pair(self, values: Mapping[str, Any], vary: object, sampler: object) -> tuple[JobView, JobView]:
+    def submit_pair(
+        self, values: Mapping[str, Any], vary: object, sampler: object
+    ) -> tuple[JobView, JobView]:
         """Queue a job and its twin that differs in one thing.
 
         Args:
@@ -100,7 +102,9 @@ class Studio:
         elif vary == "sampler":
             other["sampler"] = sampler
         elif vary == "lora":
-            if not any(value for key, value in first.items() if key.startswith("lora_") and key[5:].isdigit()):
+            if not any(
+                value for key, value in first.items() if key.startswith("lora_") and key[5:].isdigit()
+            ):
                 raise InputError("lora", "is not chosen; there would be no difference")
             other |= dict.fromkeys((key for key in other if key.startswith("lora_")), None)
         else:
@@ -135,7 +139,8 @@ class Studio:
             queue=views.queue(running, job_id, language),
             history=views.history(recent, job_id, language),
             can_cancel=shown is not None and not shown.over,
-            can_resume=shown is not None and shown.state in (State.CANCELLED, State.FAILED, State.INTERRUPTED),
+            can_resume=shown is not None
+            and shown.state in (State.CANCELLED, State.FAILED, State.INTERRUPTED),
             is_over=shown is not None and shown.over,
         )
 
@@ -170,12 +175,16 @@ class Studio:
         options = {key: request[name] for key, name in _FROM_REQUEST.items() if request.get(name) is not None}
         options["size"] = (request["width"], request["height"])
         options["model"] = record["model"]["name"]
-        known = {digest: name for view in self.jobs.recent(HISTORY) for name, digest in self._inputs(view).items()}
+        known = {
+            digest: name for view in self.jobs.recent(HISTORY) for name, digest in self._inputs(view).items()
+        }
         missing = []
         for name, entry in record["inputs"].items():
             key = name.replace("-", "_")
             if entry and "text" in entry:
-                options[key] = entry["text"] if key == "camera" else self.uploads.keep_text(key, entry["text"], ".json")
+                options[key] = (
+                    entry["text"] if key == "camera" else self.uploads.keep_text(key, entry["text"], ".json")
+                )
             elif entry and entry.get("xxh3") in known:
                 options[key] = known[entry["xxh3"]]
             else:

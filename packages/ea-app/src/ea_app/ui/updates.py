@@ -11,6 +11,7 @@ from PIL import Image
 from ea_app.options import InputError, concerning
 from ea_app.ui.modes import reason, unusable
 from ea_app.ui.page import Page
+from ea_app.ui.panels.editors import camera_props, editor_props
 from ea_app.ui.studio import Studio
 from ea_app.ui.text import has, word
 from ea_data.media import Limits, probe, read_image, read_video
@@ -28,7 +29,8 @@ def on_model(page: Page, studio: Studio, *, defaults: bool = True) -> Callable[[
         defaults: Also fill in what the model prefers.
 
     Returns:
-        Of the model's name and the language, updates for every control and the second sampler.
+        Of the model's name and the language, updates for every control, the second
+        sampler and the camera editor.
     """
 
     def handler(model: str, language: str) -> list[Any]:
@@ -47,7 +49,9 @@ def on_model(page: Page, studio: Studio, *, defaults: bool = True) -> Callable[[
         preferred = {"steps": info.steps, "guidance": info.guidance, "strength": info.strength}
         updates: list[Any] = []
         for name in page.controls:
-            update: dict[str, Any] = {} if name in ("model", "prompt") else _usable(name, greyed, info.name, language)
+            update: dict[str, Any] = (
+                {} if name in ("model", "prompt") else _usable(name, greyed, info.name, language)
+            )
             if name in placeholders:
                 update["placeholder"] = str(placeholders[name])
             if defaults and name in preferred:
@@ -57,7 +61,8 @@ def on_model(page: Page, studio: Studio, *, defaults: bool = True) -> Callable[[
                 update |= {"value": abilities.sampler} if defaults else {}
             updates.append(gr.update(**update) if update else gr.skip())
         others = [name for name in abilities.samplers if name != abilities.sampler]
-        return [*updates, gr.update(choices=others, value=others[0] if others else None)]
+        camera = gr.update(**camera_props(language=language, usable="camera" not in greyed))
+        return [*updates, gr.update(choices=others, value=others[0] if others else None), camera]
 
     return handler
 
@@ -74,15 +79,15 @@ def on_language(page: Page) -> Callable[[str], list[Any]]:
     return handler
 
 
-def backdrop(studio: Studio) -> Callable[[str | None, str], Any]:
+def backdrop(studio: Studio) -> Callable[[str | None, str], str]:
     """A handler that puts a picture, or the first frame of a video, under an editor."""
 
-    def handler(path: str | None, language: str) -> Any:
+    def handler(path: str | None, language: str) -> str:
         if path is None:
-            return gr.update(value="")
+            return ""
         try:
             with concerning("image"):
-                return gr.update(background=first_frame(studio.uploads.path("image", path)))
+                return f'<img alt="" src="{first_frame(studio.uploads.path("image", path))}">'
         except InputError as error:
             raise gr.Error(error.reason, title=word("video", language), print_exception=False) from None
 
@@ -106,17 +111,22 @@ def first_frame(path: str) -> str:
 
 def _usable(name: str, greyed: set[str], model: str, language: str) -> dict[str, Any]:
     usable = name not in greyed
-    if name in ("mask_drawn", "trajectory"):  # editors, which are no form controls
-        return {"usable": usable, "note": "" if usable else reason(model, language)}
+    if name in _EDITORS:
+        return editor_props(
+            _EDITORS[name], name, language=language, note="" if usable else reason(model, language)
+        )
     told: dict[str, Any] = {"interactive": usable}
     if name in _WITHOUT_INFO:
-        return told | {"label": word(name, language) if usable else f"{word(name, language)} · {reason(model, language)}"}
+        return told | {
+            "label": word(name, language) if usable else f"{word(name, language)} · {reason(model, language)}"
+        }
     if name in _WITH_INFO:
         hint = word(f"{name}.hint", language) if has(f"{name}.hint") else None
         told["info"] = hint if usable else reason(model, language)
     return told
 
 
+_EDITORS = {"mask_drawn": "mask", "trajectory": "trajectory"}
 _WITHOUT_INFO = ("image", "last_image", "clip_image", "reference", "video", "mask", "control")
 _WITH_INFO = ("strength", "control_kind", "camera", "join")
 

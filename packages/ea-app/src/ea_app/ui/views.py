@@ -32,23 +32,28 @@ def queue(views: Sequence[JobView], current: str, language: str) -> str:
 
 def history(views: Sequence[JobView], current: str, language: str) -> str:
     """What was made, the newest first."""
-    cards = "".join(_card(view, current, language) for view in views if view.over or view.state == State.INTERRUPTED)
+    cards = "".join(
+        _card(view, current, language) for view in views if view.over or view.state == State.INTERRUPTED
+    )
     body = f'<div class="ea-grid">{cards}</div>' if cards else f"<p>{word('history.empty', language)}</p>"
     return f'<section class="ea-history"><h3>{word("history", language)}</h3>{body}</section>'
 
 
 def comparison(views: Sequence[JobView | None], language: str) -> str:
     """Two results side by side, and what their settings differ in."""
-    sides = "".join(f'<figure>{_screen(view) if view else ""}<figcaption>{_caption(view)}</figcaption></figure>' for view in views)
+    sides = "".join(
+        f"<figure>{_screen(view) if view else ''}<figcaption>{_caption(view)}</figcaption></figure>"
+        for view in views
+    )
     found = [view for view in views if view is not None]
     table = ""
-    if len(found) == 2:  # noqa: PLR2004
-        told = [{"prompt": view.prompt, "seed": view.seed, **view.options, "model": view.model} for view in found]
+    if len(found) == 2:
+        told = [
+            {"prompt": view.prompt, "seed": view.seed, **view.options, "model": view.model} for view in found
+        ]
         keys = [key for key in dict.fromkeys([*told[0], *told[1]]) if told[0].get(key) != told[1].get(key)]
-        rows = "".join(
-            f"<tr><th>{escape(key)}</th>{''.join(f'<td>{escape(_plain(side.get(key)))}</td>' for side in told)}</tr>"
-            for key in keys
-        )
+        cells = [[f"<td>{escape(_plain(side.get(key)))}</td>" for side in told] for key in keys]
+        rows = "".join(f"<tr><th>{escape(key)}</th>{''.join(row)}</tr>" for key, row in zip(keys, cells))
         table = f"<h3>{word('difference' if keys else 'same', language)}</h3><table>{rows}</table>"
     return f'<div class="ea-compare"><div class="ea-sides">{sides}</div>{table}</div>'
 
@@ -61,10 +66,10 @@ def media_url(job_id: str, kind: str) -> str:
 def seconds(value: float) -> str:
     """Seconds as people read them: 7 s, 2:05 min, 1:02 h."""
     whole = max(0, round(value))
-    if whole < 60:  # noqa: PLR2004
+    if whole < 60:
         return f"{whole} s"
     minutes, rest = divmod(whole, 60)
-    return f"{minutes}:{rest:02d} min" if minutes < 60 else f"{minutes // 60}:{minutes % 60:02d} h"  # noqa: PLR2004
+    return f"{minutes}:{rest:02d} min" if minutes < 60 else f"{minutes // 60}:{minutes % 60:02d} h"
 
 
 def _screen(view: JobView) -> str:
@@ -86,30 +91,39 @@ def _status(view: JobView, language: str) -> str:
     prompt = f'<p class="ea-prompt">{escape(view.prompt)}</p><div class="ea-chips">{chips}</div>'
     if view.state is State.DONE:
         took = word("took", language).format(seconds((view.ended or 0) - (view.started or 0)))
-        link = f'<a href="{media_url(view.id, "result")}?download=1" download>{word("download", language)}</a>'
-        return f'<div class="ea-status"><div class="ea-line"><b>{_state(view, language)}</b><span>{took}</span>{link}</div>{prompt}</div>'
+        link = (
+            f'<a href="{media_url(view.id, "result")}?download=1" download>{word("download", language)}</a>'
+        )
+        return _lines(f"<b>{_state(view, language)}</b><span>{took}</span>{link}", prompt)
     if view.over or view.state is State.INTERRUPTED:
         error = f'<p class="ea-error" role="alert">{escape(view.error)}</p>' if view.error else ""
-        return f'<div class="ea-status"><div class="ea-line"><b>{_state(view, language)}</b></div>{error}{prompt}</div>'
-    return f'<div class="ea-status">{_progress(view, language)}{prompt}</div>'
+        return _lines(f"<b>{_state(view, language)}</b>", f"{error}{prompt}")
+    line, share = _progress(view, language)
+    return _lines(line, f"{_bar(share)}{prompt}")
 
 
-def _progress(view: JobView, language: str) -> str:
+def _lines(line: str, below: str) -> str:
+    return f'<div class="ea-status"><div class="ea-line">{line}</div>{below}</div>'
+
+
+def _progress(view: JobView, language: str) -> tuple[str, float | None]:
+    """What is being done, and which share of it is done, None when that is not known."""
     if view.state is State.QUEUED:
         waits = word("next", language) if view.ahead == 0 else word("ahead", language).format(view.ahead)
-        return f'<div class="ea-line"><b>{_state(view, language)}</b><span>{waits}</span></div>{_bar(None)}'
+        return f"<b>{_state(view, language)}</b><span>{waits}</span>", None
     what = word(f"stage.{view.stage}", language) if view.stage else _state(view, language)
     count = f"{view.step}/{view.total}" if view.total > 1 else ""
     left = word("left", language).format(seconds(view.remaining)) if view.remaining else ""
     share = view.step / view.total if view.total > 1 else None
-    return f'<div class="ea-line"><b>{what}</b><span class="ea-count">{count}</span><span>{left}</span></div>{_bar(share)}'
+    return f'<b>{what}</b><span class="ea-count">{count}</span><span>{left}</span>', share
 
 
 def _bar(share: float | None) -> str:
     if share is None:
         return '<div class="ea-bar ea-waiting" role="progressbar"><i></i></div>'
     percent = round(100 * share)
-    return f'<div class="ea-bar" role="progressbar" aria-valuenow="{percent}"><i style="width:{percent}%"></i></div>'
+    done = f'<i style="width:{percent}%"></i>'
+    return f'<div class="ea-bar" role="progressbar" aria-valuenow="{percent}">{done}</div>'
 
 
 def _row(view: JobView, current: str, language: str) -> str:
@@ -117,8 +131,9 @@ def _row(view: JobView, current: str, language: str) -> str:
     cancel = word("cancel", language)
     count = f"{view.step}/{view.total}" if view.active and view.total > 1 else _state(view, language)
     return (
-        f'<div class="ea-row{mark}"><button data-action="show" data-job="{view.id}">{escape(view.prompt[:120])}</button>'
-        f'<span>{count}</span><button data-action="cancel" data-job="{view.id}" aria-label="{cancel}">{cancel}</button></div>'
+        f'<div class="ea-row{mark}"><button data-action="show" data-job="{view.id}">'
+        f"{escape(view.prompt[:120])}</button><span>{count}</span>"
+        f'<button data-action="cancel" data-job="{view.id}">{cancel}</button></div>'
     )
 
 
@@ -130,8 +145,9 @@ def _card(view: JobView, current: str, language: str) -> str:
         else f"<em>{_state(view, language)}</em>"
     )
     return (
-        f'<button class="ea-card{mark}" data-action="show" data-job="{view.id}" title="{escape(view.prompt[:300])}">'
-        f"{image}<span>{escape(view.prompt[:60])}</span></button>"
+        f'<button class="ea-card{mark}" data-action="show" data-job="{view.id}" '
+        f'title="{escape(view.prompt[:300])}">{image}'
+        f"<span>{escape(view.prompt[:60])}</span></button>"
     )
 
 
@@ -141,15 +157,13 @@ def _caption(view: JobView | None) -> str:
 
 def _chips(view: JobView) -> list[str]:
     told = [f"seed {view.seed}"]
-    for key in _SHOWN:
-        if key in view.options:
-            told.append(f"{key} {_plain(view.options[key])}")
+    told += [f"{key} {_plain(view.options[key])}" for key in _SHOWN if key in view.options]
     told += [] if view.model == "default" else [Path(view.model).name]
     return told
 
 
 def _plain(value: object) -> str:
-    if isinstance(value, list | tuple) and len(value) == 2 and all(isinstance(side, int) for side in value):  # noqa: PLR2004
+    if isinstance(value, list | tuple) and len(value) == 2 and all(isinstance(side, int) for side in value):
         return f"{value[0]}×{value[1]}"
     if isinstance(value, list | tuple):
         return ", ".join(Path(str(entry)).name for entry in value)
@@ -169,6 +183,8 @@ def _picture(path: Path | None) -> str | None:
         content = path.read_bytes()
     except OSError:  # replaced or removed at this moment
         return None
-    return f"data:image/jpeg;base64,{base64.b64encode(content).decode()}" if len(content) <= _MAX_PREVIEW else None
-
-
+    return (
+        f"data:image/jpeg;base64,{base64.b64encode(content).decode()}"
+        if len(content) <= _MAX_PREVIEW
+        else None
+    )

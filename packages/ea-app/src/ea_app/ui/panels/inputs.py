@@ -3,7 +3,7 @@
 import gradio as gr
 
 from ea_app.ui.page import Page, labels
-from ea_app.ui.panels.editors import editor
+from ea_app.ui.panels.editors import backdrop, editor
 from ea_app.ui.text import word
 from ea_data.control.kinds import KINDS
 
@@ -24,7 +24,8 @@ def build(page: Page) -> None:
         page.control("video", _video("video"))
         page.control("strength", gr.Slider(0.05, 1, value=0.7, step=0.05, **labels("strength")))
         page.control("mask", gr.File(file_types=_MASKS, height=90, elem_id="ea-mask", **labels("mask")))
-        page.control("mask_drawn", editor("mask", "mask_drawn", page))
+        page.controls["mask_drawn"] = editor("mask", "mask_drawn")
+        page.part("below_mask", backdrop("mask"))
     with page.say(gr.Accordion(word("control_panel", "en"), open=False), "control_panel"):
         page.control("control", _video("control"))
         kinds = [(word("control_as_is", "en"), ""), *((kind.name, kind.name) for kind in _made_here())]

@@ -12,12 +12,21 @@ def build(page: Page) -> None:
     with page.say(gr.Accordion(word("shape", "en"), open=True), "shape"):
         with gr.Row():
             for name in ("width", "height", "frames", "fps"):
-                page.control(name, gr.Textbox(max_lines=1, min_width=80, elem_id=f"ea-{name}", **_label(name)))
+                page.control(
+                    name, gr.Textbox(max_lines=1, min_width=80, elem_id=f"ea-{name}", **_label(name))
+                )
         page.control("size_mode", gr.Checkbox(value=False, **labels("size_mode")))
         with gr.Row():
             for name in ("window", "overlap"):
-                page.control(name, gr.Textbox(max_lines=1, min_width=80, elem_id=f"ea-{name}", **_label(name)))
-            page.control("join", gr.Dropdown(["latents", "pixels"], value="latents", min_width=100, elem_id="ea-join", **labels("join")))
+                page.control(
+                    name, gr.Textbox(max_lines=1, min_width=80, elem_id=f"ea-{name}", **_label(name))
+                )
+            page.control(
+                "join",
+                gr.Dropdown(
+                    ["latents", "pixels"], value="latents", min_width=100, elem_id="ea-join", **labels("join")
+                ),
+            )
     with page.say(gr.Accordion(word("sampling", "en"), open=True), "sampling"):
         with gr.Row():
             page.control("sampler", gr.Dropdown([], value=None, min_width=120, **labels("sampler")))
@@ -29,7 +38,9 @@ def build(page: Page) -> None:
                 "value",
             )
         page.control("steps", gr.Slider(1, 100, value=25, step=1, elem_id="ea-steps", **labels("steps")))
-        page.control("guidance", gr.Slider(0, 20, value=6, step=0.1, elem_id="ea-guidance", **labels("guidance")))
+        page.control(
+            "guidance", gr.Slider(0, 20, value=6, step=0.1, elem_id="ea-guidance", **labels("guidance"))
+        )
 
 
 def build_loras(page: Page, names: list[str]) -> None:
@@ -43,7 +54,9 @@ def build_loras(page: Page, names: list[str]) -> None:
                     f"lora_{slot}", gr.Dropdown([("–", ""), *names], value="", label=f"LoRA {slot}"), "lora"
                 )
                 page.control(
-                    f"lora_weight_{slot}", gr.Slider(-2, 2, value=1, step=0.05, **labels("lora_weight")), "lora_weight"
+                    f"lora_weight_{slot}",
+                    gr.Slider(-2, 2, value=1, step=0.05, **labels("lora_weight")),
+                    "lora_weight",
                 )
 
 

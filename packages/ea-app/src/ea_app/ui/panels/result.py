@@ -8,7 +8,8 @@ from ea_app.ui.text import word
 _CLICKS = """
 element.addEventListener('click', (event) => {
   const found = event.target.closest('[data-action]');
-  if (found && element.contains(found)) trigger('select', {action: found.dataset.action, job: found.dataset.job});
+  const data = found && element.contains(found) && found.dataset;
+  if (data) trigger('select', {action: data.action, job: data.job});
 });
 """
 
@@ -17,8 +18,20 @@ def build(page: Page) -> None:
     """The large picture with its buttons, and the queue below."""
     page.part("stage", gr.HTML(elem_id="ea-stage", js_on_load=None))
     with gr.Row(elem_id="ea-actions"):
-        for name, variant in (("cancel", "stop"), ("reuse", "secondary"), ("resume", "secondary"), ("delete", "secondary")):
-            button = gr.Button(word(name, "en"), variant=variant, size="sm", visible=False, elem_id=f"ea-{name}", min_width=90)
+        for name, variant in (
+            ("cancel", "stop"),
+            ("reuse", "secondary"),
+            ("resume", "secondary"),
+            ("delete", "secondary"),
+        ):
+            button = gr.Button(
+                word(name, "en"),
+                variant=variant,
+                size="sm",
+                visible=False,
+                elem_id=f"ea-{name}",
+                min_width=90,
+            )
             page.part(name, button, name, "value")
     page.part("queue", gr.HTML(elem_id="ea-queue", js_on_load=_CLICKS))
     page.part("history", gr.HTML(elem_id="ea-history", js_on_load=_CLICKS))
@@ -34,15 +47,26 @@ _RESULTS = [".mp4", ".webm", ".gif", ".webp", ".png", ".json"]
 
 def build_batch(page: Page) -> None:
     """Many prompts at once."""
-    page.part("prompts", gr.Textbox(lines=10, max_lines=20, elem_id="ea-prompts", **labels("prompts")), "prompts")
-    page.part("queue_all", gr.Button(word("queue_all", "en"), variant="primary", elem_id="ea-queue-all"), "queue_all", "value")
+    page.part(
+        "prompts", gr.Textbox(lines=10, max_lines=20, elem_id="ea-prompts", **labels("prompts")), "prompts"
+    )
+    page.part(
+        "queue_all",
+        gr.Button(word("queue_all", "en"), variant="primary", elem_id="ea-queue-all"),
+        "queue_all",
+        "value",
+    )
 
 
 def build_compare(page: Page) -> None:
     """Two results side by side, and making such a pair."""
     with gr.Row():
         for side in ("side_a", "side_b"):
-            page.part(side, gr.Dropdown([], value=None, elem_id=f"ea-{side.replace('_', '-')}", **labels(side)), side)
+            page.part(
+                side,
+                gr.Dropdown([], value=None, elem_id=f"ea-{side.replace('_', '-')}", **labels(side)),
+                side,
+            )
     page.part("comparison", gr.HTML(elem_id="ea-comparison", js_on_load=None))
     with gr.Row(elem_id="ea-vary"):
         choices = [(word(f"vary.{name}", "en"), name) for name in ("seed", "sampler", "lora")]

@@ -3,7 +3,7 @@
 import gradio as gr
 
 from ea_app.ui.page import Page, labels
-from ea_app.ui.panels.editors import camera_editor, editor
+from ea_app.ui.panels.editors import backdrop, camera_editor, editor
 from ea_app.ui.text import word
 
 
@@ -13,4 +13,5 @@ def build(page: Page) -> None:
         page.control("camera", gr.Textbox(elem_id="ea-camera", **labels("camera")))
         page.part("camera_editor", camera_editor())
     with page.say(gr.Accordion(word("trajectory_panel", "en"), open=False), "trajectory_panel"):
-        page.control("trajectory", editor("trajectory", "trajectory", page))
+        page.controls["trajectory"] = editor("trajectory", "trajectory")
+        page.part("below_trajectory", backdrop("trajectory"))

@@ -106,20 +106,30 @@ element.addEventListener('click', (event) => {
   tell();
 });
 
-const listen = () => picture().addEventListener('load', show);
-listen();
-// Settings that come back from the history, and a new picture below.
-watch('value', () => {
-  if (props.value === told) { show(); return; }
-  told = props.value || '';
-  strokes.length = 0;
-  if (kind() === 'trajectory' && told) {
-    try {
-      const given = JSON.parse(told);
-      for (const path of given.paths) strokes.push(path.map((point) => [point.x, point.y]));
-    } catch { /* what cannot be shown is still sent */ }
-  }
+// The picture below stands elsewhere on the page, since gradio replaces what is in here.
+const below = document.querySelector(BELOW);
+const follow = () => {
+  const given = below && below.querySelector('img');
+  const image = picture();
+  if (!image) return;
+  image.hidden = !given;
+  image.onload = show;
+  image.src = given ? given.src : '';
   show();
+};
+if (below) new MutationObserver(follow).observe(below, { childList: true, subtree: true });
+// Settings that come back from the history.
+watch('value', () => {
+  if (props.value !== told) {
+    told = props.value || '';
+    strokes.length = 0;
+    if (kind() === 'trajectory' && told) {
+      try {
+        for (const path of JSON.parse(told).paths) strokes.push(path.map((point) => [point.x, point.y]));
+      } catch { /* what cannot be shown is still sent */ }
+    }
+  }
+  follow();
 });
-watch(['background', 'usable', 'title'], () => { listen(); show(); });
-requestAnimationFrame(show);
+watch(['usable', 'title'], follow);
+requestAnimationFrame(follow);
