@@ -45,6 +45,9 @@ class Access:
             await self._app(scope, receive, send)
             return
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        if _is_foreign(headers):
+            await PlainTextResponse("another site's page may not ask for this", 403)(scope, receive, send)
+            return
         if self._token is None:
             host = (
                 headers.get("host", "").rsplit(":", 1)[0]
@@ -56,12 +59,18 @@ class Access:
                 return
             await PlainTextResponse("this studio answers to this machine alone", 421)(scope, receive, send)
             return
+        visitor = (scope.get("client") or ("",))[0]
         if scope["type"] == "http" and scope["path"] == "/login":
-            await (await self._login(scope, receive))(scope, receive, send)
+            await (await self._login(scope, receive, visitor))(scope, receive, send)
+            return
+        if "authorization" in headers and self._locked(visitor):
+            await _too_many()(scope, receive, send)
             return
         if self._known(headers):
             await self._app(scope, receive, send)
             return
+        if "authorization" in headers:
+            self._fail(visitor)
         await self._refusal(scope).__call__(scope, receive, send)
 
     def _known(self, headers: dict[str, str]) -> bool:
@@ -78,12 +87,9 @@ class Access:
         assert self._token is not None
         return hmac.compare_digest(text.encode("utf-8", "replace"), self._token.encode())
 
-    async def _login(self, scope: Scope, receive: Receive) -> Response:
-        visitor = (scope.get("client") or ("",))[0]
+    async def _login(self, scope: Scope, receive: Receive, visitor: str) -> Response:
         if self._locked(visitor):
-            return PlainTextResponse(
-                "too many wrong tokens; try again later", 429, {"Retry-After": f"{LOCK_SECONDS:.0f}"}
-            )
+            return _too_many()
         if scope["method"] != "POST":
             return _page("")
         body = b""
@@ -120,6 +126,17 @@ class Access:
         if scope["type"] == "http" and scope["method"] == "GET" and scope["path"] == "/":
             return _page("", 401)
         return PlainTextResponse("sign in first", 401)
+
+
+def _is_foreign(headers: dict[str, str]) -> bool:
+    """Whether a browser says that a page of another site asks."""
+    origin = headers.get("origin", "")
+    return bool(origin) and origin.partition("://")[2] != headers.get("host", "")
+
+
+def _too_many() -> Response:
+    wait = {"Retry-After": f"{LOCK_SECONDS:.0f}"}
+    return PlainTextResponse("too many wrong tokens; try again later", 429, wait)
 
 
 def _page(message: str, status: int = 200) -> HTMLResponse:

@@ -21,6 +21,8 @@ _FRAGMENTS = ("stage", "queue", "history")
 _BUTTONS = {"cancel": "can_cancel", "resume": "can_resume", "reuse": "is_over", "delete": "is_over"}
 _SHOWN = (*_FRAGMENTS, *_BUTTONS, "current", "seen")
 _LIGHT: dict[str, Any] = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
+_SPOKEN: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "concurrency_limit": None}
+"""Of handlers that say something: gradio brings messages through its queue alone."""
 _SCROLL = "() => { if (innerWidth < 900) document.querySelector('#ea-stage').scrollIntoView(); }"
 _MODE_FIELDS: tuple[str, ...] = (
     "image",
@@ -69,7 +71,7 @@ class Events:
         for trigger in (parts["generate"].click, self.page.controls["prompt"].submit):
             trigger(self.generate, everything, self.shown, **_LIGHT)
         parts["generate"].click(None, None, None, js=_SCROLL, api_visibility="private")
-        parts["queue_all"].click(self.queue_all, [parts["prompts"], *everything], self.shown, **_LIGHT)
+        parts["queue_all"].click(self.queue_all, [parts["prompts"], *everything], self.shown, **_SPOKEN)
         for name, action in (
             ("cancel", self.studio.cancel),
             ("resume", self.studio.resume),
@@ -78,9 +80,9 @@ class Events:
             parts[name].click(self.doing(action), self.state, self.shown, **_LIGHT)
         for name in ("queue", "history"):
             parts[name].select(self.select, self.state, self.shown, **_LIGHT)
-        parts["reuse"].click(self.reuse, [parts["current"], parts["language"]], self.controls, **_LIGHT)
+        parts["reuse"].click(self.reuse, [parts["current"], parts["language"]], self.controls, **_SPOKEN)
         parts["restore"].upload(
-            self.restore, [parts["restore"], parts["language"]], [*self.controls, parts["restore"]], **_LIGHT
+            self.restore, [parts["restore"], parts["language"]], [*self.controls, parts["restore"]], **_SPOKEN
         )
         parts["dice"].click(lambda: str(self.studio.draw_seed()), None, self.page.controls["seed"], **_LIGHT)
         self._connect_model(blocks)
@@ -96,6 +98,8 @@ class Events:
         blocks.load(self.on_load, model, [parts["language"], *self.shown], **_LIGHT).then(
             on_model(self.page, self.studio), model, targets, **_LIGHT
         )
+        # Settings that come back may bring another model; its own defaults are not wanted then.
+        controls["model"].change(on_model(self.page, self.studio, defaults=False), model, targets, **_LIGHT)
         controls["model"].input(on_model(self.page, self.studio), model, targets, **_LIGHT)
         parts["language"].change(
             on_language(self.page), parts["language"], list(dict.fromkeys(worded)), **_LIGHT

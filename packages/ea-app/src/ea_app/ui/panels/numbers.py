@@ -1,5 +1,7 @@
 """Size, length, sampling and LoRAs."""
 
+from typing import Any
+
 import gradio as gr
 
 from ea_app.ui.form import LORA_SLOTS
@@ -60,10 +62,10 @@ def build_loras(page: Page, names: list[str]) -> None:
                 )
 
 
-def _label(name: str) -> dict[str, str]:
+def _label(name: str) -> dict[str, Any]:
     """Words without the hint, which would make a narrow control uneven."""
     return {"label": word(name, "en")}
 
 
-def _hinted(name: str) -> dict[str, str]:
+def _hinted(name: str) -> dict[str, Any]:
     return {"label": word(name, "en"), "placeholder": word(f"{name}.hint", "en")}

@@ -18,20 +18,8 @@ def build(page: Page) -> None:
     """The large picture with its buttons, and the queue below."""
     page.part("stage", gr.HTML(elem_id="ea-stage", js_on_load=None))
     with gr.Row(elem_id="ea-actions"):
-        for name, variant in (
-            ("cancel", "stop"),
-            ("reuse", "secondary"),
-            ("resume", "secondary"),
-            ("delete", "secondary"),
-        ):
-            button = gr.Button(
-                word(name, "en"),
-                variant=variant,
-                size="sm",
-                visible=False,
-                elem_id=f"ea-{name}",
-                min_width=90,
-            )
+        for name in ("cancel", "reuse", "resume", "delete"):
+            button = gr.Button(word(name, "en"), size="sm", visible=False, elem_id=f"ea-{name}", min_width=90)
             page.part(name, button, name, "value")
     page.part("queue", gr.HTML(elem_id="ea-queue", js_on_load=_CLICKS))
     page.part("history", gr.HTML(elem_id="ea-history", js_on_load=_CLICKS))
