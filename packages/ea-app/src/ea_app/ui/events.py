@@ -69,7 +69,7 @@ class Events:
         parts, everything = self.page.parts, [*self.controls, *self.state]
         parts["timer"].tick(self.refresh, self.state, self.shown, **_LIGHT)
         for trigger in (parts["generate"].click, self.page.controls["prompt"].submit):
-            trigger(self.generate, everything, self.shown, **_LIGHT)
+            trigger(self.generate, everything, self.shown, **_SPOKEN)
         parts["generate"].click(None, None, None, js=_SCROLL, api_visibility="private")
         parts["queue_all"].click(self.queue_all, [parts["prompts"], *everything], self.shown, **_SPOKEN)
         for name, action in (
@@ -77,7 +77,7 @@ class Events:
             ("resume", self.studio.resume),
             ("delete", self.studio.delete),
         ):
-            parts[name].click(self.doing(action), self.state, self.shown, **_LIGHT)
+            parts[name].click(self.doing(action), self.state, self.shown, **_SPOKEN)
         for name in ("queue", "history"):
             parts[name].select(self.select, self.state, self.shown, **_LIGHT)
         parts["reuse"].click(self.reuse, [parts["current"], parts["language"]], self.controls, **_SPOKEN)
@@ -137,7 +137,7 @@ class Events:
             self.pair,
             [parts["vary"], parts["other_sampler"], *self.controls, *self.state],
             [*sides, *self.shown],
-            **_LIGHT,
+            **_SPOKEN,
         )
 
     def refresh(self, current: str, seen: Mapping[str, str], language: str) -> list[Any]:
