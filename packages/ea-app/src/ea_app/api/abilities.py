@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 from ea_app.catalog import find
 from ea_app.model_info import ModelInfo
@@ -76,10 +77,10 @@ def ask(name: str) -> tuple[ModelInfo, Abilities]:
         lines = done.stderr.strip().splitlines()
         raise ValueError(lines[-1] if lines else f"{name} cannot be looked into")
     told = json.loads(done.stdout.splitlines()[-1])
-    abilities = {
+    found: dict[str, Any] = {
         key: tuple(value) if isinstance(value, list) else value for key, value in told["abilities"].items()
     }
-    return ModelInfo.from_dict(told["info"]), Abilities(**abilities)
+    return ModelInfo.from_dict(told["info"]), Abilities(**found)
 
 
 def _main(arguments: Sequence[str]) -> int:

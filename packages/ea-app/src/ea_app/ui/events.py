@@ -43,11 +43,11 @@ def toasts(language: str) -> Iterator[None]:
     try:
         yield
     except InputError as error:
-        raise gr.Error(
-            error.reason, title=field_label(error.field, language), print_exception=False
-        ) from None
+        # In the text: gradio's queue does not bring titles.
+        message = f"{field_label(error.field, language)}: {error.reason}"
+        raise gr.Error(message, print_exception=False) from None
     except JobsError as error:
-        raise gr.Error(str(error), title=word("title", language), print_exception=False) from None
+        raise gr.Error(str(error), print_exception=False) from None
 
 
 class Events:
@@ -172,9 +172,8 @@ class Events:
 
     def select(self, current: str, seen: Mapping[str, str], language: str, event: gr.EventData) -> list[Any]:
         """A click into queue or history."""
-        told = event._data or {}
-        job_id = str(told.get("job", ""))
-        if told.get("action") == "cancel":
+        job_id = str(getattr(event, "job", ""))
+        if getattr(event, "action", "") == "cancel":
             with toasts(language):
                 self.studio.cancel(job_id)
             return self.refresh(current, seen, language)

@@ -3,8 +3,6 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from gradio.components import Component
-
 from ea_app.ui.text import has, word
 
 
@@ -18,7 +16,7 @@ class Page:
         worded: Blocks with the key of their word and what of them carries it.
     """
 
-    controls: dict[str, Component] = field(default_factory=dict)
+    controls: dict[str, Any] = field(default_factory=dict)
     parts: dict[str, Any] = field(default_factory=dict)
     worded: list[tuple[Any, str, str]] = field(default_factory=list)
 

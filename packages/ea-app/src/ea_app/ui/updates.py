@@ -37,7 +37,8 @@ def on_model(page: Page, studio: Studio, *, defaults: bool = True) -> Callable[[
         try:
             info, abilities = studio.shelf.describe(model)
         except InputError as error:
-            raise gr.Error(error.reason, title=word("model", language), print_exception=False) from None
+            message = f"{word('model', language)}: {error.reason}"
+            raise gr.Error(message, print_exception=False) from None
         greyed = unusable(abilities)
         placeholders = {
             "width": info.native_width,
@@ -89,7 +90,8 @@ def backdrop(studio: Studio) -> Callable[[str | None, str], str]:
             with concerning("image"):
                 return f'<img alt="" src="{first_frame(studio.uploads.path("image", path))}">'
         except InputError as error:
-            raise gr.Error(error.reason, title=word("video", language), print_exception=False) from None
+            message = f"{word('video', language)}: {error.reason}"
+            raise gr.Error(message, print_exception=False) from None
 
     return handler
 
