@@ -81,6 +81,7 @@ def build_parser() -> Parser:
     _add_convert(commands.add_parser)
     _add_lora(commands.add_parser)
     _add_serve(commands.add_parser)
+    _add_ui(commands.add_parser)
     doctor = commands.add_parser("doctor", help="check this installation", allow_abbrev=False)
     _add_option(doctor.add_argument, "model")
     _add_common(doctor)
@@ -305,6 +306,32 @@ def _add_serve(add_parser: Callable[..., Parser]) -> None:
         default=str(1 << 27),
         help=f"width x height x frames of a job, and of each file that is sent [default: {1 << 27}]",
     )
+    _add_common(parser)
+
+
+def _add_ui(add_parser: Callable[..., Parser]) -> None:
+    parser = add_parser(
+        "ui",
+        help="open the studio: a page in the browser",
+        description="Serve the studio, a page in the browser that queues jobs and shows what they make.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on [default: 127.0.0.1]")
+    parser.add_argument("--port", type=int, default=7860, metavar="N", help="port [default: 7860]")
+    parser.add_argument(
+        "--token", metavar="TEXT", help="what visitors have to know; needed with any other --host"
+    )
+    parser.add_argument("--models-dir", metavar="DIR", help="folder whose model directories may be chosen")
+    parser.add_argument("--loras-dir", metavar="DIR", help="folder whose LoRA files may be chosen")
+    parser.add_argument(
+        "--state", metavar="DIR", help="where jobs and results are kept [default: the platform's place]"
+    )
+    parser.add_argument("--model", metavar="NAME", help="model to load at the start [default: default]")
+    parser.add_argument("--device", metavar="NAME", help="auto, cpu, cuda or cuda:N [default: auto]")
+    parser.add_argument(
+        "--queue-limit", type=int, default=100, metavar="N", help="jobs that may wait [default: 100]"
+    )
+    parser.add_argument("--timeout", type=float, metavar="S", help="seconds that a job may take")
     _add_common(parser)
 
 
