@@ -75,6 +75,7 @@ def make_images(folder: Path) -> Iterator[Path]:
         "lossy.webp": picture,
         "one.gif": picture.quantize(16),
         "plain.bmp": picture,
+        "plain.avif": picture,
     }
     for name, image in variants.items():
         image.save(folder / name, **({"exif": exif} if name in ("turned.jpg", "lossy.webp") else {}))

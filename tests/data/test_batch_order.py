@@ -216,7 +216,14 @@ class Echo:
 def test_a_state_is_a_few_numbers():
     order = BatchOrder(np.arange(10) % 2, 2, seed=9)
     state = BucketSampler(order, world_size=4).state_after(5)
-    assert state.to_dict() == {"seed": 9, "epoch": 3, "batch": 2, "rows": 10, "order": order.fingerprint}
+    assert state.to_dict() == {
+        "seed": 9,
+        "epoch": 3,
+        "batch": 2,
+        "rows": 10,
+        "order": order.fingerprint,
+        "files": 0,
+    }
     assert BucketSampler(order, start=state).state_after(0) == state
 
 
@@ -238,6 +245,26 @@ def test_a_state_of_other_batches_is_refused(other):
     assert next(iter(BucketSampler(other, start=SamplerState(9, state.epoch + 1))))[0].epoch == 1
 
 
+def test_a_state_of_other_files_is_refused():
+    order = BatchOrder(np.arange(10) % 2, 2, seed=9)
+    state = BucketSampler(order, files=5).state_after(1)
+    assert SamplerState.from_dict(state.to_dict()).files == 5
+    assert BucketSampler(order, start=state, files=5).state_after(0) == state
+    assert BucketSampler(order, start=state).start == state  # nothing to compare with
+    with pytest.raises(
+        ValueError, match=r"of another list of files; allowed: the same rows in the same order"
+    ):
+        BucketSampler(order, start=state, files=6)
+
+
+@pytest.mark.parametrize("steps", [1.5, 1.0, True, "1", None, -1])
+def test_steps_are_whole_numbers(steps):
+    sampler = BucketSampler(BatchOrder([0], 1))
+    with pytest.raises(ValueError, match=r"^steps is .*; allowed: whole numbers of 0 or more"):
+        sampler.state_after(steps)
+    assert sampler.state_after(np.int64(2)) == sampler.state_after(2)
+
+
 @pytest.mark.parametrize(
     ("state", "message"),
     [
@@ -257,11 +284,11 @@ def test_a_state_of_another_run_is_refused(state, message):
     [
         {},
         {"seed": 1, "epoch": 0, "batch": 0},
-        {"seed": 1, "epoch": 0, "batch": 0, "rows": 1, "order": 1, "rank": 0},
-        {"seed": 1, "epoch": 0.0, "batch": 0, "rows": 1, "order": 1},
-        {"seed": 1, "epoch": True, "batch": 0, "rows": 1, "order": 1},
-        {"seed": 1, "epoch": 0, "batch": -1, "rows": 1, "order": 1},
-        {"seed": "1", "epoch": 0, "batch": 0, "rows": 1, "order": 1},
+        {"seed": 1, "epoch": 0, "batch": 0, "rows": 1, "order": 1, "files": 0, "rank": 0},
+        {"seed": 1, "epoch": 0.0, "batch": 0, "rows": 1, "order": 1, "files": 0},
+        {"seed": 1, "epoch": True, "batch": 0, "rows": 1, "order": 1, "files": 0},
+        {"seed": 1, "epoch": 0, "batch": -1, "rows": 1, "order": 1, "files": 0},
+        {"seed": "1", "epoch": 0, "batch": 0, "rows": 1, "order": 1, "files": 0},
     ],
 )
 def test_a_state_that_is_none_is_refused(values):

@@ -6,7 +6,9 @@ import json
 import os
 import subprocess
 import sys
+from fractions import Fraction
 
+import av
 import numpy as np
 import pytest
 from PIL import Image
@@ -14,7 +16,7 @@ from PIL import Image
 from ea_data.cli import main
 from ea_data.control.kinds import KINDS
 from ea_data.control.makers import make_control
-from ea_data.media import probe, read_image, read_metadata, read_video, write_video
+from ea_data.media import VideoReader, probe, read_image, read_metadata, read_video, write_video
 from ea_data.synthetic import SyntheticDataset
 
 
@@ -31,6 +33,19 @@ def clip(tmp_path):
 
 def run(*words):
     return main(["control", *map(str, words)])
+
+
+def write_at_times(path, frames, times):
+    """A video whose frames begin at the given hundredths of a second."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=Fraction(25), options={"crf": "5", "bf": "0"})
+        stream.height, stream.width, stream.pix_fmt = frames.shape[1], frames.shape[2], "yuv420p"
+        stream.codec_context.time_base = Fraction(1, 100)
+        for picture, time in zip(frames, times, strict=True):
+            frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+            frame.pts, frame.time_base = time, Fraction(1, 100)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
 
 
 def refused(capsys, *words):
@@ -61,6 +76,29 @@ def test_an_mp4(clip, tmp_path):
     assert made.frames.shape == expected.shape
     assert made.fps == 12.5
     assert np.abs(made.frames - expected).mean() < 4
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+def test_a_variable_rate_keeps_its_frames(tmp_path, suffix):
+    """Frames stand as long as they like; the signal has one for each, at the average rate."""
+    frames = SyntheticDataset(seed=1, num_frames=30, height=64, width=80)[2]["video"]
+    times = [0, *np.cumsum([(4, 4, 20)[i % 3] for i in range(29)]).tolist()]  # hundredths of a second
+    source = tmp_path / f"uneven{suffix}"
+    write_at_times(source, frames, times)
+    out = tmp_path / "edges.mp4"
+    assert run("canny", source, out) == 0
+    with VideoReader(source) as before, VideoReader(out) as after:
+        assert (len(before), len(after)) == (30, 30)
+        assert after[0].shape == before[0].shape
+        assert after.fps == pytest.approx(29 / (times[-1] / 100), rel=0.05)
+        expected = make_control(np.stack(list(before)), "canny").astype(int)
+        assert np.abs(np.stack(list(after)) - expected).mean() < 12
+
+
+def test_too_many_frames_are_refused(clip, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(VideoReader, "__len__", lambda _: 1001)
+    message = f"cannot read {clip}: 1001 frames; allowed: at most 1000"
+    assert refused(capsys, "canny", clip, tmp_path / "out.mp4") == message
 
 
 def test_a_picture_makes_a_picture(clip, tmp_path):

@@ -117,4 +117,4 @@ def test_mistakes_are_told_in_one_line(arguments, message, tmp_path, monkeypatch
 
 def test_a_rate_that_is_none(file, capsys):
     assert main(["camera", str(file), "--fps", str(math.nan)]) == 2
-    assert "fps is nan; allowed: above 0" in capsys.readouterr().err
+    assert "fps is nan; allowed: numbers above 0" in capsys.readouterr().err

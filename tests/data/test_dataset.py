@@ -1,6 +1,7 @@
 """The data set that opens files: what is in its batches, wherever and whenever they are made."""
 
 import pickle
+import shutil
 from dataclasses import replace
 from itertools import islice
 
@@ -20,6 +21,7 @@ from media_folder import (
 from PIL import Image
 
 from ea_data.control.camera import plucker_rays, read_camera
+from ea_data.manifest import read_manifest
 from ea_data.media import picture_size, read_image, write_video
 from ea_data.training.dataset import TrainingDataset
 from ea_data.training.loader import TrainingLoader
@@ -145,6 +147,22 @@ def test_the_description_follows_what_decides_batches(manifest):
     assert TrainingDataset(rows, lint_only).describe() == text
     assert TrainingDataset(rows, replace(RECIPE, seed=1)).describe() != text
     assert TrainingDataset(rows[1:], RECIPE).describe() != text
+    assert TrainingDataset(rows[::-1], RECIPE).describe() != text
+
+
+def test_a_run_goes_on_with_the_same_files_alone(manifest, tmp_path):
+    rows = entries(manifest)
+    state = TrainingLoader(TrainingDataset(rows, RECIPE)).state_after(1)
+    others = [replace(row, path=tmp_path / f"copy of {row.path.name}") for row in rows]
+    for other, row in zip(others, rows, strict=True):
+        other.path.write_bytes(row.path.read_bytes())
+    for files in (others, [rows[2], rows[1], rows[0], *rows[3:]]):
+        with pytest.raises(ValueError, match=r"^the sampler's state is of another list of files; allowed: "):
+            TrainingLoader(TrainingDataset(files, RECIPE), start=state)
+    moved = tmp_path / "elsewhere"
+    shutil.copytree(manifest.parent, moved)
+    dataset = TrainingDataset(read_manifest(moved / manifest.name).entries, RECIPE)
+    assert TrainingLoader(dataset, start=state).state_after(0) == state
 
 
 def test_videos_repeat_and_pictures_do_not(manifest):

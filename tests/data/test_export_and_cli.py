@@ -111,6 +111,9 @@ def test_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
             "--frames is 65; allowed at 4096x4096: 1 to 64",
         ),
         (["trajectory", "a.json", "absent/a.mp4"], "the folder absent does not exist"),
+        (["camera", "pan left", "--fps", "nan"], "--fps is nan; allowed: numbers above 0"),
+        (["camera", "pan left", "--fps", "inf"], "--fps is inf; allowed: numbers above 0"),
+        (["camera", "pan left", "--fps", "0"], "--fps is 0; allowed: numbers above 0"),
     ],
 )
 def test_mistakes_are_one_line_and_exit_two(
@@ -157,10 +160,14 @@ def test_help_starts_quickly() -> None:
 def test_check_names_every_wrong_row(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "list.jsonl"
     path.write_text('{"file_path": "absent"}\n' * 15 + '{"file_path": "list.jsonl"}\n', encoding="utf-8")
-    assert cli.main(["check", str(path)]) == 2
+    assert cli.main(["check", str(path)]) == 1
     *rows, last = capsys.readouterr().err.splitlines()
     assert rows == [f"{path}:{line}: no such file: absent" for line in range(1, 16)]
-    assert last == "ea-data check: error: 15 of 16 rows are wrong"
+    assert last == "ea-data check: error: 15 of 16 rows wrong"
+    path.write_text("", encoding="utf-8")
+    assert cli.main(["check", str(path)]) == 1
+    errors = capsys.readouterr().err
+    assert errors == f"{path}:1: no rows\nea-data check: error: no rows; allowed: 1 or more\n"
 
 
 @pytest.mark.parametrize(

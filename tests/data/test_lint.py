@@ -259,3 +259,26 @@ def test_training_leaves_out_the_same_rows(tmp_path):
     batches = dataset.order.epoch(0).at(range(len(dataset)))
     assert int(batches.lengths.sum()) == epoch.samples - epoch.left_out
     assert epoch.samples == 3 * VIDEOS + PICTURES
+
+
+@pytest.mark.parametrize("column", ["file_path", "control_file_path"])
+def test_a_path_that_cannot_be_looked_at_is_a_finding(tmp_path, column):
+    (tmp_path / "folder.mp4").mkdir()
+    (tmp_path / "loop.mp4").symlink_to("loop.mp4")
+    paths = [
+        "x" * 6000 + ".mp4",
+        f"/{'x' * 6000}.mp4",
+        str(tmp_path / "folder.mp4"),
+        str(tmp_path / "loop.mp4"),
+    ]
+    good = video(tmp_path, 0)
+    rows = [good, *({**good, column: path} for path in paths)]
+    recipe = RECIPE if column == "file_path" else replace(RECIPE, control="video")
+    report = checked(write_rows(tmp_path / "train.jsonl", rows), recipe)
+    found = {finding.line: finding for finding in report.findings if finding.drops and finding.line > 1}
+    if column == "file_path":
+        assert [found[line].rule for line in range(2, 6)] == ["row", "broken", "broken", "broken"]
+    else:
+        assert [found[line].rule for line in range(2, 6)] == ["row", *["control-missing"] * 3]
+    reasons = ["File name too long", "File name too long", "not a regular file", "a loop of links"]
+    assert all(reason in found[line].message for line, reason in enumerate(reasons, start=2))

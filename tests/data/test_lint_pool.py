@@ -97,19 +97,23 @@ def all_end(pids):
 
 
 @in_proc
-def test_an_interrupted_run_leaves_neither_files_nor_processes(tmp_path):
+@pytest.mark.parametrize(
+    ("number", "code", "told"),
+    [(signal.SIGINT, 130, "ea-data lint: stopped\n"), (signal.SIGTERM, 143, "")],
+)
+def test_an_interrupted_run_leaves_neither_files_nor_processes(tmp_path, number, code, told):
     row = video(tmp_path, 0)
-    for number in range(2000):  # other names for the same clip, so that there is something to do
-        (tmp_path / f"link{number}.mp4").hardlink_to(tmp_path / row["file_path"])
-    rows = [{**row, "file_path": f"link{number}.mp4"} for number in range(2000)]
+    for link in range(2000):  # other names for the same clip, so that there is something to do
+        (tmp_path / f"link{link}.mp4").hardlink_to(tmp_path / row["file_path"])
+    rows = [{**row, "file_path": f"link{link}.mp4"} for link in range(2000)]
     write_rows(tmp_path / "train.jsonl", rows)
     (tmp_path / "recipe.json").write_text("{}")
     before = set(tmp_path.iterdir())
     words = ["lint", "train.jsonl", "--recipe", "recipe.json", "--json", "out.json", "--report", "out"]
     process, below = started(["-m", "ea_data.cli", *words, "--workers", "2"], tmp_path, 3)
-    os.killpg(process.pid, signal.SIGINT)
+    os.killpg(process.pid, number)
     out, error = process.communicate(timeout=100)
-    assert (process.returncode, out, error) == (130, "", "ea-data lint: stopped\n")
+    assert (process.returncode, out, error) == (code, "", told)
     assert all_end(below)
     assert set(tmp_path.iterdir()) == before
 

@@ -193,6 +193,51 @@ def test_a_folder_with_something_else_is_left_alone(capsys, folder, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
 
 
+def test_a_report_that_was_added_to_is_left_alone(capsys, folder, tmp_path):
+    target = tmp_path / "report"
+    assert run(capsys, folder, folder / "bad.jsonl", "--report", target, "--samples", 0)[0] == 1
+    (target / "notes.txt").write_text("mine")
+    code, _, error = run(capsys, folder, folder / "bad.jsonl", "--report", target)
+    assert (code, (target / "notes.txt").read_text()) == (2, "mine")
+    assert "holds something else than a report" in error
+    (target / "notes.txt").unlink()
+    code, _, error = run(
+        capsys, folder, folder / "bad.jsonl", "--report", target, "--json", target / "a.json"
+    )
+    assert code == 2
+    assert "in the folder of --report, which is made anew" in error
+
+
+@pytest.mark.parametrize(
+    ("name", "noun"),
+    [
+        ("train.jsonl", "a manifest that is read"),
+        ("held.jsonl", "a manifest that is read"),
+        ("recipe.json", "the recipe"),
+        ("clip1.mp4", "a file of a manifest"),
+        ("held0.mp4", "a file of a manifest"),
+        ("link", "a file of a manifest"),
+    ],
+)
+def test_what_is_read_is_not_written_to(capsys, folder, tmp_path, name, noun):
+    files = {path: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+    name = {"held0.mp4": held_name(folder)}.get(name, name)
+    path = folder / name
+    if name == "link":
+        path = tmp_path / name
+        path.symlink_to(folder / "clip1.mp4")
+    words = (folder / "train.jsonl", "--validation", folder / "held.jsonl", "--json", path)
+    code, out, error = run(capsys, folder, *words)
+    assert (code, out) == (2, "")
+    assert error == f"ea-data lint: error: --json is {path}, which is {noun}; allowed: another name\n"
+    assert {path: path.read_bytes() for path in folder.iterdir() if path.is_file()} == files
+
+
+def held_name(folder):
+    """A file of the validation."""
+    return json.loads((folder / "held.jsonl").read_text().splitlines()[0])["file_path"]
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

@@ -112,7 +112,7 @@ def test_absolute_paths_and_another_root(root: Path, tmp_path_factory: pytest.Te
         ('{"file_path": "b.png", "fps": 1e999}', "fps is inf; allowed: numbers above 0"),
         ('["b.png"]', "a row must be an object"),
         ("[" * 100_000, "not JSON"),
-        ('{"file_path": "b.png", "n": ' + "9" * 10_000 + "}", "not JSON"),
+        ('{"file_path": "b.png", "n": ' + "9" * 10_000 + "}", "thousands of digits; allowed: at most 4300"),
         (json.dumps({"file_path": "b.png", "text": "x" * (MAX_TEXT + 1)}), "text has 20001 characters"),
     ],
 )
@@ -151,6 +151,8 @@ def test_lines_of_a_json_list(root: Path) -> None:
         ("json", "[\n\n{]", 3, "not JSON"),
         ("json", "[]", 1, "no rows"),
         ("jsonl", "\n\n", 1, "no rows"),
+        ("csv", "file_path;text\nb.png;x\n", 1, "seem to be separated by semicolons, allowed: commas"),
+        ("csv", "file_path\ttext\nb.png\tx\n", 1, "seem to be separated by tabs, allowed: commas"),
         ("csv", "file,text\nb.png,x\n", 1, "columns must be named once each, file_path"),
         ("csv", "file_path,file_path\nb.png,x\n", 1, "found: file_path, file_path"),
         ("csv", "file_path,path\nb.png,x\n", 1, "found: file_path, path"),
@@ -413,3 +415,33 @@ def test_a_pipe_is_no_manifest(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "rows.json")
     with pytest.raises(ManifestError, match=r"rows\.json: no file$"):
         read_manifest(tmp_path / "rows.json")
+
+
+@pytest.mark.parametrize("absolute", [False, True])
+@pytest.mark.parametrize("column", ["file_path", "control_file_path"])
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("x" * 6000 + ".mp4", "File name too long"),
+        ("x/" * 3000 + "a.mp4", "File name too long"),
+        ("loop.mp4", "a loop of links"),
+        ("folder", "not a regular file"),
+        ("pipe", "not a regular file"),
+    ],
+)
+def test_a_path_that_cannot_be_looked_at_costs_its_row_alone(
+    root: Path, name: str, reason: str, column: str, absolute: bool
+) -> None:
+    (root / "loop.mp4").symlink_to("loop.mp4")
+    (root / "folder").mkdir()
+    os.mkfifo(root / "pipe")
+    bad = {"file_path": "b.png", column: str(root / name) if absolute else name}
+    rows = [{"file_path": "b.png"}, bad, {"file_path": "b.png"}]
+    (root / "list.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    first, found, last = iter_manifest(root / "list.jsonl")
+    assert isinstance(first, Entry)
+    assert isinstance(last, Entry)
+    assert isinstance(found, BadRow)
+    assert found.line == 2
+    assert reason in found.reason
+    assert len(found.reason) < 300

@@ -1,16 +1,23 @@
 """Reading: orientation, pixel aspect, uneven rates, bounds and damage."""
 
+import json
+import time
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, features
 
+from ea_data.lint.inspection import inspect_file
+from ea_data.manifest import read_manifest
 from ea_data.media import (
     Limits,
     MediaError,
+    VideoReader,
+    picture_size,
     probe,
     read_frames,
     read_image,
@@ -70,15 +77,17 @@ def test_rotation_tag_turns_the_frames(tmp_path: Path, corner_clip: np.ndarray) 
     place = data.index(b"tkhd")
     begin = data.index(IDENTITY, place)
     path.write_bytes(data[:begin] + QUARTER_TURN + data[begin + len(IDENTITY) :])
-    frames = read_video(path).frames
+    frames, info = read_video(path).frames, probe(path)
     assert frames.shape == (3, 48, 32, 3)
+    assert (info.height, info.width, info.rotation) == (48, 32, 90)
     assert frames[0, 4, 28].min() > 200  # clockwise: the upper left corner is now the upper right one
     assert frames[0, 4, 4].max() < 50
 
 
 def test_pixels_become_square(tmp_path: Path, corner_clip: np.ndarray) -> None:
     _encode(tmp_path / "wide.mp4", corner_clip, [0, 4, 8], aspect=Fraction(2, 1))
-    assert probe(tmp_path / "wide.mp4").pixel_aspect == 2
+    info = probe(tmp_path / "wide.mp4")
+    assert (info.height, info.width, info.pixel_aspect, info.rotation) == (32, 96, 2, 0)
     assert read_video(tmp_path / "wide.mp4").frames.shape == (3, 32, 96, 3)
 
 
@@ -105,6 +114,35 @@ def test_exif_orientation_is_applied(tmp_path: Path, corner_clip: np.ndarray) ->
     picture = read_image(tmp_path / "turned.jpg")
     assert picture.shape == (48, 32, 3)
     assert picture[4, 28].min() > 200
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_pictures_are_probed_as_they_are_read(
+    tmp_path: Path, corner_clip: np.ndarray, orientation: int
+) -> None:
+    path = tmp_path / "picture.jpg"
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(corner_clip[0]).save(path, exif=exif)
+    info = probe(path)
+    assert (info.height, info.width) == read_image(path).shape[:2] == picture_size(path)
+    assert info.rotation == {3: 180, 4: 180, 5: 270, 6: 90, 7: 90, 8: 270}.get(orientation, 0)
+    assert (info.frames, info.fps, info.seconds) == (1, None, None)
+
+
+def test_what_a_file_does_not_say_is_not_zero(tmp_path: Path, corner_clip: np.ndarray) -> None:
+    """So that what `ea-data probe` prints can stand in a manifest."""
+    _encode(tmp_path / "clip.mkv", corner_clip, [0, 4, 8])
+    Image.fromarray(corner_clip[0]).save(tmp_path / "picture.png")
+    for name, kind in (("clip.mkv", "video"), ("picture.png", "image")):
+        info = probe(tmp_path / name)
+        assert info.frames == (None if kind == "video" else 1)
+        row = {"file_path": name, "text": "", "type": info.kind, "num_frames": info.frames, "fps": info.fps}
+        line = json.dumps(row | {"height": info.height, "width": info.width})
+        (tmp_path / "list.jsonl").write_text(line + "\n")
+        (entry,) = read_manifest(tmp_path / "list.jsonl").entries
+        assert entry.type == kind
+        assert (entry.facts.num_frames, entry.facts.fps) == (info.frames, info.fps)
 
 
 def test_palette_and_transparency_are_flattened(tmp_path: Path) -> None:
@@ -162,13 +200,71 @@ def test_bounds_of_videos(limits: Limits, message: str) -> None:
         read_video(ASSETS / "three_scenes_416x240_16fps.mp4", limits=limits)
 
 
-def test_bounds_of_pictures(tmp_path: Path) -> None:
-    Image.new("1", (9000, 9000)).save(tmp_path / "bomb.png")
-    with pytest.raises(MediaError, match="9000x9000; allowed"):
-        read_image(tmp_path / "bomb.png")
-    Image.new("1", (20000, 10000)).save(tmp_path / "bigger.png")
-    with pytest.raises(MediaError, match="pixels"):
-        read_image(tmp_path / "bigger.png")
+@pytest.mark.parametrize(
+    ("size", "found"), [((9000, 9000), "9000x9000"), ((20000, 10000), "200000000 pixels")]
+)
+@pytest.mark.parametrize("read", [read_image, probe, picture_size])
+def test_bounds_of_pictures(tmp_path: Path, size: tuple[int, int], found: str, read: Callable) -> None:
+    """Refused at once, also above what Pillow takes, with the one number that is allowed."""
+    path = tmp_path / "bomb.png"
+    Image.new("1", size).save(path)
+    begin = time.process_time()
+    with pytest.raises(MediaError) as caught:
+        read(path)
+    assert str(caught.value) == f"cannot read {path}: {found}; allowed: 1 to 67108864 pixels"
+    assert time.process_time() - begin < 1
+
+
+def test_an_avif_is_a_picture(
+    tmp_path: Path, corner_clip: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not features.check("avif"):
+        pytest.skip("this Pillow has no avif")
+    path = tmp_path / "picture.avif"
+    Image.fromarray(corner_clip[0]).save(path, quality=95)
+    info = probe(path)
+    assert (info.kind, info.container, info.height, info.width, info.frames) == ("image", "avif", 32, 48, 1)
+    assert np.abs(read_image(path).astype(int) - corner_clip[0]).mean() < 3
+    for read in (read_video, VideoReader):
+        with pytest.raises(MediaError, match=r"it is an? avif picture, not a video"):
+            read(path)
+    path.write_bytes(path.read_bytes()[:-40])
+    with pytest.raises(MediaError):
+        read_image(path)
+    monkeypatch.setattr(features, "check", lambda _: False)
+    with pytest.raises(MediaError, match="it is an avif picture, which this Pillow was built without"):
+        probe(path)
+
+
+def test_a_moving_png_is_an_animation_and_its_first_frame_a_picture(tmp_path: Path) -> None:
+    path = tmp_path / "loop.png"
+    frames = [Image.new("RGB", (40, 30), (value, 0, 0)) for value in (10, 90, 200)]
+    frames[0].save(path, save_all=True, append_images=frames[1:], duration=125)
+    info = probe(path)
+    assert (info.kind, info.container, info.frames, info.fps) == ("video", "png", 3, 8)
+    assert read_video(path).frames[:, 0, 0, 0].tolist() == [10, 90, 200]
+    with VideoReader(path) as reader:
+        assert (len(reader), reader.fps) == (3, 8)
+    assert read_image(path)[0, 0].tolist() == [10, 0, 0]
+    assert inspect_file(path, "image", Limits(), deep=False).problem == ""
+    assert inspect_file(path, "image", Limits(), deep=False).other
+
+
+def test_a_photo_is_read(tmp_path: Path) -> None:
+    Image.new("L", (6000, 4000), 9).save(tmp_path / "photo.png")
+    assert read_image(tmp_path / "photo.png").shape == (4000, 6000, 3)
+    with pytest.raises(MediaError, match="6000x4000; allowed: 1 to 23999999 pixels"):
+        read_image(tmp_path / "photo.png", limits=Limits(max_image_pixels=23_999_999))
+
+
+def test_frames_of_animations_have_the_bounds_of_videos(tmp_path: Path) -> None:
+    frames = [Image.new("L", (40, 30), value) for value in (0, 200)]
+    frames[0].save(tmp_path / "loop.gif", save_all=True, append_images=frames[1:])
+    limits = Limits(max_pixels=1199)
+    for read in (read_video, probe, VideoReader):
+        with pytest.raises(MediaError, match="40x30; allowed: 1 to 1199 pixels"):
+            read(tmp_path / "loop.gif", limits=limits)
+    assert read_image(tmp_path / "loop.gif", limits=limits).shape == (30, 40, 3)
 
 
 @pytest.mark.parametrize(

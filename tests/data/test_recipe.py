@@ -71,7 +71,7 @@ def test_buckets_survive_json(tmp_path):
         ({1: 2}, "recipe: unknown key '1'; allowed are batch_size"),
         ({"clip": {"strid": 1}}, "recipe.clip: unknown key 'strid'; allowed are min_frames, skip_head"),
         ({"clip": 3}, "recipe.clip: expected a group of settings, got 3"),
-        ({"clip": {"stride": 0}}, "recipe.clip.stride is 0; allowed: 1 or more"),
+        ({"clip": {"stride": 0}}, "recipe.clip.stride is 0; allowed: 1 to 10000"),
         ({"clip": {"stride": 1.5}}, "recipe.clip.stride: expected int, got 1.5"),
         ({"clip": {"skip_head": 1}}, "recipe.clip.skip_head is 1.0; allowed: 0 or more and below 1"),
         (
@@ -79,7 +79,7 @@ def test_buckets_survive_json(tmp_path):
             "recipe.clip.skip_head and skip_tail are 0.5 and 0.5",
         ),
         ({"clip": {"skip_head": 0.95}}, "recipe.clip.skip_head and clip.skip_tail are (0.95, 0.1); allowed"),
-        ({"clip": {"timeout": 0}}, "recipe.clip.timeout is 0.0; allowed: above 0 seconds, or null"),
+        ({"clip": {"timeout": 0}}, "recipe.clip.timeout is 0.0; allowed: above 0 seconds, at most"),
         ({"captions": {"dropout": 1.5}}, "recipe.captions.dropout is 1.5; allowed: 0 to 1"),
         ({"captions": {"dropout": True}}, "recipe.captions.dropout: expected a finite number, got True"),
         ({"captions": {"min_length": 9, "max_length": 8}}, "recipe.captions.max_length is 8; allowed: 9 or"),
@@ -107,16 +107,43 @@ def test_buckets_survive_json(tmp_path):
             "recipe.reference.mode: 'last' is not one of 'none', 'first', 'rand",
         ),
         ({"reference": {"first": -0.1}}, "recipe.reference.first is -0.1; allowed: 0 to 1"),
-        ({"batch_size": 0}, "recipe.batch_size is 0; allowed: 1 or more"),
-        ({"video_repeat": 0}, "recipe.video_repeat is 0; allowed: 1 or more"),
+        ({"batch_size": 0}, "recipe.batch_size is 0; allowed: 1 to 65536"),
+        ({"video_repeat": 0}, "recipe.video_repeat is 0; allowed: 1 to 10000"),
         ({"seed": -1}, "recipe.seed is -1; allowed: 0 to"),
         ({"run": 2}, "recipe.remainder is 'keep' and run 2; allowed: drop or repeat"),
         ({"remainder": "lose"}, "recipe.remainder: 'lose' is not one of 'keep', 'drop', 'repeat'"),
-        ({"shapes": {"video_sample_size": 8}}, "recipe.shapes.video_sample_size is 8; allowed: 16 or more"),
-        ({"shapes": {"grid": {"step": 0}}}, "recipe.shapes.grid.step is 0; allowed: 1 or more frames"),
+        ({"shapes": {"video_sample_size": 8}}, "recipe.shapes.video_sample_size is 8; allowed: 16 to 16384"),
+        ({"shapes": {"grid": {"step": 0}}}, "recipe.shapes.grid.step is 0; allowed: 1 to 10000 frames"),
         ({"shapes": {"token_rule": "mine"}}, "recipe.shapes.token_rule: 'mine' is not one of"),
         ({"buckets": {}}, "recipe.buckets: the bucket config is empty; allowed: at least one"),
         ({"buckets": {"99p": {1: [1, 1]}}}, "recipe.buckets: unknown resolution '99p'; allowed: "),
+        ({"batch_size": 10**20}, f"recipe.batch_size is {10**20}; allowed: 1 to 65536"),
+        ({"video_repeat": 10**20}, f"recipe.video_repeat is {10**20}; allowed: 1 to 10000"),
+        ({"run": 10**20}, f"recipe.run is {10**20}; allowed: 1 to 65536"),
+        ({"seed": 1 << 63}, f"recipe.seed is {1 << 63}; allowed: 0 to {(1 << 63) - 1}"),
+        ({"clip": {"stride": 10**20}}, f"recipe.clip.stride is {10**20}; allowed: 1 to 10000"),
+        ({"clip": {"timeout": 1e12}}, "recipe.clip.timeout is 1000000000000.0; allowed: above 0 seconds"),
+        (
+            {"shapes": {"token_sample_size": 16385}},
+            "recipe.shapes.token_sample_size is 16385; allowed: 16 to",
+        ),
+        (
+            {"shapes": {"video_sample_n_frames": 10**20}},
+            f"recipe.shapes.video_sample_n_frames is {10**20}; allowed: 1 to 10000",
+        ),
+        ({"shapes": {"grid": {"step": 10**20}}}, f"recipe.shapes.grid.step is {10**20}; allowed: 1 to 10000"),
+        (
+            {"clip": {"min_frames": 18}},
+            "recipe.clip.min_frames is 18 and shapes.video_sample_n_frames 17; allowed: clip.min_frames not",
+        ),
+        (
+            {"buckets": {"240p": {16: [1, 10**20]}}},
+            f"recipe.buckets.240p.16: the batch size is {10**20}; allowed: 1 to 65536",
+        ),
+        (
+            {"buckets": {"240p": {10**20: [1, 1]}}},
+            f"recipe.buckets.240p: a number of frames is {10**20}; allowed: 1 to 10000",
+        ),
         ({"buckets": {"240p": {"x": [1, 1]}}}, "recipe.buckets.240p: expected int, got 'x'"),
         ({"buckets": {"240p": {1: [1, 1], "1": [1, 1]}}}, "recipe.buckets.240p: 1 is named twice"),
         ({"buckets": {"240p": {1: 3}}}, "recipe.buckets.240p.1: expected a list, got 3"),
@@ -157,6 +184,13 @@ def test_a_wrong_recipe_is_one_line_with_the_name(values, message):
         ("recipe.yaml", "[" * 5000, "not YAML: "),
         ("recipe.json", "{", "not JSON: "),
         ("recipe.json", "[" * 100_000, "not JSON: brackets within brackets"),
+        (
+            "recipe.yaml",
+            "seed: 1\nclip: {stride: 1, stride: 2}",
+            " line 2: 'stride' is named twice; allowed: ",
+        ),
+        ("recipe.yaml", "seed: 1\nrun: 1\nseed: 1", " line 3: 'seed' is named twice; allowed: once"),
+        ("recipe.json", '{"seed": 1, "seed": 2}', "'seed' is named twice"),
         ("recipe.toml", "", "unknown suffix '.toml'; allowed: .yaml, .yml, .json"),
         ("recipe.yaml", "seed: -1", ": recipe.seed is -1; allowed: "),
     ],
@@ -182,6 +216,6 @@ def test_files_that_cannot_be_read_are_refused(tmp_path):
 
 
 def test_the_groups_check_themselves():
-    with pytest.raises(ValueError, match=r"^stride is 0; allowed: 1 or more"):
+    with pytest.raises(ValueError, match=r"^stride is 0; allowed: 1 to 10000"):
         ClipOptions(stride=0)
     assert sum(MaskOptions(draw="frames").frame_ratios.values()) == pytest.approx(1)

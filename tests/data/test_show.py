@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -81,6 +82,38 @@ def test_a_clip_is_written_as_it_is_trained(folder, capsys):
     assert "'text of clip3.mp4'" in printed.out
 
 
+def test_only_an_earlier_output_is_replaced(folder, capsys):
+    out, recipe = folder / "out", ("--recipe", folder / "recipe.yaml")
+    assert run(folder, 0, *recipe, "--out", out) == 0
+    assert json.loads((out / "sample.json").read_text())["schema"] == "ea-data show 1"
+    assert run(folder, 7, "--out", out) == 0
+    assert sorted(path.name for path in out.iterdir()) == ["clip.png", "sample.json", "sheet.png"]
+    (out / "clip.mp4").write_bytes((folder / "clip3.mp4").read_bytes())
+    rows = json.loads((folder / "metadata.json").read_text())
+    rows[3]["control_file_path"] = "out/clip.mp4"
+    (folder / "metadata.json").write_text(json.dumps(rows))
+    capsys.readouterr()
+    assert run(folder, 0, "--out", out) == 2
+    assert (
+        f"--out is {out}, which holds {out / 'clip.mp4'}, a file of the manifest" in capsys.readouterr().err
+    )
+    assert (out / "clip.mp4").is_file()
+
+
+@pytest.mark.parametrize("name", ["clip.mp4", "sample.json", "notes.txt", ".hidden"])
+def test_a_folder_with_something_else_is_left_alone(folder, capsys, name):
+    out = folder / "mine"
+    out.mkdir()
+    (out / name).write_text("{}")
+    assert run(folder, 0, "--out", out) == 2
+    errors = capsys.readouterr().err
+    assert errors.startswith(f"ea-data show: error: cannot write {out}: it holds something else than a shown")
+    assert errors.count("\n") == 1
+    assert [(path.name, path.read_text()) for path in out.iterdir()] == [(name, "{}")]
+    assert run(folder, 0, "--out", out / name) == 2
+    assert "allowed: a new folder, or an earlier one" in capsys.readouterr().err
+
+
 def test_a_picture_is_written_as_a_picture(folder, capsys):
     out = folder / "out"
     assert run(folder, 7, "--recipe", folder / "recipe.yaml", "--out", out) == 0
@@ -124,10 +157,36 @@ def test_bad_rows_and_files_are_told_and_the_others_shown(folder, capsys):
     assert "row 1 cannot be trained on: cannot read" in capsys.readouterr().err
 
 
+def test_rows_are_numbered_as_lint_does(folder, capsys):
+    rows = json.loads((folder / "metadata.json").read_text())
+    rows[1:1] = [{"file_path": "gone.mp4"}, {"text": "no file"}]
+    (folder / "metadata.json").write_text(json.dumps(rows, indent=0))
+    (folder / "clip2.mp4").write_bytes(b"nothing")
+    (folder / "recipe.json").write_text('{"batch_size": 2}')
+    words = ["lint", str(folder / "metadata.json"), "--recipe", str(folder / "recipe.json")]
+    assert main([*words, "--workers", "1", "--json", "-"]) == 1
+    dropped = json.loads(capsys.readouterr().out)["dropped"]
+    assert [each["row"] for each in dropped] == [1, 2, 4]
+    assert run(folder, 4) == 2
+    assert "row 4 cannot be trained on: cannot read" in (errors := capsys.readouterr().err)
+    assert "clip2.mp4" in errors
+    for number in (1, 2):
+        assert run(folder, number) == 2
+        assert f"there is no row {number} that can be used; allowed: numbers" in capsys.readouterr().err
+    assert run(folder, "clip3.mp4", "--out", folder / "out") == 0
+    facts = json.loads((folder / "out" / "sample.json").read_text())
+    assert facts["row"] == 5
+    assert 5 in facts["batch"]["rows"]
+    (folder / "metadata.json").write_text("[{}]")
+    assert run(folder, 0) == 2
+    assert "the manifest has no row that can be used; allowed: 1 or more" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("9",), "there is no row 9; allowed: 0 to 8, or the name of a file"),
+        (("9",), "there is no row 9 that can be used; allowed: numbers of such rows, from 0 to 8, or"),
+        (("9" * 5000,), f"there is no row {'9' * 40} that can be used"),
         (("clip.mp4",), "no row has the file 'clip.mp4'"),
         (("",), "no row has the file ''"),
         (("-1",), "no row has the file '-1'"),
@@ -150,7 +209,7 @@ def test_a_row_is_found_by_its_name(made_folder):
     assert find_entry(entries, "clip2.mp4") == 2
     assert find_entry(entries, str(entries[4].path)) == 4
     with pytest.raises(ValueError, match=r"2 rows have the file 'clip2\.mp4'; allowed: one of .* 2, 9$"):
-        find_entry((*entries, entries[2]), "clip2.mp4")
+        find_entry((*entries, replace(entries[2], row=9)), "clip2.mp4")
 
 
 def test_a_row_that_an_epoch_leaves_out_is_said_to_be(made_folder):

@@ -153,6 +153,11 @@ def test_explain_what_is_not_there(capsys, store, tmp_path):
     other = recipe(2, encoders={"vae": "e" * 16}, code="9")
     code, found = run_json(capsys, "explain", store, other.key)
     assert (code, found["samples"][0]["state"]) == (1, "missing")
+    for query in ("abc", "123456789a", "clips/99.mp4"):
+        code, found = run_json(capsys, "explain", store, query)
+        (sample,) = found["samples"]
+        assert (code, sample["key"], sample["state"]) == (1, query, "missing")
+        assert "no sample of such a source or beginning of a key" in sample["reason"]
     rows = [{**other.as_json(), "source": "clips/2.mp4"}, row(50)]
     wanted = wanted_file(tmp_path / "w.jsonl", rows)
     code, out = run(capsys, "explain", store, other.key, "--wanted", wanted)
@@ -228,8 +233,11 @@ def test_gc_drops_damage_when_it_is_deep(capsys, store):
         (["ls", "{folder}/none"], "is no store: it has no store.json"),
         (["verify", "{folder}"], "is no store"),
         (["gc", "{folder}"], "is no store"),
-        (["explain", "{folder}/store", "abc"], "has no sample whose key begins with 'abc'"),
-        (["explain", "{folder}/store", "clips/99.mp4"], "or whose source it is"),
+        (["explain", "{folder}/store", ""], "the sample to explain is empty; allowed: a key"),
+        (
+            ["gc", "{folder}/store", "--keep", "{folder}/e.jsonl"],
+            "which names no sample, so that all would go",
+        ),
         (["plan", "{folder}/store", "{folder}/none.jsonl"], "No such file"),
         (["plan", "{folder}/store", "{folder}/store"], "Is a directory"),
         (["gc", "{folder}/store", "--keep", "{folder}/none.jsonl"], "No such file"),

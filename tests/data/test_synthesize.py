@@ -18,12 +18,13 @@ from filelock import FileLock
 from ea_data import cli
 from ea_data.control.camera import read_camera
 from ea_data.control.trajectory import read_trajectory
-from ea_data.manifest import read_manifest
-from ea_data.media import MediaError, probe, read_frames, read_metadata
+from ea_data.manifest import Facts, read_manifest
+from ea_data.media import Limits, MediaError, probe, read_frames, read_metadata
 from ea_data.synthetic.clips import SCENE_KINDS, caption_of, draw
 from ea_data.synthetic.folder import write_samples
 from ea_data.synthetic.samples import Plan
 from ea_data.synthetic.signals import SIGNALS, canny, edges, heat, masks
+from ea_data.training.facts import FileFacts, gather_facts, probe_facts
 
 ALL = tuple(SIGNALS)
 PLAN = Plan(num_frames=3, height=32, width=48, controls=ALL, seed=5)
@@ -51,7 +52,7 @@ def test_rows_and_files(folder):
         assert entry.text == caption_of(scene)
         assert entry.control_path is not None
         assert entry.control_path.as_posix().endswith(entry.extra["canny_file_path"])
-        assert (entry.facts.width, entry.facts.height) == (48, 32)
+        assert entry.facts == Facts(num_frames=3, height=32, width=48, fps=8.0)
         clip = draw(scene, num_frames=3, height=32, width=48)
         assert np.abs(read_frames(entry.path).astype(int) - clip.frames).mean() < 8
         assert json.loads(read_metadata(entry.path) or "")["text"] == entry.text
@@ -64,6 +65,21 @@ def test_rows_and_files(folder):
         assert np.abs(paths[0][:, 0] - clip.tracks[0].x).max() < 1e-3
         camera = read_camera(folder / entry.extra["camera_file_path"])
         assert np.abs(camera.world_to_camera - clip.camera.world_to_camera).max() < 1e-8
+
+
+def test_no_file_is_opened_to_learn_what_a_row_says(folder, tmp_path):
+    write_samples(tmp_path / "pictures", Plan(num_frames=1, height=16, width=32), 3)
+    for place, frames, height, width in ((folder, 3, 32, 48), (tmp_path / "pictures", 1, 16, 32)):
+        entries = read_manifest(place / "metadata.jsonl").entries
+        looked: list[int] = []
+
+        def progress(done: int, total: int, looked: list[int] = looked) -> None:
+            looked.append(done)
+
+        facts = gather_facts(entries, Limits(), progress=progress)
+        assert facts == [FileFacts(frames, height, width)] * len(entries)
+        assert looked == []
+        assert facts == [probe_facts(entry.path, entry.type, Limits()) for entry in entries]
 
 
 def test_workers_change_nothing(folder, tmp_path):

@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import torch
@@ -101,11 +102,14 @@ def run(folder, *, task=None, loop=None, optim=None, device="cpu"):
 
 def start(runs, *, ranks, **options):
     """Start processes that do the same runs together; their outputs."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    shared = {"WORLD_SIZE": str(ranks), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    arguments = [json.dumps(one) for one in runs]
+    with ExitStack() as held:
+        free = [held.enter_context(socket.socket()) for _ in runs]
+        for one in free:
+            one.bind(("127.0.0.1", 0))
+        ports = [one.getsockname()[1] for one in free]
+    shared = {"WORLD_SIZE": str(ranks), "MASTER_ADDR": "127.0.0.1"}
+    # A port for each run: on the same one, a fast rank would meet what a slow one has left of the run before.
+    arguments = [json.dumps([port, one]) for port, one in zip(ports, runs, strict=True)]
     processes = [
         subprocess.Popen(
             [sys.executable, __file__, *arguments],
@@ -124,4 +128,6 @@ def start(runs, *, ranks, **options):
 if __name__ == "__main__":
     trainer_module.open_trackers = lambda loop, directory, finished: []
     for argument in sys.argv[1:]:
-        run(**json.loads(argument))
+        port, settings = json.loads(argument)
+        os.environ["MASTER_PORT"] = str(port)
+        run(**settings)

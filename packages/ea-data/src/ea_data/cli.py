@@ -1,6 +1,7 @@
 """The `ea-data` command."""
 
 import argparse
+import math
 import re
 import sys
 from collections.abc import Callable, Sequence
@@ -68,7 +69,10 @@ def build_parser() -> argparse.ArgumentParser:
     )
 
     check = commands.add_parser(
-        "check", help="name every wrong row of a manifest (.json, .jsonl, .csv, .parquet)"
+        "check",
+        help="name every wrong row of a manifest (.json, .jsonl, .csv, .parquet)",
+        description="Name every wrong row of a manifest. Exit code 0 without one, 1 with one, 2 for "
+        "wrong usage.",
     )
     check.add_argument("manifest", type=Path)
     check.add_argument("--root", type=Path, help="folder of relative paths; the manifest's own by default")
@@ -208,8 +212,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command.
 
     Returns:
-        0; 1 when `cache` found something missing or damaged, or `lint` an error; 2 after a mistake of the
-        user, told in one line on standard error.
+        0; 1 when `cache` found something missing or damaged, `check` a wrong row, or `lint` an error; 2 after
+        a mistake of the user, told in one line on standard error.
     """
     arguments = build_parser().parse_args(argv)
     handlers: dict[str, Callable[[argparse.Namespace], int | None]] = {
@@ -301,18 +305,23 @@ def _judge(arguments: argparse.Namespace) -> None:
     print(json.dumps(None if verdict is None else asdict(verdict), indent=1))
 
 
-def _check(arguments: argparse.Namespace) -> None:
-    from ea_data.manifest import Entry, ManifestError, iter_manifest
+def _check(arguments: argparse.Namespace) -> int:
+    from ea_data.manifest import NO_ROWS, Entry, iter_manifest
 
     count = wrong = 0
+    empty = False
     for row in iter_manifest(arguments.manifest, root=arguments.root):
         count += 1
         if not isinstance(row, Entry):
             wrong += 1
+            empty = row.reason == NO_ROWS
             print(row, file=sys.stderr)
     if wrong:
-        raise ManifestError(f"{wrong} of {count} rows are wrong")
-    print(f"{count} rows, all good")
+        told = "no rows; allowed: 1 or more" if empty else f"{wrong} of {count} rows wrong"
+        print(f"ea-data check: error: {told}", file=sys.stderr)
+        return 1
+    print(f"{count} row{'' if count == 1 else 's'}, all good")
+    return 0
 
 
 def _lint(arguments: argparse.Namespace) -> int:
@@ -346,6 +355,8 @@ def _camera(arguments: argparse.Namespace) -> None:
     from ea_data.media import write_text
 
     _check_frames(arguments.frames)
+    if not (math.isfinite(arguments.fps) and arguments.fps > 0):
+        raise ValueError(f"--fps is {arguments.fps:g}; allowed: numbers above 0")
     path = camera_path(camera_text(arguments.path), arguments.frames, arguments.fps, name=arguments.path)
     if arguments.output is None:
         print(path.to_text(), end="")

@@ -91,8 +91,8 @@ class CameraPath:
         Raises:
             ValueError: Fewer than one frame, or a rate that is not above 0.
         """
-        if not fps > 0:
-            raise ValueError(f"fps is {fps}; allowed: above 0")
+        if not (fps > 0 and math.isfinite(fps)):
+            raise ValueError(f"fps is {fps}; allowed: above 0, and finite")
         step = max(1, int(min(POSES_PER_SECOND / fps, len(self))))
         taken = slice(0, (frames - 1) * step + 1, step)
         if frames < 1 or len(self.intrinsics[taken]) < frames:

@@ -5,14 +5,19 @@ import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ea_data.control.kinds import KINDS, Kind, find_kind
 from ea_data.control.options import Options, allowed, type_of
 
+if TYPE_CHECKING:
+    from ea_data.media import VideoReader
+
 __all__ = ["add_kinds", "options_of", "run"]
 
 _FPS_OF_A_PICTURE = 8.0
+_SAME_RATE = 0.02  # time stamps are rounded, and the last frame may be shown longer
+_LOWEST_FPS, _HIGHEST_FPS = 0.1, 240.0  # that can be written
 _METAVARS = {int: "INT", float: "NUMBER", str: "TEXT"}
 
 
@@ -59,7 +64,7 @@ def run(
         ValueError: A wrong file or option, or something that is not installed.
     """
     from ea_data.control.makers import open_maker  # noqa: PLC0415  (so that --help is instant)
-    from ea_data.media import check_output, probe, read_image, read_video, write_video  # noqa: PLC0415
+    from ea_data.media import check_output, open_writer, probe, read_image, write_video  # noqa: PLC0415
 
     kind = find_kind(arguments.kind)
     options = options_of(kind, arguments)
@@ -70,16 +75,40 @@ def run(
     if output.suffix.lower() == ".png" and not picture and output.with_suffix("").exists():
         raise ValueError(f"{output.with_suffix('')} exists; a video as .png makes a new folder of that name")
     maker = open_maker(kind.name, options, notify=notify)
+    note = json.dumps(_note(kind, options, arguments.input))
     if picture:
-        frames, fps = read_image(arguments.input)[None], _FPS_OF_A_PICTURE
-    else:
-        video = read_video(arguments.input)
-        frames, fps = video.frames, video.fps
-    # Signals go where the frames were, so that there is one video in memory and not two.
-    for index, made in enumerate(maker(frames)):
-        frames[index] = made
-        progress(index + 1, len(frames))
-    return write_video(output, frames, fps=fps, metadata=json.dumps(_note(kind, options, arguments.input)))
+        (made,) = maker([read_image(arguments.input)])
+        progress(1, 1)
+        return write_video(output, made[None], fps=_FPS_OF_A_PICTURE, metadata=note)
+    with _frames_of(arguments.input) as reader:
+        with open_writer(output, fps=_average_rate(reader), metadata=note) as writer:
+            for made in maker(reader):
+                writer.add(made)
+                progress(writer.count, len(reader))
+        return writer.path
+
+
+def _frames_of(path: Path) -> "VideoReader":
+    """The frames of a video one to one, as training counts them; no rate is evened out.
+
+    Raises:
+        MediaError: Not a video, damaged, or out of bounds.
+    """
+    from ea_data.media import Limits, MediaError, VideoReader  # noqa: PLC0415  (as above)
+
+    reader, most = VideoReader(path), Limits().max_frames
+    if len(reader) > most:
+        reader.close()
+        raise MediaError(f"cannot read {path}: {len(reader)} frames; allowed: at most {most}")
+    return reader
+
+
+def _average_rate(reader: "VideoReader") -> float:
+    """Frames per second; of the time stamps where another rate is declared, as with variable ones."""
+    last = float(reader.seconds[-1])
+    measured = (len(reader) - 1) / last if last > 0 else reader.fps
+    rate = reader.fps if abs(measured - reader.fps) <= _SAME_RATE * reader.fps else measured
+    return min(max(rate, _LOWEST_FPS), _HIGHEST_FPS)
 
 
 def _add_option(parser: argparse.ArgumentParser, field: dataclasses.Field[Any]) -> None:

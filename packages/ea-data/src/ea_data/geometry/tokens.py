@@ -18,6 +18,7 @@ __all__ = [
 
 Rule = Literal["documented", "original"]
 _SIDE_STEP = 128
+_MAX_STEP = 10_000
 
 
 @dataclass(frozen=True)
@@ -33,9 +34,9 @@ class FrameGrid:
     causal: bool = True
 
     def __post_init__(self) -> None:
-        """Refuses a step below 1."""
-        if self.step < 1:
-            raise ValueError(f"step is {self.step}; allowed: 1 or more frames")
+        """Refuses a step below 1, or one that no clip is long enough for."""
+        if not 1 <= self.step <= _MAX_STEP:
+            raise ValueError(f"step is {self.step}; allowed: 1 to {_MAX_STEP} frames")
 
     def fit(self, frames: float) -> int:
         """The longest length within `frames`; at least 1, since every autoencoder takes a picture."""

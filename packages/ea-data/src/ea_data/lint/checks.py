@@ -11,7 +11,7 @@ from ea_data.lint.fit import fit_findings, used_facts
 from ea_data.lint.inspection import FactsOf, FileFacts
 from ea_data.lint.options import LintOptions
 from ea_data.lint.rows import Row
-from ea_data.manifest import Entry, Facts
+from ea_data.manifest import Entry, Facts, file_problem
 from ea_data.training.recipe import DataRecipe
 
 __all__ = ["row_findings"]
@@ -93,8 +93,8 @@ def _control(
             yield "camera-none", "control_file_path is missing: the rays of its camera are zeros"
         else:
             yield "control-none", "control_file_path is missing, and the recipe trains with control"
-    elif not path.is_file():
-        yield "control-missing", f"there is no control file {path}"
+    elif problem := file_problem(path):
+        yield "control-missing", f"the control file {str(path)[:200]}: {problem}"
     elif recipe.control == "camera":
         yield from _camera(path, max(1, facts.frames))
     else:

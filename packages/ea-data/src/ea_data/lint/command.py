@@ -1,16 +1,21 @@
 """What `ea-data lint` does."""
 
 import argparse
-from collections.abc import Callable
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
 
 from ea_data.lint.options import LintOptions
 from ea_data.lint.page import check_folder, write_folder
+from ea_data.lint.rows import listed_files, read_rows
 from ea_data.lint.run import lint
 from ea_data.lint.samples import sheet_samples
 from ea_data.lint.tables import report_lines
 from ea_data.media import write_text
+from ea_data.media.folders import refuse_inputs
 from ea_data.training.recipe import DataRecipe
 
 __all__ = ["run"]
@@ -43,18 +48,16 @@ def run(arguments: argparse.Namespace, *, progress: Callable[[int, int], None]) 
         aspect=arguments.aspect,
     )
     recipe = DataRecipe.from_file(arguments.recipe)
-    if arguments.report is not None:
-        check_folder(arguments.report)
-    if arguments.json is not None and arguments.json != _SCREEN and not arguments.json.parent.is_dir():
-        raise ValueError(f"--json is {arguments.json}; its folder does not exist")
-    report = lint(
-        arguments.manifest,
-        recipe,
-        validation=arguments.validation,
-        root=arguments.root,
-        options=options,
-        progress=progress,
-    )
+    _check_targets(arguments)
+    with _terminated_in_order():
+        report = lint(
+            arguments.manifest,
+            recipe,
+            validation=arguments.validation,
+            root=arguments.root,
+            options=options,
+            progress=progress,
+        )
     lines = list(report_lines(report, everything=arguments.all))
     if arguments.json == _SCREEN:
         lines = [report.json_text().rstrip()]
@@ -65,3 +68,44 @@ def run(arguments: argparse.Namespace, *, progress: Callable[[int, int], None]) 
         if arguments.json != _SCREEN:
             lines.append(f"report: {page}")
     return "\n".join(lines), report.exit_code(strict=arguments.strict)
+
+
+@contextmanager
+def _terminated_in_order() -> Iterator[None]:
+    """Let SIGTERM end what is at work as Ctrl-C does: the processes that read files first."""
+    if threading.current_thread() is not threading.main_thread():  # where no handler can be set
+        yield
+        return
+
+    def end(number: int, frame: object) -> NoReturn:
+        del frame
+        raise SystemExit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _check_targets(arguments: argparse.Namespace) -> None:
+    """Refuse names of results that would replace something else, before any work is done."""
+    page, text = arguments.report, None if arguments.json == _SCREEN else arguments.json
+    if page is not None:
+        check_folder(page)
+    if text is not None and not text.parent.is_dir():
+        raise ValueError(f"--json is {text}; its folder does not exist")
+    if page is not None and text is not None and text.resolve().is_relative_to(page.resolve()):
+        raise ValueError(f"--json is {text}, in the folder of --report, which is made anew; allowed: another")
+    for option, target in (("--json", text), ("--report", page)):
+        if target is not None:
+            manifests = [path for path in (arguments.manifest, arguments.validation) if path is not None]
+            refuse_inputs(option, target, manifests, "a manifest that is read")
+            refuse_inputs(option, target, [arguments.recipe], "the recipe")
+            if target.exists():  # rows are read twice only for that
+                refuse_inputs(option, target, _listed(manifests, arguments.root), "a file of a manifest")
+
+
+def _listed(manifests: list[Path], root: Path | None) -> Iterator[Path]:
+    for manifest in manifests:
+        yield from listed_files(read_rows(manifest, root))

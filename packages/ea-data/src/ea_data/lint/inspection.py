@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ea_data.lint.looks import SIDE, Looks, Motion, looks_of, reduced
+from ea_data.manifest import file_problem
 from ea_data.media import Limits, MediaError, VideoReader, probe, read_image
 from ea_data.store import CacheError, digest_file
 
@@ -35,8 +36,8 @@ class FileFacts:
         problem: "missing", "broken", "type" or "timeout", or "" if it can be read.
         message: Why it cannot be read.
         kind: "video" or "image", as what the row uses it; "" if unknown.
-        other: Whether it is rather the other kind: an animation (gif, webp) as a picture, or one with one
-            frame as a video.
+        other: Whether it is rather the other kind: an animation (gif, webp, png) as a picture, or one
+            with one frame as a video.
         height: Upright, with square pixels.
         width: Upright, with square pixels.
         frames: That are there; 1 for a picture.
@@ -76,13 +77,14 @@ def inspect_file(path: Path, kind: Kind, limits: Limits, *, deep: bool) -> FileF
         deep: Decode every frame; otherwise nine, evenly spread from the first to the last. Either way the
             frames are counted, and a file that was cut off has fewer than it declares.
     """
-    if not path.is_file():
-        return FileFacts(problem="missing", message="no such file")
+    if problem := file_problem(path):
+        return FileFacts(problem="missing" if problem == "no such file" else "broken", message=problem)
     digest = ""
     try:
         digest = digest_file(path)
         info = probe(path, limits=limits)
-        if info.kind != kind and info.container not in _EITHER:
+        moving_png = info.container == "png" and kind == "image"  # its first frame is the picture
+        if info.kind != kind and info.container not in _EITHER and not moving_png:
             message = f"the row says {kind}; the file is {_ARTICLE[info.kind]} ({info.container})"
             return FileFacts(problem="type", message=message, digest=digest)
         facts = _picture(path, limits) if kind == "image" else _video(path, limits, deep=deep)

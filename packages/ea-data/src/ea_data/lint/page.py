@@ -1,7 +1,7 @@
 """The report as a folder: a page with numbers, charts, contact sheets and findings, and the JSON."""
 
 import html
-import uuid
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
@@ -13,14 +13,13 @@ from ea_data.lint.report import LintReport
 from ea_data.lint.samples import SheetSample
 from ea_data.lint.sheets import draw_sheet
 from ea_data.lint.tables import counts_line, epoch_lines
-from ea_data.media import MediaError
-from ea_data.media.atomic import discard
-from ea_data.media.errors import media_errors
+from ea_data.media.folders import check_own_folder, replaced_folder
 
 __all__ = ["check_folder", "write_folder"]
 
 PAGE: Final = "index.html"
 _MARK: Final = '<meta name="generator" content="ea-data lint">'
+_NAMES: Final = re.compile(r"index\.html|report\.json|sheet-[0-9]+\.jpg|[a-z]+\.svg")
 _PER_SHEET: Final = 24
 _MOST_ROWS: Final = 2000
 _STYLE: Final = """
@@ -48,14 +47,9 @@ def check_folder(folder: Path) -> None:
     """Refuse a folder that a report cannot be written to, before any work is done.
 
     Raises:
-        MediaError: Its parent does not exist, or it is there and holds something else than such a report.
+        MediaError: See `check_own_folder`.
     """
-    if not folder.parent.is_dir():
-        raise MediaError(f"cannot write {folder}: the folder {folder.parent} does not exist")
-    if folder.exists() and not (folder.is_dir() and (_is_report(folder) or not any(folder.iterdir()))):
-        raise MediaError(
-            f"cannot write {folder}: it holds something else than a report; allowed: a new folder"
-        )
+    check_own_folder(folder, "a report", _NAMES, _is_report)
 
 
 def write_folder(folder: Path, report: LintReport, samples: Sequence[SheetSample]) -> Path:
@@ -73,22 +67,9 @@ def write_folder(folder: Path, report: LintReport, samples: Sequence[SheetSample
         MediaError: See `check_folder`, or the disk is full.
     """
     check_folder(folder)
-    page, folder = folder / PAGE, folder.resolve()
-    old = folder.with_name(f".{folder.name[:80]}.{uuid.uuid4().hex[:12]}.part")
-    new = folder.with_name(f".{folder.name[:80]}.{uuid.uuid4().hex[:12]}.part")
-    with media_errors(folder, "write"):
-        try:
-            new.mkdir()
-            _fill(new, report, samples)
-            if folder.exists():
-                folder.rename(old)
-            new.rename(folder)
-        finally:
-            if old.exists() and not folder.exists():
-                old.rename(folder)
-            discard(old)
-            discard(new)
-    return page
+    with replaced_folder(folder) as new:
+        _fill(new, report, samples)
+    return folder / PAGE
 
 
 def _fill(folder: Path, report: LintReport, samples: Sequence[SheetSample]) -> None:

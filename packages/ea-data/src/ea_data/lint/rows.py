@@ -1,6 +1,6 @@
 """Rows of manifests, good and bad ones, and what was found in their files."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from ea_data.lint.findings import Finding
 from ea_data.lint.inspection import FactsOf, FileFacts, FileKey
 from ea_data.manifest import Entry, iter_manifest
 
-__all__ = ["Row", "media_files", "read_rows"]
+__all__ = ["Row", "listed_files", "media_files", "read_rows"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +71,15 @@ def read_rows(manifest: Path, root: Path | None) -> list[Row]:
         else Row(manifest=name, number=number, line=row.line, reason=row.reason)
         for number, row in enumerate(iter_manifest(manifest, root=root, check_files=False))
     ]
+
+
+def listed_files(rows: Iterable[Row]) -> Iterator[Path]:
+    """Every file that rows name, whatever it is used as."""
+    for row in rows:
+        if row.entry is not None:
+            yield row.entry.path
+            if row.entry.control_path is not None:
+                yield row.entry.control_path
 
 
 def media_files(rows: list[Row], *, control: bool) -> Iterator[FileKey]:

@@ -9,11 +9,12 @@ told with file and line; it never disappears.
 from ea_data.manifest.columns import SCORES, Facts
 from ea_data.manifest.entry import MAX_TEXT, BadRow, Entry
 from ea_data.manifest.errors import ManifestError
-from ea_data.manifest.paths import resolve_inside
-from ea_data.manifest.reading import SUFFIXES, Manifest, iter_manifest, read_manifest
+from ea_data.manifest.paths import file_problem, resolve_inside
+from ea_data.manifest.reading import NO_ROWS, SUFFIXES, Manifest, iter_manifest, read_manifest
 
 __all__ = [
     "MAX_TEXT",
+    "NO_ROWS",
     "SCORES",
     "SUFFIXES",
     "BadRow",
@@ -21,6 +22,7 @@ __all__ = [
     "Facts",
     "Manifest",
     "ManifestError",
+    "file_problem",
     "iter_manifest",
     "read_manifest",
     "resolve_inside",

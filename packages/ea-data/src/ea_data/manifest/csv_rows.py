@@ -65,9 +65,18 @@ def csv_rows(file: BinaryIO) -> Iterator[tuple[int, Any]]:
             try:
                 header = check_columns(cells)
             except RowError as error:
-                yield line, error
+                yield line, RowError(f"{error}{_separator_hint(cells)}")
                 return
         elif cells and len(cells) != len(header):
             yield line, RowError(f"{len(cells)} columns; expected {len(header)}")
         elif cells:
             yield line, dict(zip(header, cells, strict=True))
+
+
+def _separator_hint(cells: list[str]) -> str:
+    """What to say of a header that is one cell because its columns are apart by something else."""
+    if len(cells) == 1:
+        for mark, name in ((";", "semicolons"), ("\t", "tabs"), ("|", "bars")):
+            if mark in cells[0]:
+                return f"; they seem to be separated by {name}, allowed: commas"
+    return ""

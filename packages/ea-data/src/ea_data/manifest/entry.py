@@ -7,7 +7,7 @@ from typing import Any, Final, Literal
 
 from ea_data.manifest.columns import Facts, facts_of, rename
 from ea_data.manifest.errors import RowError
-from ea_data.manifest.paths import RootFolder
+from ea_data.manifest.paths import RootFolder, file_problem
 
 __all__ = ["MAX_TEXT", "BadRow", "Entry", "entry_of"]
 
@@ -28,6 +28,7 @@ class Entry:
         control_path: The control video, picture or camera file, absolute; None when the row names none.
         facts: Size, length and rate as far as the row has them; not checked against the file.
         extra: All other keys.
+        row: Number of the row among all rows of the manifest, wrong ones too, from 0.
     """
 
     path: Path
@@ -37,6 +38,7 @@ class Entry:
     control_path: Path | None = None
     facts: Facts = field(default_factory=Facts)
     extra: Mapping[str, Any] = field(default_factory=dict)
+    row: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +60,8 @@ class BadRow:
         return f"{self.file}:{self.line}: {self.reason}"
 
 
-def entry_of(row: object, line: int, root: RootFolder, *, check_files: bool) -> Entry:
-    """Check a row.
+def entry_of(row: object, line: int, root: RootFolder, *, number: int, check_files: bool) -> Entry:
+    """Check a row, of which the manifest has `number` before it.
 
     Raises:
         RowError: Anything is wrong with it.
@@ -84,6 +86,7 @@ def entry_of(row: object, line: int, root: RootFolder, *, check_files: bool) -> 
         control_path=_file(root, control, "control_file_path", check=check_files) if control else None,
         facts=facts,
         extra=rest,
+        row=number,
     )
 
 
@@ -102,8 +105,8 @@ def _text(row: dict[str, Any], column: str) -> str | None:
 
 def _file(root: RootFolder, name: str, column: str, *, check: bool) -> Path:
     path = root.resolve(name, column=column)
-    if check and not path.is_file():
-        raise RowError(f"no such file: {name[:200]}")
+    if check and (problem := file_problem(path)):
+        raise RowError(f"{problem}: {name[:200]}")
     return path
 
 

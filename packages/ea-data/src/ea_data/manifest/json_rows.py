@@ -177,5 +177,5 @@ def _parse(decoder: json.JSONDecoder, text: str, start: int) -> tuple[Any, int]:
         raise RowError("not JSON: nested too deeply") from error
     except RowError:
         raise
-    except ValueError as error:  # an integer with thousands of digits
-        raise RowError(f"not JSON: {error}") from error
+    except ValueError as error:
+        raise RowError("a whole number has thousands of digits; allowed: at most 4300") from error

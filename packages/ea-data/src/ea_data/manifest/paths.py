@@ -1,12 +1,14 @@
 """Names of files in a manifest, kept inside its root folder."""
 
+import errno
 import os
+import stat
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Final
 
 from ea_data.manifest.errors import RowError
 
-__all__ = ["RootFolder", "resolve_inside"]
+__all__ = ["RootFolder", "file_problem", "resolve_inside"]
 
 _KEPT: Final = 4096
 
@@ -47,7 +49,8 @@ class RootFolder:
             if last in ("", ".") or path.is_symlink():
                 path = path.resolve()
         except (OSError, UnicodeError, RuntimeError) as error:
-            raise RowError(f"{column} cannot be used: {shown!r}") from error
+            reason = getattr(error, "strerror", None) or ("a loop of links" if _is_loop(error) else "no text")
+            raise RowError(f"{column} cannot be used ({reason}): {shown!r}") from error
         if not path.is_relative_to(self.path):
             raise RowError(f"{column} leaves the root folder through a link: {shown}")
         return path
@@ -59,6 +62,21 @@ class RootFolder:
                 self._folders.clear()
             found = self._folders[name] = (self.path / name).resolve()
         return found
+
+
+def file_problem(path: Path) -> str:
+    """Why a path is no file that can be read, in a few words; "" for a regular file."""
+    try:
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return "no such file"
+    except (OSError, ValueError) as error:
+        return "a loop of links" if _is_loop(error) else getattr(error, "strerror", None) or str(error)
+    return "" if stat.S_ISREG(mode) else "not a regular file"
+
+
+def _is_loop(error: Exception) -> bool:
+    return isinstance(error, RuntimeError) or getattr(error, "errno", None) == errno.ELOOP
 
 
 def resolve_inside(root: Path, name: str) -> Path:

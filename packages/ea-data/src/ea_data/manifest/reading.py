@@ -13,13 +13,15 @@ from ea_data.manifest.json_rows import json_rows, jsonl_rows
 from ea_data.manifest.parquet_rows import parquet_rows
 from ea_data.manifest.paths import RootFolder
 
-__all__ = ["SUFFIXES", "Manifest", "iter_manifest", "read_manifest"]
+__all__ = ["NO_ROWS", "SUFFIXES", "Manifest", "iter_manifest", "read_manifest"]
 
 _READERS: Final[Mapping[str, Callable[[BinaryIO], Iterator[tuple[int, Any]]]]] = MappingProxyType(
     {".json": json_rows, ".jsonl": jsonl_rows, ".csv": csv_rows, ".parquet": parquet_rows}
 )
 SUFFIXES: Final = tuple(_READERS)
 _SHOWN: Final = 10
+NO_ROWS: Final = "no rows"
+"""The reason of the one wrong row of a manifest that has none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,12 +105,12 @@ def _rows(
         raise ManifestError(f"{path}: no file")
     try:
         with path.open("rb") as file:
-            for count, (line, row) in enumerate(reader(file), start=1):  # noqa: B007  (read after the loop)
+            for count, (line, row) in enumerate(reader(file), start=1):
                 if isinstance(row, RowError):
                     yield BadRow(path, line, str(row))
                     continue
                 try:
-                    entry = entry_of(row, line, root, check_files=check_files)
+                    entry = entry_of(row, line, root, number=count - 1, check_files=check_files)
                 except RowError as error:
                     yield BadRow(path, line, str(error))
                 else:
@@ -116,4 +118,4 @@ def _rows(
     except OSError as error:
         raise ManifestError(f"{path}: {error.strerror or error}") from error
     if not count:
-        yield BadRow(path, 1, "no rows")
+        yield BadRow(path, 1, NO_ROWS)

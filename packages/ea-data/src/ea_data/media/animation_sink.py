@@ -68,7 +68,13 @@ class AnimationSink:
 
     def _verify(self) -> None:
         """Animations merge equal neighbours, so they may hold fewer frames."""
-        limits = Limits(max_pixels=1 << 31, max_frames=1 << 31, max_seconds=float("inf"), max_bytes=1 << 40)
+        limits = Limits(
+            max_pixels=1 << 31,
+            max_image_pixels=1 << 31,
+            max_frames=1 << 31,
+            max_seconds=float("inf"),
+            max_bytes=1 << 40,
+        )
         frames, _ = read_animation(self._temporary, limits, None)
         width, height = self._pictures[0].size
         if frames.shape[1:3] != (height, width) or len(frames) > len(self._pictures):

@@ -66,7 +66,7 @@ def opened(
         stream = container.streams.video[0]
         if stream.codec_context is None:
             raise MediaError(f"cannot read {path}: its codec is unknown")
-        check_pixels(path, stream.width, stream.height, limits)
+        check_pixels(path, stream.width, stream.height, limits.max_pixels)
         seconds = seconds_of(container, stream)
         if seconds > limits.max_seconds:
             raise MediaError(
@@ -121,7 +121,7 @@ def decode_packet(
         assert isinstance(frame, av.VideoFrame)
         if frame.is_corrupt:
             raise MediaError(f"cannot read {path}: damaged at {frame.time or 0:.2f} s")
-        check_pixels(path, frame.width, frame.height, limits)
+        check_pixels(path, frame.width, frame.height, limits.max_pixels)
         yield frame
 
 

@@ -1,5 +1,6 @@
-"""Pictures and animations that Pillow reads: png, jpeg, webp, gif, bmp."""
+"""Pictures and animations that Pillow reads: png, jpeg, webp, gif, bmp, avif."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -7,15 +8,22 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageOps
+from PIL import ExifTags, Image, ImageOps, features
 
 from ea_data.media.errors import MediaError, media_errors
 from ea_data.media.limits import Limits, check_pixels, sniff
 from ea_data.media.quiet import pillow_without_warnings
 
-_PILLOW_FORMATS: Final = {"png": "PNG", "jpeg": "JPEG", "webp": "WEBP", "gif": "GIF", "bmp": "BMP"}
+_PILLOW_FORMATS: Final = {
+    "png": "PNG",
+    "jpeg": "JPEG",
+    "webp": "WEBP",
+    "gif": "GIF",
+    "bmp": "BMP",
+    "avif": "AVIF",
+}
 _WHITE: Final = (255, 255, 255)
-_TURNED: Final = (5, 6, 7, 8)  # orientations that stand on their side
+_ROTATIONS: Final = {3: 180, 4: 180, 5: 270, 6: 90, 7: 90, 8: 270}  # clockwise, by EXIF orientation
 
 
 def read_image(
@@ -24,7 +32,7 @@ def read_image(
     """Read a picture as it is meant to be seen: turned by its EXIF orientation, transparency over a matte.
 
     Args:
-        path: A png, jpeg, webp, gif or bmp file (the first frame of an animation).
+        path: A png, jpeg, webp, gif, bmp or avif file (the first frame of an animation).
         limits: Bounds; the defaults of `Limits` if None. The size is checked before decoding.
         matte: sRGB colour behind transparent pixels.
 
@@ -37,7 +45,8 @@ def read_image(
     path, limits = Path(path), limits or Limits()
     with media_errors(path, "read"), open_pillow(path, limits) as image:
         image.load()
-        return flatten(ImageOps.exif_transpose(image), matte)
+        ImageOps.exif_transpose(image, in_place=True)
+        return flatten(image, matte)
 
 
 def picture_size(path: str | Path, *, limits: Limits | None = None) -> tuple[int, int]:
@@ -48,8 +57,17 @@ def picture_size(path: str | Path, *, limits: Limits | None = None) -> tuple[int
     """
     path, limits = Path(path), limits or Limits()
     with media_errors(path, "read"), open_pillow(path, limits) as image:
-        turned = image.getexif().get(ExifTags.Base.Orientation) in _TURNED
-        return (image.width, image.height) if turned else (image.height, image.width)
+        return upright_size(image)
+
+
+def upright_size(image: Image.Image) -> tuple[int, int]:
+    """Height and width of a picture that is turned as its EXIF orientation says."""
+    return (image.width, image.height) if rotation_of(image) in (90, 270) else (image.height, image.width)
+
+
+def rotation_of(image: Image.Image) -> int:
+    """Clockwise degrees by which a picture is turned, after it was mirrored if it is: 0, 90, 180 or 270."""
+    return _ROTATIONS.get(image.getexif().get(ExifTags.Base.Orientation) or 1, 0)
 
 
 @contextmanager
@@ -59,13 +77,18 @@ def open_pillow(path: Path, limits: Limits) -> Iterator[Image.Image]:
     if name not in _PILLOW_FORMATS:
         allowed = ", ".join(_PILLOW_FORMATS)
         raise MediaError(f"cannot read {path}: it is a {name} video, not a picture; allowed: {allowed}")
+    if name == "avif" and not features.check("avif"):
+        raise MediaError(f"cannot read {path}: it is an avif picture, which this Pillow was built without")
     with path.open("rb") as file, pillow_without_warnings():
         try:
             image = Image.open(file, formats=[_PILLOW_FORMATS[name]])
         except Image.DecompressionBombError as error:
-            raise MediaError(f"cannot read {path}: {error}; allowed: {limits.max_pixels} pixels") from error
+            found = re.search(r"\d+", str(error))  # Pillow's own limit is not ours to tell
+            pixels = f"{found[0]} pixels" if found else "too many pixels"
+            allowed = f"1 to {limits.max_image_pixels} pixels"
+            raise MediaError(f"cannot read {path}: {pixels}; allowed: {allowed}") from error
         with image:
-            check_pixels(path, *image.size, limits)
+            check_pixels(path, *image.size, limits.max_image_pixels)
             yield image
 
 
@@ -80,11 +103,28 @@ def flatten(image: Image.Image, matte: tuple[int, int, int]) -> NDArray[np.uint8
         image = image.convert("RGBA")
         below = Image.new("RGBA", image.size, (*matte, 255))
         return np.array(Image.alpha_composite(below, image).convert("RGB"))
-    return np.array(image.convert("RGB"))
+    return np.array(image if image.mode == "RGB" else image.convert("RGB"))
+
+
+def is_animation(path: Path, name: str, limits: Limits) -> bool:
+    """Whether Pillow reads a file as a video: any gif or webp, and a png with several frames.
+
+    Args:
+        path: The file.
+        name: What `sniff` found.
+        limits: Bounds.
+
+    Raises:
+        MediaError: A damaged or too large png.
+    """
+    if name != "png":
+        return name in ("gif", "webp")
+    with media_errors(path, "read"), open_pillow(path, limits) as image:
+        return int(getattr(image, "n_frames", 1)) > 1
 
 
 def read_animation(path: Path, limits: Limits, take: int | None) -> tuple[NDArray[np.uint8], list[float]]:
-    """Read a gif or webp animation.
+    """Read a gif, webp or png animation.
 
     Returns:
         Frames (T, H, W, 3), and how long each is shown in seconds.
@@ -92,6 +132,8 @@ def read_animation(path: Path, limits: Limits, take: int | None) -> tuple[NDArra
     frames, seconds = [], []
     with media_errors(path, "read"), open_pillow(path, limits) as image:
         count = getattr(image, "n_frames", 1)
+        if count > 1:
+            check_pixels(path, *image.size, limits.max_pixels)
         wanted = count if take is None else min(count, take)
         if wanted > limits.max_frames:
             raise MediaError(f"cannot read {path}: {count} frames; allowed: at most {limits.max_frames}")

@@ -9,8 +9,9 @@ from ea_data.media.errors import MediaError, media_errors
 Kind = Literal["video", "image"]
 
 VIDEO_SUFFIXES: Final = (".mp4", ".m4v", ".mov", ".webm", ".mkv", ".avi", ".gif", ".webp")
-IMAGE_SUFFIXES: Final = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif")
+IMAGE_SUFFIXES: Final = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".avif")
 
+_HEAD: Final = 64
 
 MAX_SIDE: Final = 16384
 """Largest height or width of a picture that is asked for."""
@@ -21,13 +22,15 @@ class Limits:
     """Upper bounds of an input file.
 
     Attributes:
-        max_pixels: Width times height of a frame or picture.
+        max_pixels: Width times height of a frame of a video or animation.
+        max_image_pixels: Width times height of a picture; one of so many needs about a gigabyte to be read.
         max_frames: Frames that are returned.
         max_seconds: Length of a video.
         max_bytes: Size of the file.
     """
 
     max_pixels: int = 4096 * 4096
+    max_image_pixels: int = 8192 * 8192
     max_frames: int = 1000
     max_seconds: float = 120.0
     max_bytes: int = 200_000_000
@@ -40,7 +43,7 @@ def sniff(path: Path, limits: Limits) -> str:
     what is found here.
 
     Returns:
-        "mp4", "matroska", "avi", "gif", "webp", "png", "jpeg" or "bmp".
+        "mp4", "matroska", "avi", "gif", "webp", "png", "jpeg", "bmp" or "avif".
 
     Raises:
         MediaError: Not a file, too large, empty, or not one of these.
@@ -54,9 +57,11 @@ def sniff(path: Path, limits: Limits) -> str:
         if size > limits.max_bytes:
             raise MediaError(f"cannot read {path}: {size} bytes; allowed: at most {limits.max_bytes}")
         with path.open("rb") as file:
-            head = file.read(16)
+            head = file.read(_HEAD)
     if not head:
         raise MediaError(f"cannot read {path}: the file is empty")
+    if head[4:8] == b"ftyp" and (head[8:12] == b"avif" or (head[8:12] == b"mif1" and b"avif" in head[16:])):
+        return "avif"
     if head[4:8] in (b"ftyp", b"moov", b"mdat", b"free", b"wide", b"skip"):
         return "mp4"
     if head.startswith(b"\x1a\x45\xdf\xa3"):
@@ -66,15 +71,15 @@ def sniff(path: Path, limits: Limits) -> str:
     for magic, name in ((b"GIF8", "gif"), (b"\x89PNG", "png"), (b"\xff\xd8\xff", "jpeg"), (b"BM", "bmp")):
         if head.startswith(magic):
             return name
-    allowed = "mp4, mov, webm, mkv, avi, gif, webp, png, jpeg, bmp"
+    allowed = "mp4, mov, webm, mkv, avi, gif, webp, png, jpeg, bmp, avif"
     raise MediaError(f"cannot read {path}: not a known video or image; allowed: {allowed}")
 
 
-def check_pixels(path: Path, width: int, height: int, limits: Limits) -> None:
+def check_pixels(path: Path, width: int, height: int, most: int) -> None:
     """Refuse a frame size before anything is decoded.
 
     Raises:
         MediaError: No pixels or too many.
     """
-    if width < 1 or height < 1 or width * height > limits.max_pixels:
-        raise MediaError(f"cannot read {path}: {width}x{height}; allowed: 1 to {limits.max_pixels} pixels")
+    if width < 1 or height < 1 or width * height > most:
+        raise MediaError(f"cannot read {path}: {width}x{height}; allowed: 1 to {most} pixels")

@@ -1,34 +1,35 @@
-"""Looking at a file without decoding it, and reading whatever it holds."""
+"""Looking at a file without decoding all of it, and reading whatever it holds."""
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ea_data.media.container import CONTAINERS, opened, seconds_of
+from ea_data.media.container import CONTAINERS, decode_all, opened, seconds_of
 from ea_data.media.errors import media_errors
-from ea_data.media.image import open_pillow, read_image
-from ea_data.media.limits import Kind, Limits, sniff
+from ea_data.media.image import open_pillow, read_image, rotation_of, upright_size
+from ea_data.media.limits import Kind, Limits, check_pixels, sniff
+from ea_data.media.orientation import OrientationOf, shown_width
 from ea_data.media.video import read_video
 
 
 @dataclass(frozen=True, kw_only=True)
 class MediaInfo:
-    """What a file declares.
+    """What a file declares; None where it does not say.
 
     Attributes:
         path: The file.
         kind: "video" for anything with more than one frame or in a video container, else "image".
-        container: "mp4", "matroska", "avi", "gif", "webp", "png", "jpeg" or "bmp".
+        container: "mp4", "matroska", "avi", "gif", "webp", "png", "jpeg", "bmp" or "avif".
         codec: Name of the video codec; the container again for pictures.
-        width: Stored pixels.
-        height: Stored pixels.
-        frames: Declared frames, 0 when the file does not say.
-        fps: Average frame rate, 0 for a picture.
-        seconds: Declared length, 0 for a picture.
-        pixel_aspect: Width of a pixel over its height.
+        width: Pixels as the file is read and as a manifest has them: upright and square.
+        height: The same.
+        frames: Declared frames, 1 for a picture; matroska and webm rarely say.
+        fps: Average frame rate, None for a picture.
+        seconds: Declared length, None for a picture.
+        pixel_aspect: Width of a stored pixel over its height.
+        rotation: Clockwise degrees by which stored frames are turned: 0, 90, 180 or 270.
     """
 
     path: str
@@ -37,51 +38,67 @@ class MediaInfo:
     codec: str
     width: int
     height: int
-    frames: int
-    fps: float
-    seconds: float
+    frames: int | None
+    fps: float | None
+    seconds: float | None
     pixel_aspect: float
+    rotation: int = 0
 
 
 def probe(path: str | Path, *, limits: Limits | None = None) -> MediaInfo:
-    """Describe a video or picture from its headers.
+    """Describe a picture from its header; a video from its header and its first frame, which tells its shape.
 
     Raises:
-        MediaError: Not such a file, or out of bounds.
+        MediaError: Not such a file, damaged there, or out of bounds.
     """
     path, limits = Path(path), limits or Limits()
     name = sniff(path, limits)
-    if name in CONTAINERS:
-        with media_errors(path, "read"), opened(path, name, limits) as (container, stream):
-            return MediaInfo(
-                path=str(path),
-                kind="video",
-                container=name,
-                codec=stream.codec_context.name,
-                width=stream.width,
-                height=stream.height,
-                frames=stream.frames,
-                fps=float(stream.average_rate or 0),
-                seconds=seconds_of(container, stream),
-                pixel_aspect=float(stream.sample_aspect_ratio or 1),
-            )
+    return _video(path, name, limits) if name in CONTAINERS else _picture(path, name, limits)
+
+
+def _video(path: Path, name: str, limits: Limits) -> MediaInfo:
+    with media_errors(path, "read"), opened(path, name, limits) as (container, stream):
+        frame = next(decode_all(path, container, stream, limits))
+        aspect = stream.sample_aspect_ratio or stream.codec_context.sample_aspect_ratio
+        orientation = OrientationOf()(frame)
+        height, width = frame.height, shown_width(frame.width, aspect)
+        return MediaInfo(
+            path=str(path),
+            kind="video",
+            container=name,
+            codec=stream.codec_context.name,
+            width=height if orientation.swaps else width,
+            height=width if orientation.swaps else height,
+            frames=stream.frames or None,
+            fps=float(stream.average_rate or 0) or None,
+            seconds=seconds_of(container, stream) or None,
+            pixel_aspect=float(aspect or 1),
+            rotation=-90 * orientation.turns % 360,
+        )
+
+
+def _picture(path: Path, name: str, limits: Limits) -> MediaInfo:
     with media_errors(path, "read"), open_pillow(path, limits) as image:
         frames = int(getattr(image, "n_frames", 1))
         if frames > 1:
+            check_pixels(path, *image.size, limits.max_pixels)
             image.load()  # webp knows how long a frame is shown only after decoding it
-        shown = float(image.info.get("duration", 0) or 0) / 1000
-        kind: Literal["video", "image"] = "video" if frames > 1 else "image"
+        kind: Kind = "video" if frames > 1 else "image"
+        shown = float(image.info.get("duration", 0) or 0) / 1000 if kind == "video" else 0.0
+        # The frames of an animation are read as they are stored.
+        height, width = upright_size(image) if kind == "image" else (image.height, image.width)
         return MediaInfo(
             path=str(path),
             kind=kind,
             container=name,
             codec=name,
-            width=image.width,
-            height=image.height,
+            width=width,
+            height=height,
             frames=frames,
-            fps=1 / shown if kind == "video" and shown else 0.0,
-            seconds=frames * shown if kind == "video" else 0.0,
+            fps=1 / shown if shown else None,
+            seconds=frames * shown if shown else None,
             pixel_aspect=1.0,
+            rotation=rotation_of(image) if kind == "image" else 0,
         )
 
 

@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 from ea_data.media.container import CONTAINERS
 from ea_data.media.errors import MediaError, media_errors
 from ea_data.media.fitting import FrameFitter, RgbConverter, check_size, in_background
+from ea_data.media.image import is_animation
 from ea_data.media.limits import Limits, sniff
 from ea_data.media.orientation import Box
 from ea_data.media.sources import AnimationSource, FrameSource, VideoSource
 
 __all__ = ["VideoReader", "read_clip"]
 
-_ANIMATIONS: Final = ("gif", "webp")
 _MAX_THREADS: Final = 64
 
 
@@ -54,7 +54,7 @@ class VideoReader:
         name = sniff(self.path, self._limits)
         if name in CONTAINERS:
             self._source: FrameSource = VideoSource(self.path, name, self._limits, threads)
-        elif name in _ANIMATIONS:
+        elif is_animation(self.path, name, self._limits):
             self._source = AnimationSource(self.path, self._limits)
         else:
             raise MediaError(f"cannot read {self.path}: it is a {name} picture, not a video")

@@ -7,16 +7,14 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from ea_data.media.container import TIMED, decode_all, opened, rate_of
+from ea_data.media.container import CONTAINERS, TIMED, decode_all, opened, rate_of
 from ea_data.media.errors import MediaError, media_errors
 from ea_data.media.fitting import RgbConverter
-from ea_data.media.image import read_animation
+from ea_data.media.image import is_animation, read_animation
 from ea_data.media.limits import Limits, sniff
 
 __all__ = ["Video", "read_video"]
 
-_PILLOW_ANIMATIONS: Final = ("gif", "webp")
-_STILL_FORMATS: Final = ("png", "jpeg", "bmp")
 _UNEVEN: Final = 0.5  # of the median interval: beyond this, time stamps count as a variable frame rate
 
 
@@ -55,14 +53,14 @@ def read_video(
     if fps is not None and not 0.1 <= fps <= 1000:
         raise MediaError(f"fps is {fps}; allowed: 0.1 to 1000")
     name = sniff(path, limits)
-    if name in _STILL_FORMATS:
-        raise MediaError(f"cannot read {path}: it is a {name} picture, not a video")
-    if name in _PILLOW_ANIMATIONS:
+    if is_animation(path, name, limits):
         frames, shown = read_animation(path, limits, take)
         starts = np.concatenate([[0.0], np.cumsum(shown)[:-1]])
         uneven = max(shown) - min(shown) > _UNEVEN * float(np.median(shown))
         rate = 1 / min(shown) if uneven else len(shown) / sum(shown)
         return _constant_rate(path, frames, starts, rate, sum(shown), fps, limits)
+    if name not in CONTAINERS:
+        raise MediaError(f"cannot read {path}: it is a {name} picture, not a video")
     frames, starts, rate = _decode(path, name, limits, take)
     length = float(starts[-1] - starts[0]) + 1 / rate
     return _constant_rate(path, frames, starts - starts[0], rate, length, fps, limits)

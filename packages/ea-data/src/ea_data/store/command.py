@@ -157,7 +157,14 @@ def _explain(arguments: argparse.Namespace, progress: Callable[[int, int], None]
 
 def _gc(arguments: argparse.Namespace, progress: Callable[[int, int], None]) -> _Outcome:
 
-    keep = {each.recipe.key for each in read_wanted(arguments.keep)} if arguments.keep else None
+    keep = None
+    if arguments.keep is not None:
+        keep = {each.recipe.key for each in read_wanted(arguments.keep)}
+        if not keep:
+            raise ValueError(
+                f"--keep is {arguments.keep}, which names no sample, so that all would go; allowed: a list "
+                "of 1 sample or more (to drop a whole store, remove its folder)"
+            )
     report = collect_garbage(
         arguments.store, keep=keep, deep=arguments.deep, dry_run=arguments.dry_run, progress=progress
     )

@@ -27,7 +27,7 @@ class Explanation:
     """One copy of a sample, or a key without one.
 
     Attributes:
-        key: Whole.
+        key: Whole; as it was asked for where nothing fits.
         state: good, damaged or missing.
         reason: What is damaged, or why it is missing; empty for a good one.
         shard: Name of the shard that holds it, empty if none does.
@@ -67,8 +67,11 @@ def explain_sample(folder: str | Path, query: str, wanted: Iterable[Wanted] = ()
         One for each copy of each sample that fits, at least one.
 
     Raises:
-        CacheError: The folder is no store; or the query is no whole key and fits nothing.
+        CacheError: The folder is no store.
+        ValueError: The query is empty.
     """
+    if not query.strip():
+        raise ValueError("the sample to explain is empty; allowed: a key, its first digits, or a source")
     paths = open_paths(folder)
     files = ShardFiles(paths.shards)
     found: list[Explanation] = []
@@ -80,12 +83,13 @@ def explain_sample(folder: str | Path, query: str, wanted: Iterable[Wanted] = ()
     there = {explanation.key for explanation in found}
     missing = {key: each for key, each in missing.items() if key not in there}
     found += [_of_missing(folder, key, each) for key, each in missing.items()]
-    if not found and _is_key(query, KEY_LETTERS):
+    if not found:
         unusable = len(paths.shard_names()) - sum(1 for _ in shards_of(paths))
         more = f"; {unusable} of its manifests cannot be used" if unusable else ""
-        return [Explanation(query, "missing", f"the store has no such sample{more}")]
-    if not found:
-        raise CacheError(f"{folder} has no sample whose key begins with {query!r} or whose source it is")
+        what = (
+            "such sample" if _is_key(query, KEY_LETTERS) else "sample of such a source or beginning of a key"
+        )
+        return [Explanation(query, "missing", f"the store has no {what}{more}")]
     return found
 
 

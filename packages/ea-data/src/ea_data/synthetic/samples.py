@@ -100,7 +100,10 @@ class Plan:
         row: dict[str, Any] = {"file_path": files["file_path"], "text": text, "type": self.type}
         if self.controls:
             row["control_file_path"] = files[f"{self.controls[0]}_file_path"]
-        return row | files | {"width": self.width, "height": self.height, "scene": record(scene)}
+        # What training asks of a file, so that it need not be opened for that.
+        facts = {"num_frames": self.num_frames, "height": self.height, "width": self.width}
+        rate = {} if self.num_frames == 1 else {"fps": self.fps}
+        return row | files | facts | rate | {"scene": record(scene)}
 
 
 def make_sample(folder: Path, plan: Plan, index: int) -> dict[str, Any]:

@@ -6,7 +6,9 @@ files (frames, height, width); a batch opens its own files and decodes only the 
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Final
 
@@ -193,15 +195,27 @@ class TrainingDataset(Dataset[ClipBatch]):
     def describe(self) -> str:
         """The recipe and a digest of all rows: two data sets that say the same give the same batches.
 
-        Folders are not part of it; a file that changes and keeps its name, size and length is not noticed.
+        Paths count from the folder that all files have in common, so that it may be moved; a file that
+        changes and keeps its name, size and length is not noticed.
         """
-        digest = hashlib.blake2b(digest_size=16)
-        for entry, facts in zip(self.entries, self._facts, strict=True):
-            control = entry.control_path.name if entry.control_path else None
-            row = [entry.path.name, entry.type, entry.text, control, *facts.tolist()]
-            digest.update(json.dumps(row).encode())
         recipe = json.dumps(self.recipe.deciding(), sort_keys=True)
-        return f"{len(self.entries)} rows {digest.hexdigest()} {recipe}"
+        return f"{len(self.entries)} rows {self._digest.hex()} {recipe}"
+
+    @property
+    def fingerprint(self) -> int:
+        """The digest of all rows and their order as a number of 32 bits, never 0; see `describe`."""
+        return int.from_bytes(self._digest[:4], "big") or 1
+
+    @cached_property
+    def _digest(self) -> bytes:
+        digest = hashlib.blake2b(digest_size=16)
+        files = [path for entry in self.entries for path in (entry.path, entry.control_path) if path]
+        common = len(os.path.commonpath([file.parent for file in files]))
+        for entry, facts in zip(self.entries, self._facts, strict=True):
+            control = str(entry.control_path)[common:] if entry.control_path else None
+            row = [str(entry.path)[common:], entry.type, entry.text, control, *facts.tolist()]
+            digest.update(json.dumps(row).encode())
+        return digest.digest()
 
     def known(self, entry: int) -> FileFacts:
         """Size and length of the file of an entry that is in batches.

@@ -30,7 +30,7 @@ class TrainingLoader:
         failures: How often which file failed.
 
     Raises:
-        ValueError: A number out of its range, or a state of another order.
+        ValueError: A number out of its range, or a state of another order or of other files.
     """
 
     def __init__(
@@ -48,7 +48,9 @@ class TrainingLoader:
         if workers < 0 or prefetch < 1:
             raise ValueError(f"workers, prefetch are {workers}, {prefetch}; allowed: 0 or more, 1 or more")
         self.failures = FailureLog(report)
-        self._sampler = BucketSampler(dataset.order, rank=rank, world_size=world_size, start=start)
+        self._sampler = BucketSampler(
+            dataset.order, rank=rank, world_size=world_size, start=start, files=dataset.fingerprint
+        )
         several: dict[str, Any] = {"prefetch_factor": prefetch, "multiprocessing_context": context}
         self._loader = DataLoader(
             dataset,

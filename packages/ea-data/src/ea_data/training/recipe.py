@@ -3,7 +3,6 @@
 Two recipes that are equal give the same batches of the same files.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -14,9 +13,9 @@ from ea_data import settings
 from ea_data.frame_masks import RELEASED_RATIOS, FrameMaskKind, check_ratios
 from ea_data.geometry.buckets import ResolutionBuckets
 from ea_data.masks import MASK_KINDS, MaskKind
-from ea_data.parsing import json_reason
 from ea_data.training.order import Remainder
-from ea_data.training.shapes import ShapeOptions
+from ea_data.training.recipe_file import read_recipe
+from ea_data.training.shapes import MAX_FRAMES, ShapeOptions
 
 __all__ = [
     "CaptionOptions",
@@ -30,8 +29,10 @@ __all__ = [
 ControlKind = Literal["none", "video", "camera"]
 BucketConfig = Mapping[str, Mapping[int, tuple[float, int | None]]]
 
-_SUFFIXES: Final = (".yaml", ".yml", ".json")
-_MAX_BYTES: Final = 1 << 20
+_MAX_BATCH_SIZE: Final = 65_536
+_MAX_REPEAT: Final = 10_000
+_MAX_RUN: Final = 65_536
+_MAX_TIMEOUT: Final = 86_400
 _MAX_SEED: Final = (1 << 63) - 1
 _SKIP: Final = 0.1
 
@@ -58,8 +59,8 @@ class ClipOptions:
 
     def __post_init__(self) -> None:
         """Refuses impossible values."""
-        _at_least(1, "stride", self.stride)
-        _at_least(1, "min_frames", self.min_frames)
+        _within(1, MAX_FRAMES, "stride", self.stride)
+        _within(1, MAX_FRAMES, "min_frames", self.min_frames)
         for name in ("skip_head", "skip_tail"):
             share = getattr(self, name)
             if share is not None and not 0 <= share < 1:
@@ -67,8 +68,10 @@ class ClipOptions:
         if (self.skip_head or 0) + (self.skip_tail or 0) >= 1:
             both = f"{self.skip_head} and {self.skip_tail}"
             raise ValueError(f"skip_head and skip_tail are {both}; allowed: below 1 together")
-        if self.timeout is not None and not self.timeout > 0:
-            raise ValueError(f"timeout is {self.timeout}; allowed: above 0 seconds, or null")
+        if self.timeout is not None and not 0 < self.timeout <= _MAX_TIMEOUT:
+            raise ValueError(
+                f"timeout is {self.timeout}; allowed: above 0 seconds, at most {_MAX_TIMEOUT}, or null"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,8 +170,8 @@ class DataRecipe:
             is given.
         buckets: Or in buckets of resolution and frames, as Open-Sora does:
             resolution to {frames: (keep probability, batch size)}, see `ea_data.geometry.buckets`.
-        batch_size: Samples of a batch; with `buckets` it stands there.
-        video_repeat: How often a video comes in an epoch; a picture comes once.
+        batch_size: Samples of a batch, at most 65536; with `buckets` it stands there.
+        video_repeat: How often a video comes in an epoch, at most 10000; a picture comes once.
         clip: Which frames of a video.
         captions: What is done with captions.
         masks: Which pixels are given.
@@ -198,11 +201,10 @@ class DataRecipe:
 
     def __post_init__(self) -> None:
         """Refuses what does not go together."""
-        _at_least(1, "batch_size", self.batch_size)
-        _at_least(1, "video_repeat", self.video_repeat)
-        _at_least(1, "run", self.run)
-        if not 0 <= self.seed <= _MAX_SEED:
-            raise ValueError(f"seed is {self.seed}; allowed: 0 to {_MAX_SEED}")
+        _within(1, _MAX_BATCH_SIZE, "batch_size", self.batch_size)
+        _within(1, _MAX_REPEAT, "video_repeat", self.video_repeat)
+        _within(1, _MAX_RUN, "run", self.run)
+        _within(0, _MAX_SEED, "seed", self.seed)
         if self.run > 1 and self.remainder == "keep":
             raise ValueError(
                 f"remainder is 'keep' and run {self.run}; allowed: drop or repeat with such a run"
@@ -213,6 +215,13 @@ class DataRecipe:
             raise ValueError(f"clip.skip_head and clip.skip_tail are {self.skips}; allowed: below 1 together")
         if self.buckets is not None:
             self._check_buckets()
+            return
+        most = (self.shapes or ShapeOptions()).video_sample_n_frames
+        if self.clip.min_frames > most:
+            raise ValueError(
+                f"clip.min_frames is {self.clip.min_frames} and shapes.video_sample_n_frames {most}; "
+                "allowed: clip.min_frames not above it, as no clip is longer"
+            )
 
     def _check_buckets(self) -> None:
         if self.shapes is not None:
@@ -228,6 +237,10 @@ class DataRecipe:
             raise ValueError(
                 f"clip.skip_head or clip.skip_tail is {max(self.skips)} with buckets; allowed: 0"
             )
+        for resolution, lengths in (self.buckets or {}).items():
+            for frames, (_, size) in lengths.items():
+                _within(1, MAX_FRAMES, f"buckets.{resolution}: a number of frames", frames)
+                _within(1, _MAX_BATCH_SIZE, f"buckets.{resolution}.{frames}: the batch size", size or 1)
         try:
             assert self.resolution_buckets is not None
         except ValueError as error:
@@ -273,7 +286,7 @@ class DataRecipe:
         Raises:
             ValueError: It cannot be read, or as `from_mapping` raises, with the name of the file.
         """
-        values = _read(Path(path))
+        values = read_recipe(Path(path))
         try:
             return cls.from_mapping(values)
         except ValueError as error:
@@ -291,42 +304,9 @@ class DataRecipe:
         return values
 
 
-def _read(path: Path) -> Mapping[str, Any]:
-    if path.suffix.lower() not in _SUFFIXES:
-        raise ValueError(f"{path}: unknown suffix {path.suffix!r}; allowed: {', '.join(_SUFFIXES)}")
-    try:
-        if path.stat().st_size > _MAX_BYTES:
-            raise ValueError(f"{path}: more than {_MAX_BYTES} bytes; a recipe is smaller")
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: not UTF-8 text") from error
-    except OSError as error:
-        raise ValueError(f"cannot read {path}: {error.strerror or error}") from error
-    values = _parse_json(path, text) if path.suffix.lower() == ".json" else _parse_yaml(path, text)
-    if values is None:
-        return {}
-    if not isinstance(values, dict):
-        raise ValueError(f"{path}: expected names with values, got {type(values).__name__}")  # noqa: TRY004
-    return cast("dict[str, Any]", values)
-
-
-def _parse_json(path: Path, text: str) -> Any:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path}: not JSON: {json_reason(error)}") from error
-
-
-def _parse_yaml(path: Path, text: str) -> Any:
-    import yaml  # noqa: PLC0415  only a file needs it
-
-    try:
-        return yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        mark = getattr(error, "problem_mark", None)
-        place = f" line {mark.line + 1}" if mark else ""
-        reason = getattr(error, "problem", None) or str(error) or "brackets within brackets, too deep"
-        raise ValueError(f"{path}{place}: not YAML: {' '.join(reason.split())}") from error
+def _within(least: int, most: int, name: str, value: int) -> None:
+    if not least <= value <= most:
+        raise ValueError(f"{name} is {value}; allowed: {least} to {most}")
 
 
 def _at_least(least: int, name: str, value: int) -> None:

@@ -7,6 +7,7 @@ that continues with another number of ranks continues the same order.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
+from numbers import Integral
 from typing import Any, Final, NamedTuple, Self
 
 import numpy as np
@@ -53,6 +54,7 @@ class SamplerState:
         rows: How many rows the order is of; 0 is not compared.
         order: Its fingerprint, see `BatchOrder.fingerprint`; 0 is not compared. After a change of batch sizes
             a run can begin its next epoch: `SamplerState(seed, epoch + 1)`.
+        files: Of the list of files, see `TrainingDataset.fingerprint`; 0 is not compared.
     """
 
     seed: int
@@ -60,6 +62,7 @@ class SamplerState:
     batch: int = 0
     rows: int = 0
     order: int = 0
+    files: int = 0
 
     def to_dict(self) -> dict[str, int]:
         """For a checkpoint."""
@@ -92,19 +95,27 @@ class BucketSampler:
         rank: Of this process.
         world_size: Number of processes.
         start: Where to begin; see `state_after`.
+        files: A number that other lists of files do not have; 0 for none.
 
     Raises:
-        ValueError: A rank outside the world, or a state of another order.
+        ValueError: A rank outside the world, or a state of another order or of other files.
     """
 
     def __init__(
-        self, order: BatchOrder, *, rank: int = 0, world_size: int = 1, start: SamplerState | None = None
+        self,
+        order: BatchOrder,
+        *,
+        rank: int = 0,
+        world_size: int = 1,
+        start: SamplerState | None = None,
+        files: int = 0,
     ) -> None:
         if not 0 <= rank < world_size:
             raise ValueError(f"rank, world_size are {rank}, {world_size}; allowed: 0 <= rank < world_size")
         self.order = order
         self.rank = rank
         self.world_size = world_size
+        self.files = files
         self.start = SamplerState(seed=order.seed) if start is None else start
         if self.start.seed != order.seed:
             raise ValueError(
@@ -114,6 +125,10 @@ class BucketSampler:
         if self.start.rows not in (0, order.num_rows):
             raise ValueError(
                 f"the sampler's state is of {self.start.rows} samples; allowed: {order.num_rows}, the order's"
+            )
+        if self.start.files and files and self.start.files != files:
+            raise ValueError(
+                "the sampler's state is of another list of files; allowed: the same rows in the same order"
             )
         if self.start.order not in (0, order.fingerprint):
             raise ValueError(
@@ -147,12 +162,14 @@ class BucketSampler:
         Count what was trained on, not what a loader has read ahead.
 
         Raises:
-            ValueError: A negative number.
+            ValueError: Not a whole number, or a negative one.
         """
-        if steps < 0:
-            raise ValueError(f"steps is {steps}; allowed: 0 or more")
+        if not isinstance(steps, Integral) or isinstance(steps, bool) or steps < 0:
+            raise ValueError(f"steps is {steps!r}; allowed: whole numbers of 0 or more")
+        steps = int(steps)
         epoch, place = self.order.locate(self.start.batch + steps * self.world_size, epoch=self.start.epoch)
-        return SamplerState(self.order.seed, epoch, place, self.order.num_rows or 0, self.order.fingerprint)
+        order = self.order
+        return SamplerState(order.seed, epoch, place, order.num_rows or 0, order.fingerprint, self.files)
 
     def _batches(
         self, epoch: int, places: NDArray[np.int64], leads: list[tuple[int, int]]

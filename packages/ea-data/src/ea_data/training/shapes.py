@@ -13,9 +13,11 @@ from numpy.typing import NDArray
 
 from ea_data.geometry.aspect import ASPECTS, CROP_WEIGHTS
 from ea_data.geometry.tokens import FrameGrid, Rule, batch_repeat, budget_sides, frame_table
+from ea_data.media.limits import MAX_SIDE
 from ea_data.sampling import Choice, frame_count_choice, resolution_choice
 
 __all__ = [
+    "MAX_FRAMES",
     "BatchShape",
     "Kind",
     "ShapeOptions",
@@ -26,18 +28,21 @@ __all__ = [
 
 Kind = Literal["video", "image"]
 
+MAX_FRAMES: Final = 10_000
+"""Most frames of a clip, and between two of its frames, that can be asked for."""
+
 _CLOSE_ENOUGH: Final = 1.25
 
 
 @dataclass(frozen=True, kw_only=True)
 class ShapeOptions:
-    """How batches are shaped.
+    """How batches are shaped. Sides are 16 to 16384 pixels.
 
     Attributes:
         video_sample_size: Side of clips; with `training_with_video_token_length` the smallest.
         image_sample_size: Side of pictures; with `training_with_video_token_length` the largest of clips.
         token_sample_size: Side at which `video_sample_n_frames` use up the token budget.
-        video_sample_n_frames: The most frames of a clip.
+        video_sample_n_frames: The most frames of a clip, up to 10000.
         grid: Lengths that the autoencoder takes.
         enable_bucket: Sizes of about the file's aspect instead of squares.
         random_ratio_crop: Any of 15 aspects instead of the nearest; needs `enable_bucket`.
@@ -65,10 +70,12 @@ class ShapeOptions:
     def __post_init__(self) -> None:
         """Refuses impossible values."""
         for name in ("video_sample_size", "image_sample_size", "token_sample_size"):
-            if getattr(self, name) < 16:
-                raise ValueError(f"{name} is {getattr(self, name)}; allowed: 16 or more pixels")
-        if self.video_sample_n_frames < 1:
-            raise ValueError(f"video_sample_n_frames is {self.video_sample_n_frames}; allowed: 1 or more")
+            if not 16 <= getattr(self, name) <= MAX_SIDE:
+                raise ValueError(f"{name} is {getattr(self, name)}; allowed: 16 to {MAX_SIDE} pixels")
+        if not 1 <= self.video_sample_n_frames <= MAX_FRAMES:
+            raise ValueError(
+                f"video_sample_n_frames is {self.video_sample_n_frames}; allowed: 1 to {MAX_FRAMES}"
+            )
         if self.token_rule not in get_args(Rule):
             raise ValueError(f"token_rule is {self.token_rule!r}; allowed: {', '.join(get_args(Rule))}")
         if self.random_ratio_crop and not self.enable_bucket:

@@ -1,5 +1,6 @@
 """One sample as a model would see it in an epoch: its pixels, and every choice that was made for it."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
@@ -50,26 +51,32 @@ def find_entry(entries: Sequence[Entry], name: str) -> int:
 
     Args:
         entries: Rows.
-        name: Number of the row, from 0, or the name of its file, with as many folders as it needs.
+        name: Number of the row among all of the manifest, from 0, or the name of its file, with as many
+            folders as it needs.
 
     Returns:
-        Its number.
+        Its place in `entries`, which have no wrong rows.
 
     Raises:
         ValueError: No such row, or several.
     """
-    if name.isascii() and name.isdecimal():
-        if int(name) >= len(entries):
+    if not entries:
+        raise ValueError("the manifest has no row that can be used; allowed: 1 or more")
+    if re.fullmatch(r"[0-9]+", name):
+        digits = name.lstrip("0") or "0"
+        places = (place for place, entry in enumerate(entries) if str(entry.row) == digits)
+        if (place := next(places, None)) is None:
             raise ValueError(
-                f"there is no row {name}; allowed: 0 to {len(entries) - 1}, or the name of a file"
+                f"there is no row {name[:40]} that can be used; allowed: numbers of such rows, from "
+                f"{entries[0].row} to {entries[-1].row}, or the name of a file"
             )
-        return int(name)
+        return place
     wanted = PurePath(name).parts
     found = [number for number, entry in enumerate(entries) if entry.path.parts[-len(wanted) :] == wanted]
     if not wanted or not found:
         raise ValueError(f"no row has the file {name[:200]!r}; allowed: the name of one, or a number from 0")
     if len(found) > 1:
-        numbers = ", ".join(map(str, found[:10]))
+        numbers = ", ".join(str(entries[place].row) for place in found[:10])
         raise ValueError(
             f"{len(found)} rows have the file {name[:200]!r}; allowed: one of their numbers, {numbers}"
         )
@@ -85,10 +92,10 @@ def place_of(dataset: TrainingDataset, entry: int, epoch: int) -> tuple[int, int
     Raises:
         ValueError: It is in no batch; with the reason.
     """
-    path = dataset.entries[entry].path
-    line = dataset.entries[entry].line
+    wanted = dataset.entries[entry]
+    path, line, row = wanted.path, wanted.line, wanted.row
     if reasons := [left.reason for left in dataset.left_out if (left.path, left.line) == (path, line)]:
-        raise ValueError(f"row {entry} cannot be trained on: {reasons[0]}")
+        raise ValueError(f"row {row} cannot be trained on: {reasons[0]}")
     order = dataset.order.epoch(epoch)
     for start in range(0, len(order), _CHUNK):
         batches = order.at(np.arange(start, min(start + _CHUNK, len(order))))
@@ -98,7 +105,7 @@ def place_of(dataset: TrainingDataset, entry: int, epoch: int) -> tuple[int, int
             batch = int(np.searchsorted(ends, hits[0], side="right"))
             return start + batch, int(hits[0] - (ends[batch] - batches.lengths[batch]))
     raise ValueError(
-        f"row {entry}, {path}, is in no batch of epoch {epoch}: no bucket takes it there, or it is left out "
+        f"row {row}, {path}, is in no batch of epoch {epoch}: no bucket takes it there, or it is left out "
         "by remainder 'drop'"
     )
 
@@ -113,9 +120,9 @@ def show(dataset: TrainingDataset, entry: int, epoch: int) -> Shown:
     keys = dataset.keys_at(epoch, batch_place)
     batch = dataset[keys]
     if batch.keys[place] != keys[place]:
-        path = dataset.entries[entry].path
+        path, row = dataset.entries[entry].path, dataset.entries[entry].row
         (reason, *_) = [failure.reason for failure in batch.broken if failure.path == path]
-        raise ValueError(f"row {entry} cannot be read, another takes its place: {reason}")
+        raise ValueError(f"row {row} cannot be read, another takes its place: {reason}")
     choices, sample = dataset.sample(keys[place], batch.shape)
     mask = None if batch.masks_BTHW is None else batch.masks_BTHW[place].numpy()
     frames = _pictures(batch.pixels_BTCHW[place])
@@ -146,7 +153,7 @@ def show(dataset: TrainingDataset, entry: int, epoch: int) -> Shown:
 def _row_facts(dataset: TrainingDataset, entry: int, epoch: int) -> dict[str, Any]:
     row = dataset.entries[entry]
     return {
-        "row": entry,
+        "row": row.row,
         "line": row.line,
         "file": str(row.path),
         "type": row.type,
@@ -163,7 +170,7 @@ def _batch_facts(dataset: TrainingDataset, batch: ClipBatch, batch_place: int, p
         "batches_of_epoch": dataset.order.num_batches(batch.keys[0].epoch),
         "bucket": _bucket_name(dataset, batch),
         "place": place,
-        "rows": [choices.entry for choices in batch.choices],
+        "rows": [dataset.entries[choices.entry].row for choices in batch.choices],
         "frames": shape.frames,
         "height": shape.height,
         "width": shape.width,

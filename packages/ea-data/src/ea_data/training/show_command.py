@@ -2,13 +2,14 @@
 
 import argparse
 import json
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from ea_data.manifest import read_manifest
-from ea_data.media import MediaError, write_text, write_video
-from ea_data.media.atomic import atomic_path
+from ea_data.manifest import Entry, read_manifest
+from ea_data.media import write_text, write_video
+from ea_data.media.folders import check_own_folder, refuse_inputs, replaced_folder
 from ea_data.training.dataset import TrainingDataset
 from ea_data.training.failures import BrokenSample
 from ea_data.training.recipe import DataRecipe
@@ -16,6 +17,10 @@ from ea_data.training.sheet import draw_sheet
 from ea_data.training.show import Shown, find_entry, show
 
 __all__ = ["run"]
+
+_SCHEMA: Final = "ea-data show 1"
+_FACTS: Final = "sample.json"
+_NAMES: Final = re.compile(r"(clip|masked|control)\.(mp4|png)|sheet\.png|sample\.json")
 
 
 def run(
@@ -44,6 +49,8 @@ def run(
     for error in manifest.errors:
         notify(error)
     entry = find_entry(manifest.entries, arguments.id)
+    if arguments.out is not None:
+        _check_out(arguments.out, arguments, manifest.entries)
 
     def report(failure: BrokenSample) -> None:
         notify(str(failure))
@@ -98,18 +105,32 @@ def _control_text(control: Mapping[str, Any]) -> str:
     return text
 
 
+def _check_out(folder: Path, arguments: argparse.Namespace, entries: Sequence[Entry]) -> None:
+    """Refuse a folder with anything but an earlier output of this command."""
+    check_own_folder(folder, "a shown sample", _NAMES, _is_shown)
+    inputs = [arguments.manifest, *([] if arguments.recipe is None else [arguments.recipe])]
+    refuse_inputs("--out", folder, inputs, "which is read")
+    listed = (path for entry in entries for path in (entry.path, entry.control_path) if path is not None)
+    refuse_inputs("--out", folder, listed, "a file of the manifest")
+
+
+def _is_shown(folder: Path) -> bool:
+    try:
+        facts = json.loads((folder / _FACTS).read_text(encoding="utf-8"))
+        return isinstance(facts, dict) and facts.get("schema") == _SCHEMA
+    except (OSError, ValueError, RecursionError):
+        return False
+
+
 def _write(folder: Path, shown: Shown, lines: Mapping[str, str]) -> list[str]:
-    """Write everything into a folder; its names."""
-    if not folder.is_dir():
-        if not folder.parent.is_dir():
-            raise MediaError(f"cannot write {folder}: the folder {folder.parent} does not exist")
-        folder.mkdir()
+    """Write everything as a folder, whole or not at all; the names in it."""
     suffix = ".png" if len(shown.frames) == 1 else ".mp4"
     names: list[str] = []
-    for name, frames in (("clip", shown.frames), ("masked", shown.masked), ("control", shown.control)):
-        if frames is not None:
-            names.append(write_video(folder / f"{name}{suffix}", frames, fps=shown.fps).name)
-    with atomic_path(folder / "sheet.png") as temporary:
-        draw_sheet(shown, lines).save(temporary)
-    write_text(folder / "sample.json", json.dumps(shown.facts, ensure_ascii=False, indent=1) + "\n")
-    return [*names, "sheet.png", "sample.json"]
+    with replaced_folder(folder) as new:
+        for name, frames in (("clip", shown.frames), ("masked", shown.masked), ("control", shown.control)):
+            if frames is not None:
+                names.append(write_video(new / f"{name}{suffix}", frames, fps=shown.fps).name)
+        draw_sheet(shown, lines).save(new / "sheet.png")
+        facts = {"schema": _SCHEMA, **shown.facts}
+        write_text(new / _FACTS, json.dumps(facts, ensure_ascii=False, indent=1) + "\n")
+    return [*names, "sheet.png", _FACTS]

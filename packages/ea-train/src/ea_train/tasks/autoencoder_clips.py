@@ -161,7 +161,7 @@ def _require_frames(entry: Entry, num_frames: int) -> None:
 
     info = probe(entry.path)
     # A file that does not say how many frames it has is found out when it is read.
-    if 0 < info.frames < num_frames:
+    if (info.frames or num_frames) < num_frames:
         raise ValueError(
             f"{entry.path} has {info.frames} frames; {num_frames} are needed, take it out of the manifest"
         )
