@@ -1,4 +1,4 @@
-"""Write the measured figures into a model card: `python benchmarks/model_card.py`.
+"""Write the measured figures into a model card: `python benchmarks/model_card.py [--model default-control]`.
 
 The table between the two marker lines is made from `results/*.json`; everything else is left as it is.
 """
@@ -13,7 +13,7 @@ from typing import Any
 from registry import BENCHMARKS
 from report import RESULTS
 
-CARD = Path(__file__).parents[1] / "packages/ea-app/src/ea_app/assets/default/model_card.md"
+ASSETS = Path(__file__).parents[1] / "packages/ea-app/src/ea_app/assets"
 FIRST, LAST = "<!-- figures -->", "<!-- end of figures -->"
 
 
@@ -33,7 +33,14 @@ def _yes(value: float) -> str:
     return "yes" if value == 1 else "no"
 
 
-ROWS: tuple[tuple[str, str, str, Callable[[float], str]], ...] = (
+def _pixels(value: float) -> str:
+    return f"{value:.1f} pixels"
+
+
+Row = tuple[str, str, str, Callable[[float], str]]
+"""Benchmark, figure, words, and how the number is written."""
+
+ROWS: tuple[Row, ...] = (
     ("prompt_following", "colour", "colour of held-out prompts", _percent),
     ("prompt_following", "shape", "shape of held-out prompts", _percent),
     ("prompt_following", "motion", "motion of held-out prompts", _percent),
@@ -49,18 +56,36 @@ ROWS: tuple[tuple[str, str, str, Callable[[float], str]], ...] = (
     ("cold_start", "identical_twice", "the same request twice: identical frames", _yes),
     ("cold_start", "identical_replay", "`replay`: identical frames", _yes),
 )
-"""Benchmark, figure, words, and how the number is written."""
+CONTROL_ROWS: tuple[Row, ...] = (
+    ("control_following", "edge_f1", "edges given: F1, one pixel off allowed", _percent),
+    ("control_following", "edge_f1_shuffled", "the same clips against edges of other scenes", _percent),
+    ("control_following", "edge_f1_none", "no edges given", _percent),
+    ("control_following", "trajectory_pixels", "trajectory given: mean distance at 64x64", _pixels),
+    ("control_following", "trajectory_pixels_shuffled", "the same clips against other trajectories", _pixels),
+    ("control_following", "trajectory_pixels_none", "no trajectory given", _pixels),
+)
+CAMERA_ROWS: tuple[Row, ...] = (
+    ("camera_following", "camera_direction", "camera given: its move is the one that is seen", _percent),
+    ("camera_following", "camera_direction_none", "no camera given", _percent),
+    ("camera_following", "shift_pixels", "how far off the background goes, at 64x64", _pixels),
+    ("camera_following", "shift_pixels_none", "the same with no camera given", _pixels),
+)
+CARDS = {"default": ROWS, "default-control": CONTROL_ROWS, "default-camera": CAMERA_ROWS}
+"""The rows of each bundled model; figures without a bar stand beside those that have one."""
 
 
-def table(results: Path) -> str:
-    """The rows of every figure, with its bar and whether it is reached."""
+def table(results: Path, rows: tuple[Row, ...] = ROWS) -> str:
+    """The rows of every figure, with its bar, if it has one, and whether it is reached."""
     lines = ["| what | bar | measured | |", "|---|---|---|---|"]
-    for name, figure, words, write in ROWS:
-        bar = next(bar for bar in BENCHMARKS[name].bars if bar.figure == figure)
+    for name, figure, words, write in rows:
+        value = _figures(results / f"{name}.json").get(figure)
+        bar = next((bar for bar in BENCHMARKS[name].bars if bar.figure == figure), None)
+        if bar is None:
+            lines.append(f"| {words} | | {'not measured' if value is None else write(value)} | |")
+            continue
         limit = bar.least if bar.least is not None else bar.most
         assert limit is not None
         wanted = "yes" if write is _yes else f"{'≥' if bar.least is not None else '≤'} {write(limit)}"
-        value = _figures(results / f"{name}.json").get(figure)
         if value is None:
             lines.append(f"| {words} | {wanted} | not measured | |")
         else:
@@ -89,16 +114,18 @@ def _figures(path: Path) -> dict[str, Any]:
 def main() -> int:
     """Exit code 0, or 2 when the card cannot be rewritten."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--card", type=Path, default=CARD, help="model card [default: the bundled model's]")
+    parser.add_argument("--model", default="default", choices=tuple(CARDS), help="whose rows")
+    parser.add_argument("--card", type=Path, help="model card [default: that of the bundled model]")
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the results")
     arguments = parser.parse_args()
+    card = arguments.card or ASSETS / arguments.model / "model_card.md"
     try:
-        text = rewrite(arguments.card.read_text(encoding="utf-8"), table(arguments.results))
+        text = rewrite(card.read_text(encoding="utf-8"), table(arguments.results, CARDS[arguments.model]))
     except (ValueError, OSError) as error:
         print(f"model_card: error: {error}", file=sys.stderr)
         return 2
-    arguments.card.write_text(text, encoding="utf-8")
-    print(f"wrote {arguments.card}")
+    card.write_text(text, encoding="utf-8")
+    print(f"wrote {card}")
     return 0
 
 

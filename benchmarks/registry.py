@@ -67,6 +67,26 @@ BENCHMARKS: dict[str, Benchmark] = {
             Bar("strength_monotone", least=0.9),
         ),
     ),
+    "control_following": Benchmark(
+        "control_following",
+        "does a control model follow edges and trajectories",
+        (Bar("edge_f1", least=0.7), Bar("trajectory_pixels", most=3.0)),
+    ),
+    "camera_following": Benchmark(
+        "camera_following",
+        "does a camera model go where the rays say",
+        (Bar("camera_direction", least=0.9),),
+    ),
+    "style_lora": Benchmark(
+        "style_lora",
+        "does a style LoRA change the look, and nothing else",
+        (
+            Bar("style", least=0.9),
+            Bar("colour", least=0.9),
+            Bar("shape", least=0.85),
+            Bar("motion", least=0.85),
+        ),
+    ),
     "long_video": Benchmark(
         "long_video",
         "does a long video need more memory than a window, and are its joints visible",
@@ -76,6 +96,11 @@ BENCHMARKS: dict[str, Benchmark] = {
         "vae_reconstruction",
         "how much the autoencoder keeps of held-out scenes, and of real clips",
         (Bar("psnr", least=32.0), Bar("ssim", least=0.95)),
+    ),
+    "training_cache": Benchmark(
+        "training_cache",
+        "how long training waits for data that is encoded already, and how soon a stopped run goes on",
+        (Bar("data_wait", most=0.02), Bar("resume_seconds", most=10.0)),
     ),
     "cold_start": Benchmark(
         "cold_start",
@@ -97,6 +122,12 @@ BENCHMARKS: dict[str, Benchmark] = {
             Bar("restart_seconds", most=10.0),
             Bar("idle_gigabytes", most=1.5),
         ),
+    ),
+    "training_step": Benchmark(
+        "training_step",
+        "how fast is a training step, and how much memory does it take, beside diffusers with accelerate",
+        (Bar("throughput_ratio", least=1.2), Bar("peak_memory_ratio", most=0.9)),
+        of_a_model=False,
     ),
     "batch_order": Benchmark(
         "batch_order",

@@ -67,3 +67,59 @@ def command(tiny_model, tmp_path, monkeypatch, capsys):
         return code, captured.out, captured.err
 
     return run
+
+
+def _neighbour(name):
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def fake_workers(media, monkeypatch):
+    """Workers that make nothing, see `fake_worker`."""
+    process = _neighbour("fake_worker").FakeProcess
+    process.clip, process.order, process.running, process.most_running = media / "clip.mp4", [], 0, 0
+    monkeypatch.setattr("ea_app.jobs.slot.WorkerProcess", process)
+    return process
+
+
+@pytest.fixture
+def catalogue(tiny_model):
+    """A catalogue with the tiny model under the id "tiny"."""
+    from ea_app.server import Catalogue
+
+    return Catalogue.of([str(tiny_model)])
+
+
+@pytest.fixture
+def open_server(fake_workers, catalogue, tmp_path):
+    """Make a client of a server over workers that make nothing: `open_server(queue_limit=..., token=...)`."""
+    from contextlib import ExitStack
+
+    from starlette.testclient import TestClient
+
+    from ea_app.jobs import Settings, Supervisor
+    from ea_app.server import ServerSettings, create_app
+
+    with ExitStack() as stack:
+
+        def make(*, queue_limit=100, workers=1, state="state", entries=None, **settings):
+            devices = ("cpu",) * workers
+            jobs = Supervisor(
+                tmp_path / state, Settings(queue_limit=queue_limit, workers=workers, devices=devices)
+            )
+            stack.enter_context(jobs)
+            app = create_app(jobs, entries or catalogue, ServerSettings(**settings))
+            return stack.enter_context(
+                TestClient(app, base_url="http://localhost", raise_server_exceptions=False)
+            )
+
+        yield make
+
+
+@pytest.fixture
+def client(open_server):
+    """A client of a server over workers that make nothing."""
+    return open_server()

@@ -43,6 +43,36 @@ def test_metrics(load):
     assert 1 > metrics.ssim(clip, little) > metrics.ssim(clip, much) > 0
 
 
+def test_following_is_told_from_pixels(load):
+    from ea_data.synthetic.clips import draw
+
+    following, scenes = load("following"), load("scenes")
+    clips = [draw(s, num_frames=9, height=64, width=64) for s in scenes.held_out(4, 1)]
+    lines = [following.edges(clip.frames) for clip in clips]
+    assert following.edge_f1(lines[0], lines[0]) == 1
+    assert following.edge_f1(np.roll(lines[0], 1, axis=2), lines[0]) == pytest.approx(1, abs=0.02)
+    assert following.edge_f1(np.roll(lines[0], 4, axis=2), lines[0]) < 0.6
+    assert following.edge_f1(lines[0], lines[1]) < 0.5
+    nothing = np.zeros_like(lines[0])
+    assert (following.edge_f1(nothing, nothing), following.edge_f1(nothing, lines[0])) == (1, 0)
+    for clip in clips:
+        path, track = following.path_of(clip.frames), clip.tracks[0]
+        assert following.path_error(path, np.stack([track.x, track.y], axis=1), 64) < 2
+    path = following.path_of(clips[0].frames)
+    assert following.path_error(path + np.array([3, 4]), path, 64) == pytest.approx(5)
+    blank = following.path_of(np.zeros_like(clips[0].frames))
+    assert following.path_error(blank, path, 64) == 32
+    assert np.isnan(following.path_error(path, blank, 64))
+
+
+def test_following_needs_a_model_that_can(load, monkeypatch, tiny_model, tmp_path, capsys):
+    for name in ("control_following", "camera_following"):
+        arguments = ["run.py", name, "--model", str(tiny_model), "--device", "cpu", "--count", "1"]
+        monkeypatch.setattr(sys, "argv", [*arguments, "--result", str(tmp_path / "r.json")])
+        assert load("run").main() == 3
+        assert "--model must be a" in capsys.readouterr().err
+
+
 def test_ground_truth_is_judged_right_and_mistakes_are_counted(load):
     scenes = load("scenes")
     chosen = scenes.held_out(6, 1)
@@ -98,7 +128,12 @@ def test_the_model_card_shows_what_was_measured(load, tmp_path):
     assert card.rewrite(old, rows) == f"before\n{card.FIRST}\n{rows}\n{card.LAST}\nafter\n"
     with pytest.raises(ValueError, match="has no '<!-- figures -->'"):
         card.rewrite("nothing here", rows)
-    assert card.FIRST in card.CARD.read_text(encoding="utf-8")
+    (tmp_path / "control_following.json").write_text('{"figures": {"edge_f1": 0.8, "edge_f1_none": 0.2}}')
+    rows = card.table(tmp_path, card.CARDS["default-control"])
+    assert "| edges given: F1, one pixel off allowed | ≥ 70.0 % | 80.0 % | reached |" in rows
+    assert "| no edges given | | 20.0 % | |" in rows
+    assert "| trajectory given: mean distance at 64x64 | ≤ 3.0 pixels | not measured | |" in rows
+    assert card.FIRST in (card.ASSETS / "default" / "model_card.md").read_text(encoding="utf-8")
 
 
 def run_of(load, monkeypatch, tmp_path, *arguments):

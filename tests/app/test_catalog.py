@@ -156,3 +156,8 @@ def test_bundled_models_are_complete():
         assert model.size() <= 48_000_000
         assert (model.directory / "model_card.md").is_file()
         assert json.loads((model.directory / "model.json").read_text())["name"] == model.name
+
+
+def test_bundled_models_are_small_together():
+    files = [path for path in catalog._bundled_root().rglob("*.safetensors") if path.is_file()]
+    assert sum(path.stat().st_size for path in files) <= 48_000_000

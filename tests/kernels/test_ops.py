@@ -85,6 +85,20 @@ def test_gated_residual_keeps_a_float32_stream():
     )
 
 
+@pytest.mark.parametrize("affine", [True, False])
+def test_modulated_layer_norm_of_one_sample_in_training(affine):
+    x, scale, shift = torch.randn(1, 7, 16), torch.randn(1, 16), torch.randn(1, 16)
+    given = [x, scale, shift, *([torch.randn(16), torch.randn(16)] if affine else [])]
+    seen = torch.randn(1, 7, 16)
+    found = []
+    for backend in ("auto", "reference"):
+        leaves = [tensor.clone().requires_grad_() for tensor in given]
+        out = ops.modulated_layer_norm(*leaves, eps=1e-6, backend=backend)
+        found.append([out, *torch.autograd.grad((out * seen).sum(), leaves)])
+    for ours, truth in zip(*found, strict=True):
+        assert torch.allclose(ours, truth, atol=1e-4, rtol=1e-5)
+
+
 def test_modulated_layer_norm_is_both_in_one():
     x, scale, shift = torch.randn(2, 5, 8), torch.randn(2, 8), torch.randn(2, 8)
     weight, bias = torch.randn(8), torch.randn(8)

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from ea_train.config import LoopConfig, OptimConfig, RunConfig
-from ea_train.loop import callbacks
+from ea_train.loop import trainer as trainer_module
 from ea_train.loop.trainer import Trainer
 from ea_train.tasks.base import StepOutput
 
@@ -80,7 +80,7 @@ def two_groups():
 @pytest.fixture(autouse=True)
 def _without_tensorboard(request, monkeypatch):
     if request.node.get_closest_marker("slow") is None:
-        monkeypatch.setattr(callbacks, "_open_board", lambda directory, finished: None)
+        monkeypatch.setattr(trainer_module, "open_trackers", lambda loop, directory, finished: [])
 
 
 @pytest.fixture
@@ -120,3 +120,27 @@ def tiny_model(tmp_path_factory):
         return made[family]
 
     return get
+
+
+@pytest.fixture(scope="session")
+def control_model(tmp_path_factory):
+    """A directory like the bundled model's, tiny."""
+    from ea_train import precompute
+    from ea_train.recipes import default_dit, default_text, default_vae
+
+    folder = tmp_path_factory.mktemp("model")
+    default_vae.build(default_vae.config("tiny")).export(folder / "vae", {})
+    default_text.build(default_text.config("tiny")).export(folder / "text_encoder", {})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(precompute, "SHARD_CLIPS", 8)
+        task = default_dit.build(
+            default_dit.config("tiny"),
+            vae_directory=folder / "vae",
+            text_directory=folder / "text_encoder",
+            cache_directory=folder / "latents",
+            device=torch.device("cpu"),
+        )
+    for parameter in task.transformer.parameters():  # a fresh network predicts zeros
+        torch.nn.init.normal_(parameter, std=0.1)
+    task.export(folder / "transformer", {})
+    return folder

@@ -15,7 +15,8 @@ from pathlib import Path
 from safetensors import safe_open
 from tests.train import ranks
 
-from ea_train.loop import callbacks, checkpoint
+from ea_train.loop import checkpoint
+from ea_train.loop import trainer as trainer_module
 from ea_train.loop.manifest import damage_of
 
 STEPS = 20
@@ -68,7 +69,7 @@ def wait_for_save(run, child, rng):
 
 def main(folder, kills, seed):
     """Run, kill, look, go on."""
-    callbacks._open_board = lambda directory, finished: None
+    trainer_module.open_trackers = lambda loop, directory, finished: []
     rng = random.Random(seed)
     began = time.monotonic()
     assert os.waitpid(fork_run(folder / "straight"), 0)[1] == 0, "the straight run failed"

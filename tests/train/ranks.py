@@ -14,7 +14,7 @@ from torch import nn
 
 from ea_train import schema
 from ea_train.config import RunConfig
-from ea_train.loop import callbacks
+from ea_train.loop import trainer as trainer_module
 from ea_train.loop.launch import joined
 from ea_train.loop.trainer import Trainer
 from ea_train.tasks.base import StepOutput
@@ -126,7 +126,7 @@ def start(runs, *, ranks, **options):
 
 
 if __name__ == "__main__":
-    callbacks._open_board = lambda directory, finished: None
+    trainer_module.open_trackers = lambda loop, directory, finished: []
     for argument in sys.argv[1:]:
         port, settings = json.loads(argument)
         os.environ["MASTER_PORT"] = str(port)

@@ -3,7 +3,8 @@
 A model directory holds `transformer/`, `vae/`, `text_encoder/` and `scheduler/` in the released layouts, or
 Open-Sora's files, which have names of their own. Ours also have `model.json`, whose fields are those of
 `ModelInfo`, and `model_card.md`. A directory without `model.json` gets the defaults of its generation, see
-`ea_dit.pipelines.generations`.
+`ea_dit.pipelines.generations`. A directory that holds only what differs from a model beside it is put
+together first, see `ea_app.derived`.
 """
 
 import json
@@ -13,6 +14,7 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ea_app import derived
 from ea_app.fingerprint import fingerprint_of
 from ea_app.hub import HUB_ID, PICKLES, snapshot
 from ea_app.model_info import ModelInfo
@@ -112,7 +114,7 @@ def find(
 
 
 def bundled_names() -> tuple[str, ...]:
-    """Names of the models in the box."""
+    """Names of the models in the box, those that share parts with another one too."""
     root = _bundled_root()
     if not root.is_dir():
         return ()
@@ -133,6 +135,8 @@ def _bundled_root() -> Path:
 def _open(
     name: str, directory: Path, motion_module: str | Path | None = None, *, allow_pickle: bool = False
 ) -> Model:
+    if derived.is_derived(directory):
+        directory = derived.whole(directory)
     missing = [part for part in PARTS if not (directory / part).is_dir()]
     # Open-Sora's files have names of their own: loading tells them by what is in them.
     if "transformer" in missing and _has_weights(directory, allow_pickle=allow_pickle):

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from ea_dit.lora import FORMATS, Format, LoraConfig, TrainableLora, add_lora, lora_file, save_lora
+from ea_dit.lora.layers import Adapter, LowRank
 from ea_dit.registry import Transformer, family_of, save_transformer
 
 LORA_FILE = "lora.safetensors"
@@ -87,6 +88,10 @@ class Trained(Protocol):
         """Write what was learned in its released layout."""
         ...
 
+    def measures(self) -> dict[str, float]:
+        """Sizes of what was learned, by name, for a log."""
+        ...
+
 
 class Weights:
     """The transformer's own weights learn, all or some.
@@ -113,6 +118,10 @@ class Weights:
     def export(self, directory: Path, metadata: dict[str, str]) -> None:
         """Write `config.json` and all weights."""
         save_transformer(self._transformer, directory, metadata=metadata)
+
+    def measures(self) -> dict[str, float]:
+        """Nothing: the weights as they were are not kept."""
+        return {}
 
 
 class Factors:
@@ -150,6 +159,10 @@ class Factors:
         file = lora_file(self.lora.factors(), config.format, metadata=facts)
         save_lora(file, directory / LORA_FILE, config.format)
 
+    def measures(self) -> dict[str, float]:
+        """Norm of the change that the factors make of all weights together."""
+        return {"adapter_norm": change_norm(self.lora)}
+
 
 class _Learned(nn.Module):
     """The factors as a network of their own, so that a checkpoint holds them and nothing else."""
@@ -159,6 +172,23 @@ class _Learned(nn.Module):
         for layer, factors in lora.learned.items():
             for name, parameter in factors.items():
                 self.register_parameter(f"{layer}.{name}".replace(".", "/"), parameter)
+
+
+@torch.no_grad()
+def change_norm(lora: TrainableLora) -> float:
+    """Frobenius norm of what the factors add to all weights together.
+
+    Of a LoRA no weight-sized product is made: |UD|^2 is the sum of (U^T U) * (D D^T).
+    """
+    squares = [_squared_norm(adapter) for adapter in lora.adapters.values()]
+    return float(torch.stack([square.cpu() for square in squares]).sum().sqrt())
+
+
+def _squared_norm(adapter: Adapter) -> torch.Tensor:
+    if not isinstance(adapter, LowRank):
+        return adapter.delta().square().sum()
+    up, down = adapter.up.float(), adapter.down.float()
+    return ((up.T @ up) * (down @ down.T)).sum().clamp(min=0) * adapter.scale**2
 
 
 def make_trained(transformer: Transformer, config: AdapterConfig, *, seed: int = 0) -> Trained:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from ea_train.compat.import_command import add_import_command, run_import_command
+from ea_train.filling import command as precompute
 from ea_train.recipes.stage_names import STAGE_NAMES, TINY
 
 RECIPES = {
@@ -20,6 +21,9 @@ RECIPES = {
     "default-text": "the text encoder of the bundled model",
     "default-dit-pictures": "the denoiser of the bundled model on single pictures",
     "default-dit": "the denoiser of the bundled model, on latents of the autoencoder",
+    "default-control": "a control model that grows out of the bundled one: edges and trajectories",
+    "default-camera": "a control model that grows out of the bundled one: cameras",
+    "default-style": "a LoRA that gives the clips of the bundled model another look",
     "finetune": "the denoiser of a model directory of any generation, on a manifest",
     "stage": "one stage of how a released generation was trained, on a manifest",
     "finetune-lora": "a LoRA over the denoiser of a model directory, on a manifest",
@@ -51,6 +55,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 _DENOISERS = ("default-dit-pictures", "default-dit")
+_GROWN = ("default-control", "default-camera", "default-style")
 _FINETUNES = ("finetune", "finetune-lora", "consistency", "reward", "stage")
 
 
@@ -67,6 +72,9 @@ def parser() -> argparse.ArgumentParser:
         _add_common(command, name)
         if name in _FINETUNES:
             _add_finetune(command, name)
+            continue
+        if name in _GROWN:
+            _add_grown(command, name)
             continue
         if name != "default-text":
             command.add_argument(
@@ -98,8 +106,60 @@ def parser() -> argparse.ArgumentParser:
                 "--cache", type=Path, metavar="DIR", help="where latents are kept (default: OUTPUT/latents)"
             )
     add_import_command(commands)
+    _add_precompute(commands)
+    _add_bundle(commands.add_parser("bundle", **_BUNDLE))
     _add_prove(commands.add_parser("prove-resume", **_PROVE))
     return top
+
+
+def _add_precompute(commands: Any) -> None:
+    text = "encode the clips and captions of a recipe once, for all of its runs"
+    top = commands.add_parser(
+        "precompute",
+        help=text,
+        description="Fill a folder with what the encoders make of clips and captions. Options are those of "
+        "the recipe; training with the same --cache reads it. A command that was stopped continues, and "
+        "several (torchrun, or by hand) may work on one folder.",
+        allow_abbrev=False,
+    )
+    recipes = top.add_subparsers(dest="filled", metavar="RECIPE", required=True)
+    for name in precompute.RECIPES:
+        command = recipes.add_parser(name, help=RECIPES[name], description=text, allow_abbrev=False)
+        _add_settings(command, name)
+        _add_finetune(command, name)
+        precompute.add_options(command)
+
+
+_BUNDLE: dict[str, Any] = {
+    "help": "make a model that shares all it can with the bundled one of a run of default-control or -camera",
+    "description": "Write a model directory beside the bundled one that holds only the tensors that a run of "
+    "default-control or default-camera changed.",
+    "allow_abbrev": False,
+}
+
+
+def _add_bundle(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--run", type=Path, required=True, metavar="DIR", help="run folder with its export")
+    command.add_argument(
+        "--model", type=Path, required=True, metavar="DIR", help="the model that the run grew from"
+    )
+    command.add_argument(
+        "--output",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="new folder beside --model; its name becomes the model's",
+    )
+    command.add_argument("--description", default="", metavar="TEXT", help="one sentence for lists")
+    command.add_argument("--debug", action="store_true", help="show the traceback of an error")
+
+
+def _bundle(arguments: argparse.Namespace) -> int:
+    from ea_train.bundle import bundle_run
+
+    size = bundle_run(arguments.run, arguments.model, arguments.output, description=arguments.description)
+    print(f"{arguments.output}: {size / 1e6:.1f} MB beside {arguments.model.name}")
+    return 0
 
 
 _PROVE: dict[str, Any] = {
@@ -149,7 +209,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     try:
         with quiet:  # of the processes that torchrun started, one speaks
-            return _prove(arguments, options) if arguments.recipe == "prove-resume" else _run(arguments)
+            if arguments.recipe == "prove-resume":
+                return _prove(arguments, options)
+            return _bundle(arguments) if arguments.recipe == "bundle" else _run(arguments)
     except (ValueError, OSError) as error:
         if arguments.debug:
             raise
@@ -179,6 +241,12 @@ def _add_common(command: argparse.ArgumentParser, recipe: str) -> None:
     command.add_argument(
         "--output", type=Path, required=True, metavar="DIR", help="run folder: checkpoints, log, export"
     )
+    _add_settings(command, recipe)
+    # For prove-resume.
+    command.add_argument("--kill-after", type=int, metavar="STEP", help=argparse.SUPPRESS)
+
+
+def _add_settings(command: argparse.ArgumentParser, recipe: str) -> None:
     presets, default = _presets(recipe)
     text = f"(default: {default})" if default else f"(required): one of {', '.join(STAGE_NAMES)}"
     command.add_argument(
@@ -201,7 +269,6 @@ def _add_common(command: argparse.ArgumentParser, recipe: str) -> None:
     )
     command.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
     command.add_argument("--dry-run", action="store_true", help="print the settings as JSON and stop")
-    command.add_argument("--kill-after", type=int, metavar="STEP", help=argparse.SUPPRESS)  # for prove-resume
     command.add_argument("--debug", action="store_true", help="show the traceback of an error")
 
 
@@ -219,11 +286,30 @@ def _add_finetune(command: argparse.ArgumentParser, recipe: str) -> None:
             metavar="MANIFEST",
             help=".json, .jsonl or .csv of clips (data.manifest of the settings)",
         )
+        command.add_argument(
+            "--cache",
+            metavar="DIR",
+            help="folder of encodings, see precompute (data.cache of the settings)",
+        )
+
+
+def _add_grown(command: argparse.ArgumentParser, recipe: str) -> None:
+    command.add_argument(
+        "--model", type=Path, metavar="DIR", help="folder of the bundled model, or one like it (required)"
+    )
+    command.add_argument(
+        "--init", type=Path, metavar="DIR", help=f"start from the weights of this export of {recipe}"
+    )
+    command.add_argument(
+        "--cache", type=Path, metavar="DIR", help="where latents are kept (default: OUTPUT/latents)"
+    )
 
 
 def _run(arguments: argparse.Namespace) -> int:
     if arguments.recipe == "import-flags":
         return run_import_command(arguments)
+    if arguments.recipe in _GROWN and arguments.model is None and not arguments.dry_run:
+        raise ValueError("--model: give the folder of the bundled model, see ea-app models")
     if arguments.recipe in _DENOISERS and not arguments.dry_run:
         for name in ("vae", "text"):
             if getattr(arguments, name) is None:
@@ -232,6 +318,9 @@ def _run(arguments: argparse.Namespace) -> int:
     from ea_train import schema
     from ea_train.recipes import find
 
+    filling = arguments.recipe == "precompute"
+    if filling:
+        arguments.recipe = arguments.filled
     settings = find(arguments.recipe).config(arguments.preset)
     if arguments.config is not None:
         settings = schema.overlay(settings, arguments.config)
@@ -244,6 +333,8 @@ def _run(arguments: argparse.Namespace) -> int:
     device = resolve_device(arguments.device)
     if device.type == "meta":
         raise ValueError("device 'meta' computes nothing; allowed are auto, cpu, cuda and cuda:N")
+    if filling:
+        return precompute.run_precompute(arguments, settings, device)
     train = _train_all if arguments.recipe == "default" else _train_one
     return train(arguments, settings, device)
 
@@ -256,7 +347,7 @@ def _paths(arguments: argparse.Namespace) -> list[str]:
     if arguments.recipe == "reward":
         given.append(("prompts", arguments.prompts))
     else:
-        given.append(("data.manifest", arguments.data))
+        given += [("data.manifest", arguments.data), ("data.cache", arguments.cache)]
     return [f"{name}={json.dumps(value)}" for name, value in given if value is not None]
 
 
@@ -323,6 +414,14 @@ def _train_all(arguments: argparse.Namespace, settings: Any, device: Any) -> int
 def _inputs(arguments: argparse.Namespace, device: Any) -> dict[str, Any]:
     if arguments.recipe in _FINETUNES:
         return {"device": device}
+    if arguments.recipe in _GROWN:
+        return {
+            "model": arguments.model,
+            "cache_directory": arguments.cache or arguments.output / "latents",
+            "device": device,
+            "init": arguments.init,
+            "on_progress": _show_shards,
+        }
     names = {
         "default-vae": ("data", "pictures", "init"),
         "default-pictures": ("data", "init"),

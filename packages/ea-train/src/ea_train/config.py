@@ -7,6 +7,8 @@ MAX_SEED = 1 << 20
 """Tasks draw from seeds that share 64 bits with the number of the micro-batch, so they are bounded."""
 
 
+TRACKERS = ("tensorboard", "wandb")
+
 SchedulerName = Literal[
     "linear", "cosine", "cosine_with_restarts", "polynomial", "constant", "constant_with_warmup"
 ]
@@ -99,6 +101,9 @@ class LoopConfig:
         compile: Run the task's networks through torch.compile.
         sharding: `fsdp2` spreads weights, gradients and optimiser states over the processes of a run, so that
             each needs a fraction of the memory; `none` keeps all of them on each.
+        trackers: Where the log goes beside the console and `log.jsonl`: "tensorboard", "wandb".
+        tracker_project: Project of W&B.
+        norms: Gradient norms in the log: `total`, or also those of `blocks`.
         allow_tf32: Let GPUs round the factors of float32 products to 10 bits.
     """
 
@@ -117,6 +122,9 @@ class LoopConfig:
     num_workers: int = 0
     compile: bool = False
     sharding: Literal["none", "fsdp2"] = "none"
+    trackers: tuple[str, ...] = ("tensorboard",)
+    tracker_project: str = "ea-train"
+    norms: Literal["total", "blocks"] = "total"
     allow_tf32: bool = False
 
     def __post_init__(self) -> None:
@@ -126,6 +134,9 @@ class LoopConfig:
         _at_least(self, "loop", 0, "checkpoint_every")
         if self.seed >= MAX_SEED:
             raise ValueError(f"loop.seed must be below {MAX_SEED}, got {self.seed}")
+        for name in self.trackers:
+            if name not in TRACKERS:
+                raise ValueError(f"loop.trackers must be some of {', '.join(TRACKERS)}, got {name!r}")
         if not 0.0 <= self.ema_decay < 1.0:
             raise ValueError(f"loop.ema_decay must be in [0, 1), got {self.ema_decay}")
 

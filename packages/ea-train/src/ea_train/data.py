@@ -3,15 +3,15 @@
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
-from torch import Tensor
-
 from ea_data.manifest import Entry, read_manifest
-from ea_data.training.collate import ClipBatch
 from ea_data.training.dataset import TrainingDataset
 from ea_data.training.failures import BrokenSample
 from ea_data.training.recipe import DataRecipe
+from ea_train.encoded.batches import PlannedBatch
+from ea_train.encoded.samples import CacheMode, EncodedSamples
 
 _HELD_OUT_SHARE = 10
 """Of a manifest without one for validation, at most every so many-th row is held out."""
@@ -28,6 +28,11 @@ class DataConfig:
         validation_clips: Most clips that are validated on; 0 validates nothing. Held out are no more than a
             tenth of the rows, but one.
         facts_cache: JSON file in which sizes and lengths of files are kept between runs; empty keeps none.
+        cache: Folder of an `ea_data.store` with what encoders make of clips and captions, see
+            `ea-train precompute`; empty encodes everything in every step.
+        cache_mode: "read", or "fill" to add what had to be encoded.
+        distinct_epochs: Epochs that are drawn anew; after them the first one comes again, with other noise
+            and other captions left out. None is 1 with a cache, and any number without.
         recipe: How files become batches. Batch size and seed are those of the loop.
     """
 
@@ -36,12 +41,24 @@ class DataConfig:
     validation_manifest: str = ""
     validation_clips: int = 8
     facts_cache: str = ""
+    cache: str = ""
+    cache_mode: CacheMode = "read"
+    distinct_epochs: int | None = None
     recipe: DataRecipe = field(default_factory=DataRecipe)
 
     def __post_init__(self) -> None:
-        """Refuse negative numbers."""
+        """Refuse negative numbers, and a mode without a cache."""
         if self.validation_clips < 0:
             raise ValueError(f"data.validation_clips must be at least 0, got {self.validation_clips}")
+        if self.distinct_epochs is not None and self.distinct_epochs < 1:
+            raise ValueError(f"data.distinct_epochs must be at least 1, or null, got {self.distinct_epochs}")
+        if self.cache_mode != "read" and not self.cache:
+            raise ValueError(f"data.cache_mode is {self.cache_mode!r} without data.cache (--cache DIR)")
+
+    @property
+    def cycle(self) -> int | None:
+        """Epochs after which the first one comes again; None for never."""
+        return 1 if self.distinct_epochs is None and self.cache else self.distinct_epochs
 
 
 class ManifestBatches:
@@ -49,12 +66,13 @@ class ManifestBatches:
 
     Args:
         config: Which clips.
+        encoded: What a store has of them; None encodes everything in every step.
 
     Raises:
         ValueError: There is no manifest, it has no usable row, or no batch can be filled.
     """
 
-    def __init__(self, config: DataConfig) -> None:
+    def __init__(self, config: DataConfig, encoded: EncodedSamples | None = None) -> None:
         if not config.manifest:
             raise ValueError("data.manifest is empty; give a manifest (--data MANIFEST)")
         entries, held_out = _split(config)
@@ -65,7 +83,10 @@ class ManifestBatches:
         except ValueError as error:
             raise ValueError(f"{config.manifest}: {error}") from None
         self.held_out_dataset = None
-        self.inputs = {"data": self.dataset.describe()}
+        self.encoded = encoded
+        self.cycle = config.cycle
+        again = "" if self.cycle is None else f", again after {self.cycle} epochs"
+        self.inputs = {"data": self.dataset.describe() + again}
         if held_out:
             recipe = _steady(config.recipe)
             self.held_out_dataset = TrainingDataset(held_out, recipe, facts_cache=cache, report=report)
@@ -75,19 +96,41 @@ class ManifestBatches:
 
     def batch(self, number: int, *, lead: int | None = None) -> dict[str, Any]:
         """Training batch of a number; `lead` is that of the first batch of the step."""
-        return batch_of(self.dataset.batch(number, lead=lead))
+        return self.planned(number, lead=lead).made()
 
-    def held_out(self) -> Iterator[dict[str, Any]]:
+    def planned(self, number: int, *, lead: int | None = None) -> PlannedBatch:
+        """The same, before any of its files is opened."""
+        size = self.cycle_batches
+        around, number = (0, number) if size is None else divmod(number, size)
+        if lead is not None and size is not None:
+            lead %= size
+        keys = self.dataset.keys(number, lead=lead)
+        captions = keys[0].epoch + around * (self.cycle or 0)
+        return PlannedBatch(self.dataset, keys, captions, self.encoded)
+
+    @cached_property
+    def cycle_batches(self) -> int | None:
+        """Batches after which the first one comes again; None for never."""
+        if self.cycle is None:
+            return None
+        return sum(self.dataset.order.num_batches(epoch) for epoch in range(self.cycle))
+
+    def planned_held_out(self) -> Iterator[PlannedBatch]:
         """The first epoch of the held-out clips, as far as the number of clips allows."""
         if self.held_out_dataset is None:
             return
         seen = 0
         for number in range(len(self.held_out_dataset)):
-            clips = self.held_out_dataset.batch(number)
-            yield batch_of(clips)
-            seen += len(clips.texts)
+            keys = self.held_out_dataset.keys(number)
+            yield PlannedBatch(self.held_out_dataset, keys, 0, self.encoded)
+            seen += len(keys)
             if seen >= self._most:
                 return
+
+    def held_out(self) -> Iterator[dict[str, Any]]:
+        """The batches of `planned_held_out`."""
+        for planned in self.planned_held_out():
+            yield planned.made()
 
 
 class _Report:
@@ -107,34 +150,6 @@ class _Report:
         held, self._held = self._held or [], None
         for failure in held:
             self(failure)
-
-
-def batch_of(clips: ClipBatch) -> dict[str, Any]:
-    """Tensors by name, repeated as often as the shape of the batch says.
-
-    Args:
-        clips: Of a data set.
-
-    Returns:
-        "pixels", "texts" and, as far as there are, "masks", "control", "rays", "fps" and "references".
-    """
-    tensors = {
-        "pixels": clips.pixels_BTCHW,
-        "masks": clips.masks_BTHW,
-        "control": clips.control_BTCHW,
-        "rays": clips.rays_BTCHW,
-        "fps": clips.fps_B,
-        "references": clips.references_B,
-    }
-    times = clips.shape.repeat
-    found: dict[str, Any] = {
-        name: _repeated(tensor, times) for name, tensor in tensors.items() if tensor is not None
-    }
-    return {**found, "texts": list(clips.texts) * times}
-
-
-def _repeated(tensor: Tensor, times: int) -> Tensor:
-    return tensor.repeat(times, *(1 for _ in tensor.shape[1:])) if times > 1 else tensor
 
 
 def _split(config: DataConfig) -> tuple[Sequence[Entry], Sequence[Entry]]:

@@ -9,8 +9,8 @@ from typing import Any, Literal
 import torch
 
 from ea_dit.families.pixart_motion import PixArtMotion
-from ea_dit.pipelines.components import Components
-from ea_dit.pipelines.encoders import load_text_encoder, load_tokenizers
+from ea_dit.pipelines.components import Components, ImageEncoder
+from ea_dit.pipelines.encoders import EncoderFolder, load_text_encoder, load_tokenizers, text_encoders
 from ea_dit.pipelines.file_checks import tensor_checks
 from ea_dit.pipelines.growing import motion_config, widened, widened_config, with_motion
 from ea_dit.pipelines.networks import networks_of
@@ -18,13 +18,14 @@ from ea_dit.pipelines.outline import Outline, outline_of
 from ea_dit.pipelines.parts import Parts, find_parts
 from ea_dit.pipelines.variants import Traits, traits_of
 from ea_dit.registry import Transformer, family_of, load_transformer, read_transformer_config
+from ea_dit.text.base import TextEncoder
+from ea_dit.text.cache import fingerprint_of
 from ea_dit.text.clip_image import load_clip_image
 from ea_kernels.runtime.device import resolve_dtype
 from ea_kernels.runtime.files import CONFIG_NAME
-from ea_kernels.runtime.placement import plan
-from ea_vae import load_vae
-
-_FROZEN = ("text_encoder", "image_encoder", "vae")
+from ea_kernels.runtime.placement import Placement, plan
+from ea_train.encoded.late import LateImageEncoder, LateTextEncoder
+from ea_vae import VideoAutoencoder, load_vae
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,8 +110,91 @@ def _files(path: Path | None) -> list[Path]:
     return sorted(file for file in path.iterdir() if file.is_file()) if path.is_dir() else [path]
 
 
+def fingerprints(config: ModelConfig, parts: Parts, device: torch.device) -> dict[str, str]:
+    """What is in the folders of the encoders, and what else decides what they make: for keys of a store.
+
+    Args:
+        config: Which networks.
+        parts: Of the same.
+        device: Where they are used, which may decide their number type.
+
+    Returns:
+        By name: "vae", "text" and, where the transformer reads pictures and there is an encoder, "clip".
+    """
+    layout, traits = parts.layout, parts.traits
+    dtype = str(resolve_dtype(config.frozen_dtype, device))
+    texts = [folder for encoder in text_encoders(layout, traits.text) for folder in _folders_of(encoder)]
+    found = {
+        "vae": fingerprint_of([layout.vae], dtype=dtype),
+        "text": fingerprint_of(dict.fromkeys(texts), dtype=dtype, reads=repr(traits.text)),
+    }
+    if traits.image_states is not None and layout.image_encoder is not None:
+        found["clip"] = fingerprint_of([layout.image_encoder], dtype=dtype, reads=traits.image_states)
+    return found
+
+
+def _folders_of(encoder: EncoderFolder) -> list[Path]:
+    return [encoder.folder, encoder.tokenizer] if encoder.reads_tokens else [encoder.folder]
+
+
+@dataclass(frozen=True)
+class FrozenLoader:
+    """Loads the networks that stand still, each alone.
+
+    Attributes:
+        config: Which.
+        parts: Of the same.
+        device: Where they are used.
+    """
+
+    config: ModelConfig
+    parts: Parts
+    device: torch.device
+
+    @property
+    def _how(self) -> dict[str, Any]:
+        return {
+            "dtype": resolve_dtype(self.config.frozen_dtype, self.device),
+            "device": torch.device("cpu") if self.config.low_vram else self.device,
+            "allow_pickle": self.config.allow_pickle,
+        }
+
+    def vae(self) -> VideoAutoencoder[Any]:
+        """The autoencoder."""
+        return load_vae(self.parts.layout.vae, **self._how)
+
+    def text_encoder(self, tokenizers: tuple[Any, ...] | None = None) -> TextEncoder:
+        """The text encoder, or the two of them; tokenizers that are not given are loaded too."""
+        layout, text = self.parts.layout, self.parts.traits.text
+        if tokenizers is None:
+            tokenizers = load_tokenizers(layout, text)
+        return load_text_encoder(layout, text, tokenizers, **self._how)
+
+    @property
+    def reads_pictures(self) -> bool:
+        """Whether there is an encoder of pictures."""
+        return self.parts.traits.image_states is not None and self.parts.layout.image_encoder is not None
+
+    def image_encoder(self) -> ImageEncoder:
+        """The encoder of pictures."""
+        assert self.parts.layout.image_encoder is not None
+        return load_clip_image(self.parts.layout.image_encoder, **self._how)
+
+    def stilled(self, **networks: object) -> Placement | None:
+        """Networks that do not learn, by the names of their parts; where they are when they are not used."""
+        still = networks_of(networks)
+        for network in still.values():
+            network.eval().requires_grad_(requires_grad=False)
+        return plan(still, "model_cpu_offload", self.device) if self.config.low_vram else None
+
+
 def load_networks(
-    config: ModelConfig, device: torch.device, *, dtype: torch.dtype = torch.float32, seed: int = 0
+    config: ModelConfig,
+    device: torch.device,
+    *,
+    dtype: torch.dtype = torch.float32,
+    seed: int = 0,
+    late: bool = False,
 ) -> Components:
     """Load them; nothing but the transformer may learn.
 
@@ -119,6 +203,7 @@ def load_networks(
         device: Where they are used.
         dtype: Of the transformer.
         seed: Of a new transformer.
+        late: Load encoders of texts and pictures when they are used, which may be never.
 
     Returns:
         The parts, the transformer in training mode.
@@ -127,32 +212,41 @@ def load_networks(
         ValueError: As `read_model`, or weights do not fit.
     """
     parts, outline = read_model(config)
-    layout, traits = parts.layout, parts.traits
-    tokenizers = load_tokenizers(layout, traits.text)
+    load = FrozenLoader(config, parts, device)
+    tokenizers = None if late else load_tokenizers(parts.layout, parts.traits.text)
     for check in tensor_checks(parts):
         check.run()
-    frozen = {
-        "dtype": resolve_dtype(config.frozen_dtype, device),
-        "device": torch.device("cpu") if config.low_vram else device,
-        "allow_pickle": config.allow_pickle,
-    }
     transformer = _transformer(config, parts, device, dtype, seed)
+    vae = load.vae()
     image_encoder = None
-    if traits.image_states is not None and layout.image_encoder is not None:
-        image_encoder = load_clip_image(layout.image_encoder, **frozen)
-    networks = Components(
+    if late:
+        text_encoder, image_encoder = _late_encoders(load)
+        placement = load.stilled(vae=vae)
+    else:
+        text_encoder = load.text_encoder(tokenizers)
+        image_encoder = load.image_encoder() if load.reads_pictures else None
+        placement = load.stilled(text_encoder=text_encoder, image_encoder=image_encoder, vae=vae)
+    return Components(
         transformer=transformer.train(),
-        vae=load_vae(layout.vae, **frozen),
-        text_encoder=load_text_encoder(layout, traits.text, tokenizers, **frozen),
+        vae=vae,
+        text_encoder=text_encoder,
         image_encoder=image_encoder,
         schedule=outline.schedule,
+        placement=placement,
     )
-    still = networks_of({name: getattr(networks, name) for name in _FROZEN})
-    for network in still.values():
-        network.eval().requires_grad_(requires_grad=False)
-    if not config.low_vram:
-        return networks
-    return replace(networks, placement=plan(still, "model_cpu_offload", device))
+
+
+def _late_encoders(load: FrozenLoader) -> tuple[TextEncoder, ImageEncoder | None]:
+    def text() -> tuple[TextEncoder, Placement | None]:
+        encoder = load.text_encoder()
+        return encoder, load.stilled(text_encoder=encoder)
+
+    def image() -> tuple[ImageEncoder, Placement | None]:
+        encoder = load.image_encoder()
+        return encoder, load.stilled(image_encoder=encoder)
+
+    pictures = LateImageEncoder("image_encoder", image) if load.reads_pictures else None
+    return LateTextEncoder("text_encoder", text), pictures
 
 
 def _with_transformer(parts: Parts, config: ModelConfig) -> Parts:

@@ -1,7 +1,8 @@
 """One recipe from its settings to its export."""
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,10 @@ import torch
 from ea_train.config import RunConfig
 from ea_train.loop.launch import joined, sharding_of_launcher
 from ea_train.loop.parallel import World
+from ea_train.loop.trackers import check_trackers
 from ea_train.loop.trainer import Trainer
 from ea_train.recipes import find
+from ea_train.tasks.base import Closes, Task
 
 
 def run_recipe(
@@ -42,6 +45,7 @@ def run_recipe(
     Raises:
         ValueError: Settings, inputs or the run folder do not fit together.
     """
+    check_trackers(settings.loop.trackers)
     with joined(device) as (world, own_device):
         settings = _as_launched(settings, world)
         if "device" in inputs:
@@ -49,14 +53,24 @@ def run_recipe(
         with world.leader_first():  # it fills caches, which the others find
             task = find(name).build(settings, **inputs)
         trainer = Trainer(task, settings, output, device=own_device, world=world, after_step=after_step)
-        trainer.fit()
-        if trainer.finished_steps < settings.loop.steps:
-            return None
-        figures = trainer.validate()
+        with _closing(task):
+            trainer.fit()
+            if trainer.finished_steps < settings.loop.steps:
+                return None
+            figures = trainer.validate()
         numbers = {figure: f"{value:.4f}" for figure, value in figures.items()}
         trainer.export({"recipe": name, **facts, **numbers})
         world.wait()
         return figures
+
+
+@contextmanager
+def _closing(task: Task) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        if isinstance(task, Closes):
+            task.close()
 
 
 def _as_launched(settings: RunConfig, world: World) -> RunConfig:

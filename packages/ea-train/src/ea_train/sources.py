@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ea_data.manifest import Entry, read_manifest
 from ea_data.synthetic import caption, render, sample_scene
+from ea_data.synthetic.styles import find_style
 from ea_data.synthetic.vocabulary import Language, Split
 from ea_data.transforms import cover_crop
 
@@ -39,24 +40,28 @@ class ProceduralClips:
     Args:
         seed: Seed of the dataset.
         split: `train` or `heldout`.
+        style: One of `ea_data.synthetic.styles.STYLES`; empty for clips as they are drawn.
     """
 
-    def __init__(self, seed: int, *, split: Split = "train") -> None:
+    def __init__(self, seed: int, *, split: Split = "train", style: str = "") -> None:
         self.seed = seed
+        self.style = find_style(style) if style else None
         self.split: Split = split
 
     def clip(self, index: int, *, num_frames: int, height: int, width: int) -> Tensor:
         """Float32 (3, T, H, W) in [-1, 1]."""
         spec = sample_scene(self.seed, index, split=self.split)
-        return to_model_range(render(spec, num_frames=num_frames, height=height, width=width))
+        frames = render(spec, num_frames=num_frames, height=height, width=width)
+        return to_model_range(self.style.apply(frames) if self.style else frames)
 
     def caption(self, index: int, *, variant: int, language: Language) -> str:
         """A caption of that clip; variant 0 is the canonical sentence."""
         return caption(sample_scene(self.seed, index, split=self.split), language, variant)
 
     def describe(self) -> str:
-        """Generator, seed and split."""
-        return f"procedural seed={self.seed} split={self.split}"
+        """Generator, seed, split and style."""
+        style = f" style={self.style.name}" if self.style else ""
+        return f"procedural seed={self.seed} split={self.split}{style}"
 
 
 class ManifestClips:

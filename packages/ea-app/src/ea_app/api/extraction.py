@@ -12,9 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ea_app.options import InputError, concerning
-from ea_data.control.kinds import KINDS, Kind, find_kind
+from ea_data.control.kinds import KINDS, Kind, NetworkOptions, find_kind
 from ea_data.control.makers import open_maker
 from ea_data.control.options import Options
+
+KINDS_WITHOUT_WEIGHTS: Final = tuple(
+    name for name, kind in KINDS.items() if not issubclass(kind.options, NetworkOptions)
+)
+"""Kinds that read no weights: what anybody may ask for, since no file and no hub is named with them."""
 
 _NOT_RECORDED: Final = ("offline", "allow_pickle")
 """What a record must not decide for whoever replays it."""

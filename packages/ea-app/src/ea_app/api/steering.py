@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ea_app.options import concerning
 from ea_data.control.camera import CameraPath, camera_from_text, plucker_rays
 from ea_data.control.files import read_text
+from ea_data.control.moves import parse_camera
 from ea_data.control.source import camera_path, camera_text
 from ea_data.control.trajectory import draw_trajectory, trajectory_from_text
 from ea_data.mask_strategy.language import parse_strategy
@@ -35,6 +36,16 @@ def read_texts(options: Mapping[str, Any]) -> dict[str, str]:
             with concerning(name):
                 texts[name] = read(options[key])
     return texts
+
+
+def check_moves(text: str) -> None:
+    """Refuse what is no camera path in words, names of files among it.
+
+    Raises:
+        InputError: It is none.
+    """
+    with concerning("camera"):
+        parse_camera(text, 2)
 
 
 def draw_texts(

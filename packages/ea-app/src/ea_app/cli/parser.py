@@ -80,6 +80,8 @@ def build_parser() -> Parser:
     _add_models(commands.add_parser)
     _add_convert(commands.add_parser)
     _add_lora(commands.add_parser)
+    _add_serve(commands.add_parser)
+    _add_ui(commands.add_parser)
     doctor = commands.add_parser("doctor", help="check this installation", allow_abbrev=False)
     _add_option(doctor.add_argument, "model")
     _add_common(doctor)
@@ -248,6 +250,89 @@ def _add_lora(add_parser: Callable[..., Parser]) -> None:
     )
     convert.add_argument("--model", metavar="NAME", help="what it is for [default: the release that it fits]")
     _add_allow_pickle(convert)
+
+
+def _add_serve(add_parser: Callable[..., Parser]) -> None:
+    parser = add_parser(
+        "serve",
+        help="answer requests over HTTP",
+        description="Answer requests over HTTP: a queue of jobs behind /v1/videos, and EasyAnimate's routes. "
+        "The page at /docs lists all. Ctrl-C or SIGTERM ends it; jobs that run go on at the next start.",
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("--host", metavar="ADDRESS", default="127.0.0.1", help="where to listen [default: 127.0.0.1]")
+    add("--port", metavar="N", default="8000", help="0 takes a free one [default: 8000]")
+    add(
+        "--token",
+        metavar="TEXT",
+        help="what clients have to send; needed where others can reach ADDRESS. EA_TOKEN in the environment "
+        "is the better place, since others may see arguments",
+    )
+    add(
+        "--model",
+        metavar="[ID=]NAME",
+        action="append",
+        help="bundled model, model directory, or owner/name of the hub that clients may use; may be given "
+        "several times, the first is the default [default: default]",
+    )
+    add(
+        "--lora",
+        metavar="[ID=]FILE",
+        action="append",
+        help="LoRA file that clients may use; may be given several times",
+    )
+    add("--workers", metavar="N", default="1", help="processes, each with a model of its own [default: 1]")
+    add(
+        "--device",
+        metavar="NAME",
+        action="append",
+        help="auto, cpu, cuda or cuda:N; once, or once a worker [default: auto, for "
+        "several workers cuda:0, cuda:1 and so on]",
+    )
+    add("--state", metavar="DIR", help="queue, history and results [default: the place of the platform]")
+    add("--max-queue", metavar="N", default="100", help="jobs that may wait [default: 100]")
+    add("--timeout", metavar="SECONDS", help="that a job may take [default: any time]")
+    add(
+        "--keep",
+        metavar="N",
+        default="1000",
+        help="jobs that are remembered after their end [default: 1000]",
+    )
+    add("--max-upload", metavar="MB", default="64", help="largest request [default: 64]")
+    add(
+        "--max-pixels",
+        metavar="N",
+        default=str(1 << 27),
+        help=f"width x height x frames of a job, and of each file that is sent [default: {1 << 27}]",
+    )
+    _add_common(parser)
+
+
+def _add_ui(add_parser: Callable[..., Parser]) -> None:
+    parser = add_parser(
+        "ui",
+        help="open the studio: a page in the browser",
+        description="Serve the studio, a page in the browser that queues jobs and shows what they make.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on [default: 127.0.0.1]")
+    parser.add_argument("--port", type=int, default=7860, metavar="N", help="port [default: 7860]")
+    parser.add_argument(
+        "--token", metavar="TEXT", help="what visitors have to know; needed with any other --host"
+    )
+    parser.add_argument("--models-dir", metavar="DIR", help="folder whose model directories may be chosen")
+    parser.add_argument("--loras-dir", metavar="DIR", help="folder whose LoRA files may be chosen")
+    parser.add_argument(
+        "--state", metavar="DIR", help="where jobs and results are kept [default: the platform's place]"
+    )
+    parser.add_argument("--model", metavar="NAME", help="model to load at the start [default: default]")
+    parser.add_argument("--device", metavar="NAME", help="auto, cpu, cuda or cuda:N [default: auto]")
+    parser.add_argument(
+        "--queue-limit", type=int, default=100, metavar="N", help="jobs that may wait [default: 100]"
+    )
+    parser.add_argument("--timeout", type=float, metavar="S", help="seconds that a job may take")
+    _add_common(parser)
 
 
 def _actions(parser: Parser, *, required: bool = False) -> Callable[[str, str], Parser]:

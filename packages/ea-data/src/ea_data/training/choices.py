@@ -24,6 +24,7 @@ __all__ = [
     "clip_of",
     "draw_choices",
     "draw_mask",
+    "draw_noise_seed",
     "frames_within",
 ]
 
@@ -33,6 +34,7 @@ _CLIP_KEY: Final = 4
 _CAPTION_KEY: Final = 5
 _FLIP_KEY: Final = 6
 _REFERENCE_KEY: Final = 7
+_NOISE_KEY: Final = 8
 
 
 @dataclass(frozen=True)
@@ -121,6 +123,11 @@ def draw_mask(
         kind, mask_T = random_frame_mask(draws, shape.frames, recipe.masks.frame_ratios)
         return kind, frames_within(mask_T, shape)
     return None
+
+
+def draw_noise_seed(recipe: DataRecipe, key: SampleKey) -> int:
+    """The seed, 32 bits, of a noise that belongs to the sample, such as that on its given pixels."""
+    return int(_rng(recipe, _NOISE_KEY, key).integers(1 << 32))
 
 
 def frames_within(mask_T: NDArray[np.bool_], shape: BatchShape) -> Mask:

@@ -140,6 +140,14 @@ def _validation(given: Given, found: Translation) -> None:
     found.settings["loop.validate_every"] = given.values["validation_steps"]
 
 
+@rule("report_to", "report_model_info", scripts=ACCELERATE)
+def _trackers(given: Given, found: Translation) -> None:
+    names = {"tensorboard": ["tensorboard"], "wandb": ["wandb"], "all": ["tensorboard", "wandb"], "none": []}
+    found.settings["loop.trackers"] = one_of("--report_to", given.values["report_to"], names)
+    if given.values["report_model_info"]:
+        found.settings["loop.norms"] = "blocks"
+
+
 RULES: Final = (
     _output,
     _rate,
@@ -154,4 +162,5 @@ RULES: Final = (
     _autoencoder,
     _resume,
     _validation,
+    _trackers,
 )

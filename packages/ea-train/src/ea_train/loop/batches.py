@@ -1,6 +1,5 @@
 """Batches for the steps of a run, made here or by worker processes."""
 
-import signal
 import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,6 +8,7 @@ from typing import Any, cast
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from ea_train.config import LoopConfig
+from ea_train.loop.signals import ignore_signals
 from ea_train.tasks.base import Batch, Place, Task
 
 
@@ -67,7 +67,7 @@ def step_batches(
         batch_size=None,
         sampler=cast("Sampler[list[Place]]", _upcoming(loop, cursor)),
         num_workers=loop.num_workers,
-        worker_init_fn=_leave_signals_to_the_trainer,
+        worker_init_fn=ignore_signals,
         pin_memory=pinned,
     )
     batches = iter(loader)
@@ -84,13 +84,6 @@ def step_batches(
 def _upcoming(loop: LoopConfig, cursor: Cursor) -> Iterator[list[Place]]:
     for ahead in range(loop.steps - cursor.step):
         yield cursor.after(ahead, loop.grad_accum).places(loop.grad_accum)
-
-
-def _leave_signals_to_the_trainer(worker: int) -> None:
-    # Ctrl-C reaches the whole process group; a worker that dies of it would take the final checkpoint along.
-    del worker
-    for name in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(name, signal.SIG_IGN)
 
 
 class _StepDataset(Dataset[list[Batch]]):

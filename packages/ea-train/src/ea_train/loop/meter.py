@@ -41,6 +41,13 @@ class Meter:
             yield item
 
     @contextmanager
+    def apart(self) -> Iterator[None]:
+        """Leave the block out of all rates."""
+        began = time.monotonic()
+        yield
+        self._since += time.monotonic() - began
+
+    @contextmanager
     def counting(self, *, batches: int) -> Iterator[None]:
         """Count the operations of the block, which works on so many micro-batches.
 

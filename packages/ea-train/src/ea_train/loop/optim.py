@@ -68,7 +68,8 @@ def set_learning_rates(optimizers: Iterable[torch.optim.Optimizer], factor: floa
 
 
 def _make(config: OptimConfig, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
-    kind: Any = partial(torch.optim.AdamW, foreach=True)
+    # One pass over weights, gradients and moments, on a CPU as on a GPU, and no copies of them.
+    kind: Any = partial(torch.optim.AdamW, fused=True)
     if config.kind == "adamw8bit":
         kind = _from_extra(config.kind, "bitsandbytes", "bnb").optim.AdamW8bit
     elif config.kind == "came":

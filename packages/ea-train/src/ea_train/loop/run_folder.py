@@ -15,10 +15,12 @@ _PLACES = (
     "data.manifest",
     "data.root",
     "data.facts_cache",
+    "data.cache",
+    "data.cache_mode",
     "model.low_vram",
     "model.recompute",
 )
-# Where files are and what memory is used for; what the files hold is compared by `Task.inputs`.
+# Where files are, what is encoded already, what memory is used for; what they hold: see `Task.inputs`.
 MAY_CHANGE = frozenset(_PLACES) | frozenset(
     f"loop.{name}"
     for name in (
@@ -33,12 +35,20 @@ MAY_CHANGE = frozenset(_PLACES) | frozenset(
         "compile",
         "grad_accum",
         "sharding",
+        "trackers",
+        "tracker_project",
+        "norms",
     )
 )
 """Settings that a continued run may change; all others would make it another run.
 
 `grad_accum` may as far as processes times `grad_accum` stays the same.
 """
+
+
+def may_change(name: str) -> bool:
+    """Whether a continued run may have another value of a setting."""
+    return name in MAY_CHANGE or name.startswith("samples.")
 
 
 @contextmanager
@@ -77,7 +87,7 @@ def check_same_run(state: Mapping[str, Any], now: Mapping[str, Any], directory: 
     """
     old, new = flatten(state["config"]), flatten(json.loads(json.dumps(now["config"])))
     for name in sorted(old.keys() | new.keys()):
-        if old.get(name) != new.get(name) and name not in MAY_CHANGE:
+        if old.get(name) != new.get(name) and not may_change(name):
             raise ValueError(
                 f"{name} is {new.get(name)!r}, but the run in {directory} was started with "
                 f"{old.get(name)!r}; continue with the same value or choose another folder"

@@ -29,3 +29,13 @@ class StopRequest:
     def _note(self, number: int, frame: FrameType | None) -> None:
         del number, frame
         self.made = True
+
+
+def ignore_signals(worker: int = 0) -> None:
+    """For processes that make batches: the one that they work for decides when they end.
+
+    Ctrl-C reaches the whole process group; a worker that dies of it would take what is finished along.
+    """
+    del worker
+    for name in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(name, signal.SIG_IGN)

@@ -34,9 +34,10 @@ from ea_train.loop.setup import parts_of, prepare
 from ea_train.loop.sharding import gathered, release
 from ea_train.loop.signals import StopRequest
 from ea_train.loop.state import RunState
+from ea_train.loop.trackers import check_trackers, open_trackers
 from ea_train.loop.update import NotFiniteError, StepResult, Updater
 from ea_train.schema import to_mapping
-from ea_train.tasks.base import Batch, Place, Task
+from ea_train.tasks.base import Batch, HasClips, HasMeasures, Place, Task
 
 _SAME_ON_ALL_RANKS = ("speed/seconds_per_step", "speed/data_wait")
 
@@ -69,6 +70,7 @@ class Trainer:
         self.device = device
         self.world = world or World()
         self._after_step = after_step
+        check_trackers(config.loop.trackers)
         prepare(task, config, self.world, device)
         parts = parts_of(task)
         self.optimizers = {
@@ -80,6 +82,7 @@ class Trainer:
         self.cursor = Cursor(rank=self.world.rank, world_size=self.world.size)
         self._state = RunState(modules=task.modules, optimizers=self.optimizers, ema=self.ema)
         self._updater = Updater(task, config, self.optimizers, self.world, device)
+        self._clips = task.clips if isinstance(task, HasClips) else None
         self._saved_steps = 0
         self._flops: float | None = None
         self._stop = StopRequest()
@@ -191,6 +194,8 @@ class Trainer:
         meter, saved_at = Meter(self._flops), time.monotonic()
         upcoming = step_batches(self.task, loop, self.cursor, pinned=self.device.type == "cuda")
         for places, batches in meter.waiting_for(upcoming):
+            if not self.cursor.batches and self.world.leads:
+                self._show_first(batches[0])
             due = self._due(loop.log_every, self.finished_steps + 1)
             first = not self.finished_steps and not loop.compile
             with meter.counting(batches=loop.grad_accum) if first else nullcontext():
@@ -201,10 +206,14 @@ class Trainer:
             step = self.finished_steps
             if self.ema is not None:
                 self.ema.update(step)
+            if log is not None:
+                log.tick(step)
             if due:
                 self._log(log, self._means(result, meter))
-            if loop.validate_every and self._due(loop.validate_every, step):
-                self._log(log, self.validate())
+            with meter.apart():
+                if loop.validate_every and self._due(loop.validate_every, step):
+                    self._log(log, self.validate())
+                self._watch(log)
             late = time.monotonic() - saved_at > 60 * loop.checkpoint_minutes
             stop, late = self.world.any_of(self._stop.made, late and self.world.leads)
             if stop or late or (loop.checkpoint_every and step % loop.checkpoint_every == 0):
@@ -214,6 +223,51 @@ class Trainer:
                 self._after_step(step)
             if stop:
                 return
+
+    def _show_first(self, batch: Batch) -> None:
+        from ea_train.loop.first_batch import write_first_batch  # noqa: PLC0415  draws, which training does not
+
+        try:
+            write_first_batch(self.directory, batch)
+        except (ValueError, OSError) as error:
+            self._tell(f"the first batch is not drawn: {_line(error)}")
+
+    def _watch(self, log: MetricLog | None) -> None:
+        """Make the clips of this step, if some are due; a failure is told and training goes on."""
+        clips, step = self._clips, self.finished_steps
+        if clips is None:
+            return
+        from ea_train.loop.samples import SampleFolder  # noqa: PLC0415  writes videos, which training does not
+
+        folder = SampleFolder(self.directory, self.config, self.task, clips)
+        if not folder.due(step):
+            return
+        try:
+            there = self.world.gathered(folder.has(step) if self.world.leads else None)[0]
+            # Ranks that hold parts of the networks have to take part.
+            if not there and (self.world.leads or self.config.loop.sharding != "none"):
+                with self._sampling():
+                    rows = clips.make()
+                if self.world.leads:
+                    folder.write(step, rows)
+            if log is not None:
+                log.clips(step, *folder.files(step))
+        except (ValueError, OSError, RuntimeError) as error:
+            self._tell(f"step {step}: no clips: {_line(error)}")
+        self.world.wait()
+
+    @contextmanager
+    def _sampling(self) -> Iterator[None]:
+        """Averaged weights in the precision of the run; sources of randomness and memory are as before."""
+        bf16 = self.config.loop.precision == "bf16"
+        number = torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=bf16)
+        eager = torch.compiler.set_stance("force_eager")
+        try:
+            with self._averaged(), eager, global_sources_kept(), number:
+                yield
+        finally:
+            if self.device.type == "cuda":
+                torch.cuda.empty_cache()
 
     def _step(self, places: list[Place], batches: list[Batch], *, measured: bool) -> StepResult:
         try:
@@ -233,7 +287,8 @@ class Trainer:
         for name in every[0][1]:
             rates = [rates.get(name, 0.0) for _, rates in every]
             found[name] = mean(rates) if name in _SAME_ON_ALL_RANKS else sum(rates)
-        return {**found, "minutes": round(meter.minutes, 2)}
+        measures = self.task.measures() if isinstance(self.task, HasMeasures) else {}
+        return {**found, **measures, "minutes": round(meter.minutes, 2)}
 
     def _log(self, log: MetricLog | None, values: dict[str, float]) -> None:
         if log is not None:
@@ -241,7 +296,11 @@ class Trainer:
 
     def _open_log(self) -> MetricLog:
         loop = self.config.loop
-        return MetricLog(self.directory, total=loop.steps, finished=self.finished_steps, stream=sys.stderr)
+        finished = self.finished_steps
+        trackers = open_trackers(loop, self.directory, finished)
+        return MetricLog(
+            self.directory, total=loop.steps, finished=finished, trackers=trackers, stream=sys.stderr
+        )
 
     def _due(self, every: int, step: int) -> bool:
         return step % every == 0 or step == self.config.loop.steps
@@ -271,3 +330,7 @@ class Trainer:
 
 def _versions() -> dict[str, str]:
     return {"ea-train": version("ea-train"), "torch": torch.__version__, "python": platform.python_version()}
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:500] or type(error).__name__

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from ea_train.config import RunConfig
 from ea_train.loop.clipping import clip_limit
+from ea_train.loop.norms import block_norms
 from ea_train.loop.optim import set_learning_rates
 from ea_train.loop.parallel import World
 from ea_train.loop.schedules import lr_factor
@@ -90,13 +91,16 @@ class Updater:
         ]
         values: dict[str, Tensor | float] = _means(outputs)
         norms = {group: self._norm_of(group) for group in self.optimizers}
+        if measured and self.config.loop.norms == "blocks":
+            values.update(block_norms(self.task, self._trained))
         self._require_finite(places, batches, values, norms)
         factor = lr_factor(self.config.optim, step, self.config.loop.steps)
         for group, optimizers in self.optimizers.items():
             values[f"grad_norm/{group}"] = norm = norms[group]
             if limit := clip_limit(self.config.optim, step, norm):
-                total = torch.tensor(norm, device=self.device)
-                nn.utils.clip_grads_with_norm_(self._trained[group], limit, total)
+                if norm > limit:  # else they would all be multiplied with one
+                    total = torch.tensor(norm, device=self.device)
+                    nn.utils.clip_grads_with_norm_(self._trained[group], limit, total)
                 if self.config.optim.clipping == "abnormal":
                     values[f"grad_limit/{group}"] = limit
             set_learning_rates(optimizers, factor)

@@ -9,15 +9,19 @@ from typing import Literal
 
 import torch
 
+from ea_dit.diffusion.flow import FlowMatching
+from ea_dit.pipelines.variants import Traits
 from ea_train.adapters import AdapterConfig, make_trained
 from ea_train.config import RunConfig
-from ea_train.data import DataConfig, ManifestBatches
-from ea_train.model import ModelConfig, describe, grown_config, load_networks, read_model
+from ea_train.data import DataConfig
+from ea_train.model import ModelConfig, grown_config, read_model
 from ea_train.objectives.consistency import teacher_path
 from ea_train.recipes import finetune
+from ea_train.recipes.watching import clip_maker, requests_of
+from ea_train.samples import SampleConfig
 from ea_train.tasks.consistency import ConsistencyConfig, ConsistencyTask
 from ea_train.tasks.denoise_conditions import ConditionConfig, resolve_mode
-from ea_train.tasks.denoise_live import EncodingConfig, LiveClips
+from ea_train.tasks.denoise_live import EncodingConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +35,7 @@ class ConsistencyRunConfig(RunConfig):
         encoding: How pixels become latents.
         conditions: What the network is given.
         adapter: What learns.
+        samples: Clips to look at; empty `sampler` takes the one for few steps.
     """
 
     task: ConsistencyConfig = field(default_factory=ConsistencyConfig)
@@ -39,6 +44,7 @@ class ConsistencyRunConfig(RunConfig):
     encoding: EncodingConfig = field(default_factory=EncodingConfig)
     conditions: ConditionConfig = field(default_factory=ConditionConfig)
     adapter: AdapterConfig = field(default_factory=AdapterConfig)
+    samples: SampleConfig = field(default_factory=lambda: SampleConfig(num_steps=4, guidance_scale=1.0))
 
 
 def config(preset: Literal["tiny", "cpu", "gpu"]) -> ConsistencyRunConfig:
@@ -65,15 +71,21 @@ def build(settings: ConsistencyRunConfig, *, device: torch.device) -> Consistenc
         ValueError: The model, the data and the settings do not fit.
     """
     parts, outline = read_model(settings.model)
-    _, traits = grown_config(settings.model, parts)
+    transformer, traits = grown_config(settings.model, parts)
     steps, scaling = settings.task.num_ddim_timesteps, settings.task.timestep_scaling
     teacher_path(outline.schedule or traits.schedule, steps, scaling=scaling)  # refuses what has no path
     mode = resolve_mode(settings.conditions.mode, traits)
     recipe = finetune.fitted_recipe(settings.data.recipe, traits, mode, settings.loop)
     recipe = finetune.on_grid(recipe, outline.geometry)
-    clips = ManifestBatches(replace(settings.data, recipe=recipe))
-    networks = load_networks(settings.model, device, seed=settings.loop.seed)
-    source = LiveClips(networks, clips, settings.conditions, settings.encoding)
-    source.inputs["model"] = describe(parts)
+    requests = requests_of(_few_steps(settings.samples, traits), outline, traits, transformer, recipe)
+    networks, source = finetune.live_source(settings, device)
     trained = make_trained(networks.transformer, settings.adapter, seed=settings.loop.seed)
-    return ConsistencyTask(networks, source, settings.task, trained, recompute=settings.model.recompute)
+    task = ConsistencyTask(networks, source, settings.task, trained, recompute=settings.model.recompute)
+    task.clips = clip_maker(settings.samples, networks, requests, trained)
+    return task
+
+
+def _few_steps(samples: SampleConfig, traits: Traits) -> SampleConfig:
+    """With the sampler that the student is made for, where none is named."""
+    flow = isinstance(traits.schedule, FlowMatching)
+    return replace(samples, sampler=samples.sampler or ("Flow_LCM" if flow else "LCM"))

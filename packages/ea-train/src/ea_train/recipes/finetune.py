@@ -5,22 +5,28 @@ What depends on the model (loss, mode, masks, control) is "auto" and follows fro
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import torch
 
 from ea_data.geometry.tokens import FrameGrid
 from ea_data.training.recipe import DataRecipe
 from ea_data.training.shapes import ShapeOptions
+from ea_dit.pipelines.components import Components
 from ea_dit.pipelines.outline import Outline
 from ea_dit.pipelines.variants import Traits
 from ea_train.adapters import AdapterConfig, make_trained
 from ea_train.config import LoopConfig, OptimConfig, RunConfig
 from ea_train.data import DataConfig, ManifestBatches
-from ea_train.model import ModelConfig, describe, grown_config, load_networks, read_model
+from ea_train.encoded.plan import EncodingPlan
+from ea_train.encoded.samples import EncodedSamples
+from ea_train.model import ModelConfig, describe, fingerprints, grown_config, load_networks, read_model
 from ea_train.objectives.config import ObjectiveConfig, make_objective
+from ea_train.recipes.watching import clip_maker, requests_of
+from ea_train.samples import SampleConfig
 from ea_train.tasks.denoise import DenoiseTask
 from ea_train.tasks.denoise_conditions import ConditionConfig, check_objective, resolve_mode
+from ea_train.tasks.denoise_keeping import KeepEncodings
 from ea_train.tasks.denoise_live import EncodingConfig, LiveClips
 from ea_train.tasks.denoise_validation import ValidationConfig
 from ea_vae import LatentGeometry
@@ -40,6 +46,7 @@ class FinetuneConfig(RunConfig):
         objective: What is minimised.
         adapter: What learns.
         validation: How held-out clips are judged.
+        samples: Clips to look at.
     """
 
     model: ModelConfig = field(default_factory=ModelConfig)
@@ -49,6 +56,7 @@ class FinetuneConfig(RunConfig):
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
     adapter: AdapterConfig = field(default_factory=AdapterConfig)
     validation: ValidationConfig = field(default_factory=lambda: ValidationConfig(positions=_POSITIONS))
+    samples: SampleConfig = field(default_factory=SampleConfig)
 
 
 def config(preset: Literal["tiny", "cpu", "gpu"]) -> FinetuneConfig:
@@ -124,35 +132,102 @@ def build(
     Raises:
         ValueError: The model, the data and the settings do not fit.
     """
-    model_config, data_config = settings.model, settings.data
     if model is not None:
-        model_config = replace(model_config, path=str(model))
+        settings = replace(settings, model=replace(settings.model, path=str(model)))
     if data is not None:
-        data_config = replace(data_config, manifest=str(data))
+        settings = replace(settings, data=replace(settings.data, manifest=str(data)))
     if settings.loop.sharding != "none" and settings.adapter.kind not in ("all", "parts"):
         raise ValueError(
             f"loop.sharding is {settings.loop.sharding!r}; "
             f"adapter.kind {settings.adapter.kind!r} needs 'none'"
         )
-    parts, outline = read_model(model_config)
-    transformer, traits = grown_config(model_config, parts)
+    parts, outline = read_model(settings.model)
+    transformer, traits = grown_config(settings.model, parts)
     mode = resolve_mode(settings.conditions.mode, traits)
     objective = make_objective(settings.objective, transformer, _process(outline, traits))
     check_objective(mode, objective)
-    recipe = fitted_recipe(data_config.recipe, traits, mode, settings.loop)
-    recipe = on_grid(recipe, outline.geometry)
-    clips = ManifestBatches(replace(data_config, recipe=recipe))
-    networks = load_networks(model_config, device, seed=settings.loop.seed)
-    source = LiveClips(networks, clips, settings.conditions, settings.encoding)
-    source.inputs["model"] = describe(parts)
-    return DenoiseTask(
+    recipe = on_grid(fitted_recipe(settings.data.recipe, traits, mode, settings.loop), outline.geometry)
+    requests = requests_of(settings.samples, outline, traits, transformer, recipe)
+    networks, source = live_source(settings, device)
+    trained = make_trained(networks.transformer, settings.adapter, seed=settings.loop.seed)
+    task = DenoiseTask(
         networks.transformer,
         source,
         objective,
-        trained=make_trained(networks.transformer, settings.adapter, seed=settings.loop.seed),
+        trained=trained,
         validation=settings.validation,
-        recompute=model_config.recompute,
+        recompute=settings.model.recompute,
     )
+    task.clips = clip_maker(settings.samples, networks, requests, trained)
+    return task
+
+
+class EncodedRun(Protocol):
+    """Settings of runs that train on encoded clips of a manifest."""
+
+    @property
+    def loop(self) -> LoopConfig:
+        """Batch size and seed."""
+        ...
+
+    @property
+    def model(self) -> ModelConfig:
+        """Which networks."""
+        ...
+
+    @property
+    def data(self) -> DataConfig:
+        """Which clips."""
+        ...
+
+    @property
+    def conditions(self) -> ConditionConfig:
+        """What the network is given."""
+        ...
+
+    @property
+    def encoding(self) -> EncodingConfig:
+        """How pixels become latents."""
+        ...
+
+
+def clips_of(settings: EncodedRun, device: torch.device) -> ManifestBatches:
+    """The clips of a run, with what is encoded of them; no weight is read.
+
+    Args:
+        settings: Of the run.
+        device: Where encoders work, which may decide their number type and so what is found.
+
+    Raises:
+        ValueError: The model, the data and the settings do not fit.
+    """
+    parts, outline = read_model(settings.model)
+    _, traits = grown_config(settings.model, parts)
+    mode = resolve_mode(settings.conditions.mode, traits)
+    recipe = fitted_recipe(settings.data.recipe, traits, mode, settings.loop)
+    data = replace(settings.data, recipe=on_grid(recipe, outline.geometry))
+    encoded = None
+    if data.cache:
+        plan = EncodingPlan(
+            mode=mode,
+            traits=traits,
+            geometry=outline.geometry,
+            encoders=fingerprints(settings.model, parts, device),
+            picture_filter="bilinear" if recipe.buckets is None else "bicubic",
+        )
+        encoded = EncodedSamples(Path(data.cache), plan, data.cache_mode)
+    return ManifestBatches(data, encoded)
+
+
+def live_source(settings: EncodedRun, device: torch.device) -> tuple[Components, LiveClips]:
+    """The networks of a run and the clips that they are given; errors as for `clips_of`."""
+    clips = clips_of(settings, device)
+    cached = clips.encoded
+    networks = load_networks(settings.model, device, seed=settings.loop.seed, late=cached is not None)
+    keeping = None if cached is None else KeepEncodings(cached.folder, fill=cached.mode == "fill")
+    source = LiveClips(networks, clips, settings.conditions, settings.encoding, keeping)
+    source.inputs["model"] = describe(read_model(settings.model)[0])
+    return networks, source
 
 
 def fitted_recipe(recipe: DataRecipe, traits: Traits, mode: str, loop: LoopConfig) -> DataRecipe:

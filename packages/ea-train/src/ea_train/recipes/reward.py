@@ -11,7 +11,10 @@ from ea_train.adapters import AdapterConfig, make_trained
 from ea_train.config import LoopConfig, OptimConfig, RunConfig
 from ea_train.model import ModelConfig, describe, load_networks, read_model
 from ea_train.objectives.backprop import BackpropConfig
+from ea_train.recipes.watching import clip_maker
 from ea_train.rewards.build import load_rewards
+from ea_train.sample_requests import sample_requests
+from ea_train.samples import SampleConfig
 from ea_train.tasks.reward import RewardTask, RewardTaskConfig
 from ea_train.tasks.reward_prompts import read_prompts
 
@@ -26,6 +29,7 @@ class RewardRunConfig(RunConfig):
         adapter: What learns.
         prompts: Text file, one prompt a line.
         validation_prompts: The same for validation; empty holds every twentieth of `prompts` out.
+        samples: Clips to look at.
     """
 
     task: RewardTaskConfig = field(default_factory=RewardTaskConfig)
@@ -33,6 +37,7 @@ class RewardRunConfig(RunConfig):
     adapter: AdapterConfig = field(default_factory=AdapterConfig)
     prompts: str = ""
     validation_prompts: str = ""
+    samples: SampleConfig = field(default_factory=SampleConfig)
 
 
 def config(preset: Literal["tiny", "cpu", "gpu"]) -> RewardRunConfig:
@@ -106,11 +111,15 @@ def build(settings: RewardRunConfig, *, device: torch.device) -> RewardTask:
     parts, outline = read_model(settings.model)
     request = settings.task.request
     request.validate()
-    check_request(request, parts.traits, outline.schedule or parts.traits.schedule)
+    process = outline.schedule or parts.traits.schedule
+    check_request(request, parts.traits, process)
+    size = (request.height, request.width)
+    clips = sample_requests(settings.samples, parts.traits, process, size=size, num_frames=request.num_frames)
     settings.task.backprop.check(settings.task.num_steps)
     rewards = load_rewards(settings.task.rewards)
     networks = load_networks(settings.model, device, seed=settings.loop.seed)
     trained = make_trained(networks.transformer, settings.adapter, seed=settings.loop.seed)
     task = RewardTask(networks, prompts, settings.task, rewards, trained, recompute=settings.model.recompute)
     task.inputs["model"] = describe(parts)
+    task.clips = clip_maker(settings.samples, networks, clips, trained)
     return task

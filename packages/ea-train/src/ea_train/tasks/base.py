@@ -7,6 +7,8 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
+from ea_train.samples import ClipMaker
+
 Batch = dict[str, Any]
 """Tensors and lists by name, as a task's data source makes them."""
 
@@ -87,4 +89,30 @@ class HasParameterGroups(Protocol):
 
         A group that is not named here updates all parameters that require gradients, with factor 1.
         """
+        ...
+
+
+@runtime_checkable
+class Closes(Protocol):
+    """A task that has something to finish when a run ends, however it does."""
+
+    def close(self) -> None:
+        """Finish it."""
+        ...
+
+
+@runtime_checkable
+class HasClips(Protocol):
+    """A task whose model can be watched."""
+
+    clips: ClipMaker | None
+    """Makes clips with the weights that are in the modules; None where none were asked for."""
+
+
+@runtime_checkable
+class HasMeasures(Protocol):
+    """A task that has more to tell of its weights than how far a step moved them."""
+
+    def measures(self) -> dict[str, float]:
+        """Numbers for the log, by name; asked for in the steps that are logged."""
         ...

@@ -23,6 +23,7 @@ from ea_dit.types import Conditioning
 from ea_train.adapters import Factors, Trained
 from ea_train.objectives.consistency import DistanceKind, distance, guided, teacher_path
 from ea_train.objectives.quality import with_interval
+from ea_train.samples import ClipMaker
 from ea_train.tasks.base import Batch, Place, StepOutput
 from ea_train.tasks.denoise_source import BatchSource, Sample
 
@@ -96,6 +97,7 @@ class ConsistencyTask:
         recompute: bool = False,
     ) -> None:
         self.recompute = recompute
+        self.clips: ClipMaker | None = None
         self.parts, self.source, self.config, self.trained = parts, source, config, trained
         self.path = teacher_path(parts.process, config.num_ddim_timesteps, scaling=config.timestep_scaling)
         self._learned = [parameter for group, _ in trained.groups for parameter in group]
@@ -141,6 +143,14 @@ class ConsistencyTask:
             sample = self.source.prepare(moved, generator)
             losses.append(self._losses(sample, self._draw(sample.latents_BCthw, generator)).cpu())
         return with_interval("val/loss", torch.cat(losses)) if losses else {}
+
+    def close(self) -> None:
+        """Let the source finish what it keeps."""
+        self.source.close()
+
+    def measures(self) -> dict[str, float]:
+        """What an adapter changes by now."""
+        return self.trained.measures()
 
     def export(self, directory: Path, metadata: dict[str, str]) -> None:
         """Write what was trained in its released layout."""

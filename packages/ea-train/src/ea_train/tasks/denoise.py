@@ -11,6 +11,7 @@ from ea_dit.registry import Transformer
 from ea_train.adapters import Trained, Weights
 from ea_train.objectives.base import Objective, Predict
 from ea_train.objectives.levels import Ranks
+from ea_train.samples import ClipMaker
 from ea_train.tasks.base import Batch, Place, StepOutput
 from ea_train.tasks.denoise_source import BatchSource, Sample
 from ea_train.tasks.denoise_validation import ValidationConfig, mean_and_interval
@@ -26,6 +27,9 @@ class DenoiseTask:
         trained: What learns and how it is exported; None for the whole transformer.
         validation: How held-out samples are judged.
         recompute: Keep fewer activations and compute them again in the backward pass.
+
+    Attributes:
+        clips: What makes clips to look at, set by a recipe; None makes none.
     """
 
     def __init__(
@@ -44,6 +48,7 @@ class DenoiseTask:
         self.trained = Weights(transformer) if trained is None else trained
         self.validation = ValidationConfig() if validation is None else validation
         self.recompute = recompute
+        self.clips: ClipMaker | None = None
         self.traits = traits_of(transformer.config)
         self.modules: dict[str, nn.Module] = self.trained.modules
         self.trainable = {"generator": list(self.modules)}
@@ -74,9 +79,17 @@ class DenoiseTask:
         losses = [self._held_out_losses(batch, generator) for batch in self.source.held_out()]
         return mean_and_interval(torch.cat(losses)) if losses else {}
 
+    def close(self) -> None:
+        """Let the source finish what it keeps."""
+        self.source.close()
+
     def export(self, directory: Path, metadata: dict[str, str]) -> None:
         """Write what was trained in its released layout."""
         self.trained.export(directory, metadata)
+
+    def measures(self) -> dict[str, float]:
+        """What an adapter changes by now."""
+        return self.trained.measures()
 
     def _held_out_losses(self, batch: Batch, generator: torch.Generator) -> Tensor:
         """Mean over the noise levels, for every sample."""

@@ -15,6 +15,7 @@ from ea_dit.families.mmdit import MMDiT, MMDiTConfig
 from ea_dit.text.base import TextStates
 from ea_dit.text.bytes import ByteTextEncoder
 from ea_dit.types import Conditioning
+from ea_train.adapters import Trained
 from ea_train.objectives.errors import ErrorConfig
 from ea_train.objectives.flow import FlowObjective
 from ea_train.precompute import LatentCache, fingerprint
@@ -144,6 +145,9 @@ class CachedClips:
             conditioning=Conditioning(inpaint_latents=batch["condition"]),
         )
 
+    def close(self) -> None:
+        """Nothing is kept."""
+
     def held_out(self) -> Iterator[Batch]:
         """The last clips of the first cache, whole, in their order."""
         cache, rng = self.caches[0], random.Random(0)
@@ -175,6 +179,8 @@ def cached_task(
     caches: list[LatentCache],
     captions: ClipSource,
     config: DenoiseConfig,
+    *,
+    trained: Trained | None = None,
 ) -> DenoiseTask:
     """The denoise task of the bundled model: a flow on cached latents.
 
@@ -184,6 +190,7 @@ def cached_task(
         caches: Latents of clips.
         captions: The source that the caches were made from.
         config: What is drawn and what counts.
+        trained: What learns; the whole transformer if None.
 
     Raises:
         ValueError: The settings do not fit the transformer or the caches.
@@ -197,7 +204,7 @@ def cached_task(
         errors=ErrorConfig(limit=0.0, channel_weights=weights),
     )
     source = CachedClips(transformer.config, text_encoder, caches, captions, config)
-    return DenoiseTask(transformer, source, objective)
+    return DenoiseTask(transformer, source, objective, trained=trained)
 
 
 def _running_shares(

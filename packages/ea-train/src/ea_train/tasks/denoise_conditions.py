@@ -7,34 +7,33 @@ W pixels; t, h, w the latent sizes.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor
 
-from ea_dit.pipelines.channels import (
-    camera_channels,
-    inpaint_channels,
-    mask_video,
-    nothing_kept,
-    reference_channels,
-)
+from ea_dit.pipelines.channels import inpaint_channels, nothing_kept, reference_channels
 from ea_dit.pipelines.components import Components
 from ea_dit.pipelines.inputs import length_conditions, size_conditions
-from ea_dit.pipelines.variants import InpaintInput, Traits
+from ea_dit.pipelines.variants import Traits
 from ea_dit.text.base import TextStates
 from ea_dit.types import Conditioning
 from ea_train.objectives.base import Objective
 from ea_train.objectives.levels import require_share
 from ea_train.objectives.sigma import VarianceObjective
+from ea_train.tasks.denoise_pixels import (
+    Clip,
+    control_pixels,
+    mask_pictures,
+    masked_pixels,
+    no_noise,
+    pixel_noise,
+    reference_pixels,
+)
 
 Mode = Literal[
     "auto", "normal", "inpaint", "control", "control_ref", "control_camera", "control_camera_ref", "frames"
 ]
-Encode = Callable[[Tensor, torch.Generator], Tensor]
-"""Pixels -1 ... 1 to scaled latents."""
-
-_PIXEL_NOISE_MEAN, _PIXEL_NOISE_STD = -3.0, 0.5
 _USUAL_RATE = 24.0
 
 
@@ -71,27 +70,6 @@ class ConditionConfig:
             require_share(f"conditions.{name}", getattr(self, name))
 
 
-@dataclass(frozen=True, kw_only=True)
-class Clip:
-    """Pixels of a batch at a size that the networks take.
-
-    Attributes:
-        video_BCTHW: In -1 ... 1.
-        reference_BCHW: The frame that is a reference, or CLIP's picture.
-        generate_B1THW: Boolean, True where the network makes pixels; None makes all.
-        control_BCTHW: Like the video.
-        rays_BCTHW: Six channels.
-        fps_B: Frames per second of the sources.
-    """
-
-    video_BCTHW: Tensor
-    reference_BCHW: Tensor
-    generate_B1THW: Tensor | None = None
-    control_BCTHW: Tensor | None = None
-    rays_BCTHW: Tensor | None = None
-    fps_B: Tensor | None = None
-
-
 @dataclass(frozen=True)
 class Given:
     """What comes of a clip.
@@ -105,23 +83,41 @@ class Given:
     frame_mask_BT: Tensor | None = None
 
 
+class Encodings(Protocol):
+    """What encoders make of a clip, now or earlier."""
+
+    def latents(
+        self, role: str, clip: Clip, pixels: Callable[[], Tensor], generator: torch.Generator
+    ) -> Tensor:
+        """Scaled latents, drawn from the posterior; `pixels` (-1 ... 1) are made only where needed."""
+        ...
+
+    def picture(self, clip: Clip) -> Tensor:
+        """CLIP's states of the reference."""
+        ...
+
+    def rays(self, clip: Clip) -> Tensor:
+        """Camera channels."""
+        ...
+
+
 class ConditionMaker:
     """Makes conditions of clips.
 
     Args:
         parts: The model.
         config: What is left out how often.
-        encode: Turns pixels into latents.
+        encodings: Of its clips.
 
     Raises:
         ValueError: The transformer has no input for the mode.
     """
 
-    def __init__(self, parts: Components, config: ConditionConfig, encode: Encode) -> None:
+    def __init__(self, parts: Components, config: ConditionConfig, encodings: Encodings) -> None:
         self.parts = parts
         self.config = config
         self.mode = resolve_mode(config.mode, parts.traits)
-        self._encode = encode
+        self._encodings = encodings
 
     def __call__(self, clip: Clip, latents_BCthw: Tensor, generator: torch.Generator) -> Given:
         """Conditions of a batch, each clip's drawn alone.
@@ -165,68 +161,53 @@ class ConditionMaker:
         assert rules is not None
         if generate_B1THW is None:
             raise ValueError("conditions.mode 'inpaint' needs masks; set data.recipe.masks.draw to inpaint")
-        noise, strength = self._pixel_noise(clip, rules, generator)
-        video = (clip.video_BCTHW + 1) / 2
-        masked = mask_video(video, generate_B1THW, noise_BCTHW=noise, noise_strength=strength)
-        latents = self._encode(masked, generator)
-        zeroed_B = _chosen(len(video), self.config.inpaint_zeroed, generator).to(video.device)
-        zeroed_B = zeroed_B & nothing_kept(generate_B1THW)
+        noise = pixel_noise(clip, generator) if rules.noisy_pixels else no_noise
+        latents = self._encodings.latents("masked", clip, lambda: masked_pixels(clip, noise()), generator)
+        zeroed_B = _chosen(clip.size_BTHW[0], self.config.inpaint_zeroed, generator)
+        zeroed_B = zeroed_B.to(generate_B1THW.device) & nothing_kept(generate_B1THW)
         if rules.resizes_mask:
             scale = self.parts.vae.config.scaling_factor
             generate = generate_B1THW.to(latents.device)
             return inpaint_channels(generate, latents, scale, zeroed_B=zeroed_B)
         # V3 and V4 read the mask encoded like a picture of 0 and 1, see `encoded_mask`.
-        pictures = generate_B1THW.expand(-1, 3, -1, -1, -1).to(video.dtype)
-        joined = torch.cat((self._encode(pictures, generator), latents), dim=1)
+        mask = self._encodings.latents("mask", clip, lambda: mask_pictures(clip), generator)
+        joined = torch.cat((mask, latents), dim=1)
         return joined.masked_fill(zeroed_B.to(joined.device).view(-1, 1, 1, 1, 1), 0.0)
-
-    def _pixel_noise(
-        self, clip: Clip, rules: InpaintInput, generator: torch.Generator
-    ) -> tuple[Tensor | None, Tensor | float]:
-        if not rules.noisy_pixels:
-            return None, 0.0
-        shape = clip.video_BCTHW.shape
-        strength_B = torch.randn(shape[0], generator=generator) * _PIXEL_NOISE_STD + _PIXEL_NOISE_MEAN
-        return torch.randn(shape, generator=generator), strength_B.exp()
 
     def _control(self, clip: Clip, latents_BCthw: Tensor, generator: torch.Generator) -> Tensor:
         signal = self._signal(clip, latents_BCthw, generator)
         blocks = [_left_out(signal, self.config.control_dropout, generator)]
         if self.parts.traits.reference:
-            encoded = self._encode(clip.reference_BCHW[:, :, None], generator)
+            encoded = self._encodings.latents("reference", clip, lambda: reference_pixels(clip), generator)
             reference = reference_channels(encoded, latents_BCthw.shape[2])
             blocks.append(_left_out(reference, self.config.reference_dropout, generator))
         return torch.cat(blocks, dim=1)
 
     def _signal(self, clip: Clip, latents_BCthw: Tensor, generator: torch.Generator) -> Tensor:
-        size = (latents_BCthw.shape[2], latents_BCthw.shape[3], latents_BCthw.shape[4])
         if self.parts.traits.variant == "camera":
-            if clip.rays_BCTHW is None:
+            if clip.rays_BCTHW is None and "rays" not in clip.encoded:
                 raise ValueError(
                     f"conditions.mode {self.mode!r} needs cameras; set data.recipe.control to camera"
                 )
-            return camera_channels(clip.rays_BCTHW, size).to(latents_BCthw)
-        if clip.control_BCTHW is None:
+            return self._encodings.rays(clip).to(latents_BCthw)
+        if clip.control_BCTHW is None and "control" not in clip.encoded:
             raise ValueError(
                 f"conditions.mode {self.mode!r} needs control videos; set data.recipe.control to video"
             )
-        return self._encode(clip.control_BCTHW, generator)
+        return self._encodings.latents("control", clip, lambda: control_pixels(clip), generator)
 
     def _picture(self, clip: Clip, generator: torch.Generator) -> tuple[Tensor | None, Tensor | None]:
         """CLIP's states of a frame and a mask that shows or hides them, for networks that read it."""
         parts = self.parts
         if parts.traits.image_states is None or parts.image_encoder is None:
             return None, None
-        with parts.using("image_encoder"):
-            encoded = parts.image_encoder.encode((clip.reference_BCHW.float() + 1) / 2)
-        states = encoded.pooled_BE if parts.traits.image_states == "pooled" else encoded.patches_BSP
-        states = states.to(device=parts.device, dtype=parts.dtype)
+        states = self._encodings.picture(clip).to(device=parts.device, dtype=parts.dtype)
         hidden = bool(_chosen(1, self.config.picture_dropout, generator))
         shape = (len(states), parts.traits.image_tokens)
         return states, torch.full(shape, 0.0 if hidden else 1.0, device=parts.device, dtype=parts.dtype)
 
     def _sizes(self, clip: Clip) -> tuple[Tensor | None, Tensor | None, Tensor | None, Tensor | None]:
-        batch, _, frames, height, width = clip.video_BCTHW.shape
+        batch, frames, height, width = clip.size_BTHW
         resolution, ratio, count, rate = None, None, None, None
         if self.parts.traits.reads_size:
             resolution, ratio = size_conditions(self.parts, batch, height, width)

@@ -46,3 +46,7 @@ class BatchSource(Protocol):
     def held_out(self) -> Iterator[Batch]:
         """Batches that are never trained on, the same ones every time."""
         ...
+
+    def close(self) -> None:
+        """The run is over: finish what is kept."""
+        ...

@@ -25,6 +25,7 @@ from ea_train.adapters import Trained
 from ea_train.objectives.backprop import BackpropConfig
 from ea_train.objectives.quality import with_interval
 from ea_train.rewards.base import RewardConfig, RewardMix
+from ea_train.samples import ClipMaker
 from ea_train.tasks.base import Batch, Place, StepOutput
 from ea_train.tasks.reward_prompts import Prompts
 from ea_vae import latents_to_frames
@@ -114,6 +115,7 @@ class RewardTask:
     ) -> None:
         self.parts, self.prompts, self.config = parts, prompts, config
         self._saves = recompute
+        self.clips: ClipMaker | None = None
         self.rewards, self.trained = rewards, trained
         self._learned = [parameter for group, _ in trained.groups for parameter in group]
         self.modules: dict[str, nn.Module] = dict(trained.modules)
@@ -164,6 +166,10 @@ class RewardTask:
                 found.setdefault(name, []).append(values.cpu())
         figures = with_interval("val/reward", torch.cat(totals))
         return figures | {f"val/{name}": float(torch.cat(values).mean()) for name, values in found.items()}
+
+    def measures(self) -> dict[str, float]:
+        """What an adapter changes by now."""
+        return self.trained.measures()
 
     def export(self, directory: Path, metadata: dict[str, str]) -> None:
         """Write what was trained in its released layout."""

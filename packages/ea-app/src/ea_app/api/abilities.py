@@ -1,0 +1,98 @@
+"""What a model can do, from its configs: for front ends that show it before anybody asks for a job.
+
+`python -m ea_app.api.abilities NAME` prints it as JSON, so that a server learns it without torch in
+its process.
+"""
+
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from ea_app.catalog import find
+from ea_app.model_info import ModelInfo
+
+_SECONDS = 120.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Abilities:
+    """What a model can do.
+
+    Attributes:
+        modes: What it can be asked for, such as "image_to_video".
+        variant: What its transformer is given beside the text: "text", "inpaint", "control", "camera"
+            or "frames".
+        reference: Whether it reads a picture of what is to be seen.
+        clip: Whether it reads pictures with CLIP.
+        samplers: Names of the samplers that fit it.
+        sampler: The one that its checkpoint names.
+    """
+
+    modes: tuple[str, ...]
+    variant: str
+    reference: bool
+    clip: bool
+    samplers: tuple[str, ...]
+    sampler: str
+
+
+def read_abilities(name: str) -> Abilities:
+    """Tells what a model can do. Imports torch.
+
+    Args:
+        name: A bundled name, a directory, or a hub id whose files are here.
+
+    Raises:
+        ValueError: No such model, or one that is not understood.
+    """
+    from ea_dit.diffusion import default_sampler, sampler_names  # noqa: PLC0415  (seconds to import)
+    from ea_dit.pipelines import read_outline  # noqa: PLC0415
+
+    outline = read_outline(find(name, download=False).directory, weights=False)
+    return Abilities(
+        modes=tuple(sorted(outline.traits.modes)),
+        variant=outline.traits.variant,
+        reference=bool(outline.traits.reference),
+        clip=outline.traits.image_states is not None,
+        samplers=sampler_names(outline.process),
+        sampler=default_sampler(outline.process),
+    )
+
+
+def ask(name: str) -> tuple[ModelInfo, Abilities]:
+    """`read_abilities` and the model's defaults, in a process of its own.
+
+    Raises:
+        ValueError: No such model, or one that is not understood.
+    """
+    command = [sys.executable, "-m", "ea_app.api.abilities", name]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS, check=False)
+    except subprocess.TimeoutExpired:
+        raise ValueError(f"{name} did not say what it can do within {_SECONDS:g} seconds") from None
+    if done.returncode:
+        lines = done.stderr.strip().splitlines()
+        raise ValueError(lines[-1] if lines else f"{name} cannot be looked into")
+    told = json.loads(done.stdout.splitlines()[-1])
+    found: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in told["abilities"].items()
+    }
+    return ModelInfo.from_dict(told["info"]), Abilities(**found)
+
+
+def _main(arguments: Sequence[str]) -> int:
+    (name,) = arguments
+    try:
+        told = {"info": find(name, download=False).info.to_dict(), "abilities": asdict(read_abilities(name))}
+    except (ValueError, OSError) as error:
+        sys.stderr.write(f"{' '.join(str(error).split())}\n")
+        return 2
+    sys.stdout.write(f"{json.dumps(told)}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(_main(sys.argv[1:]))

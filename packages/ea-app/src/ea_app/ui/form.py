@@ -1,0 +1,161 @@
+"""From what stands in the controls to the options of a job, and back."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from ea_app.options import InputError, parse
+from ea_app.ui.models import Shelf
+from ea_app.ui.sizes import size_like
+from ea_app.ui.uploads import Uploads
+
+LORA_SLOTS = 4
+_WHOLE = re.compile(r"\s*[0-9]{1,6}\s*")
+_WORDS = re.compile(r"[A-Za-z0-9 +,.\-]{1,2000}")
+AS_IS = ""
+"""Of `control_kind`: the control video as it is."""
+
+_PLAIN = ("negative", "frames", "window", "overlap", "sampler", "steps", "guidance", "seed", "fps", "camera")
+FILES = ("image", "last_image", "clip_image", "video", "mask", "reference")
+FIELDS = (
+    "prompt", "model", *_PLAIN, *FILES, "mask_drawn", "strength", "control", "control_kind", "trajectory",
+    "width", "height", "size_mode", "join",
+    *(f"{name}_{slot}" for slot in range(1, LORA_SLOTS + 1) for name in ("lora", "lora_weight")),
+)  # fmt: skip
+"""Every control whose value decides a job."""
+
+
+def options_of(values: Mapping[str, Any], shelf: Shelf, uploads: Uploads) -> tuple[str, dict[str, Any]]:
+    """The prompt and the options that the controls ask for.
+
+    Args:
+        values: By the names of `FIELDS`; None and "" mean not given.
+        shelf: Which models and LoRAs there are.
+        uploads: Where uploaded and drawn files are.
+
+    Returns:
+        What `Supervisor.submit` takes.
+
+    Raises:
+        InputError: Naming the control.
+    """
+    given = {key: values.get(key) for key in FIELDS if values.get(key) not in (None, "")}
+    options: dict[str, Any] = {key: given[key] for key in _PLAIN if key in given}
+    options["model"] = shelf.model(given.get("model", "default"))
+    if "camera" in options:
+        options["camera"] = _camera_words(options["camera"])
+    options |= {key: uploads.path(key, given[key]) for key in FILES if key in given}
+    if "mask_drawn" in given and "video" in given and "mask" not in given:
+        options["mask"] = uploads.keep_drawing("mask", given["mask_drawn"])
+    if "trajectory" in given:
+        options["trajectory"] = uploads.keep_text("trajectory", given["trajectory"], ".json")
+    if "video" in given and given.get("strength") is not None and "mask" not in options:
+        options["strength"] = given["strength"]
+    if "control" in given:
+        options |= _control(uploads.path("control", given["control"]), given.get("control_kind", AS_IS))
+    if "window" in given:
+        options["join"] = given.get("join", "latents")
+    options |= _size(values, given, options, shelf)
+    if loras := _loras(given, shelf):
+        options["lora"] = loras
+    prompt = values.get("prompt")
+    parse({"prompt": "" if prompt is None else prompt, **options})
+    assert isinstance(prompt, str)
+    return prompt, options
+
+
+def _camera_words(given: object) -> str:
+    """Words only: the option also takes names of files, which are not for visitors."""
+    if not isinstance(given, str) or not _WORDS.fullmatch(given) or given.rstrip().lower().endswith(".txt"):
+        raise InputError("camera", 'must be moves such as "pan left + zoom in, then clockwise"')
+    return given
+
+
+def _control(path: str, kind: object) -> dict[str, Any]:
+    return {"control": path} if kind == AS_IS else {"control": str(kind), "control_from": path}
+
+
+def _size(
+    values: Mapping[str, Any], given: Mapping[str, Any], options: Mapping[str, Any], shelf: Shelf
+) -> dict[str, Any]:
+    if values.get("size_mode"):
+        names = ("image", "last_image", "video", "control_from", "control", "reference")
+        found = next((options[name] for name in names if name in options and name != "control_kind"), None)
+        if found is None:
+            raise InputError("size_mode", "needs a picture or a video whose shape is taken")
+        info, _ = shelf.describe(given.get("model", "default"))
+        return {"size": size_like(found, info)}
+    if "width" not in given and "height" not in given:
+        return {}
+    info, _ = shelf.describe(given.get("model", "default"))
+    natives = (("width", info.native_width), ("height", info.native_height))
+    return {"size": tuple(_side(name, given.get(name, native)) for name, native in natives)}
+
+
+def _side(name: str, given: object) -> int:
+    if (isinstance(given, int) and not isinstance(given, bool)) or (
+        isinstance(given, str) and _WHOLE.fullmatch(given)
+    ):
+        return int(given)
+    raise InputError(name, f"must be a whole number, got {str(given)[:40]!r}")
+
+
+def _loras(given: Mapping[str, Any], shelf: Shelf) -> list[str]:
+    found: list[str] = []
+    for slot in range(1, LORA_SLOTS + 1):
+        name, weight = given.get(f"lora_{slot}"), given.get(f"lora_weight_{slot}", 1.0)
+        if name is None:
+            continue
+        if isinstance(weight, bool) or not isinstance(weight, int | float):
+            raise InputError("lora_weight", f"must be a number from -100 to 100, got {str(weight)[:40]!r}")
+        found.append(f"{shelf.lora(name)}:{weight:g}")
+    return found
+
+
+def values_of(
+    prompt: str, options: Mapping[str, Any], shelf: Shelf, uploads: Uploads
+) -> tuple[dict[str, Any], list[str]]:
+    """The reverse: what the controls show for the options of a job.
+
+    Args:
+        prompt: Of the job.
+        options: Of the job, as `JobView.options` has them.
+        shelf: Which models and LoRAs there are.
+        uploads: Where uploaded files are.
+
+    Returns:
+        Values by the names of `FIELDS`, and the options that cannot be shown because their file is gone.
+    """
+    values: dict[str, Any] = dict.fromkeys(FIELDS)
+    values |= {"prompt": prompt, "size_mode": False, "control_kind": AS_IS, "join": "latents"}
+    missing: list[str] = []
+    values |= {key: options[key] for key in (*_PLAIN, "strength", "join") if key in options}
+    values["seed"] = str(options["seed"]) if "seed" in options else None
+    if (model := shelf.name_of(str(options.get("model", "default")))) is None:
+        missing.append("model")
+    values["model"] = model or "default"
+    if "size" in options:
+        values["width"], values["height"] = (str(side) for side in options["size"])
+    values |= {key: str(options[key]) for key in ("frames", "window", "overlap", "fps") if key in options}
+    files = {key: options[key] for key in FILES if key in options}
+    if "control" in options:
+        files["control"] = options.get("control_from", options["control"])
+        values["control_kind"] = options["control"] if "control_from" in options else AS_IS
+    for key, path in files.items():
+        values[key] = uploads.known(path)
+        missing += [] if values[key] else [key]
+    if "trajectory" in options:
+        values["trajectory"] = uploads.text(options["trajectory"])
+        missing += [] if values["trajectory"] else ["trajectory"]
+    for slot, entry in enumerate(options.get("lora", ())[:LORA_SLOTS], start=1):
+        path, _, weight = str(entry).rpartition(":")
+        values[f"lora_{slot}"], values[f"lora_weight_{slot}"] = shelf.lora_name(path), _number(weight)
+        missing += [] if values[f"lora_{slot}"] else ["lora"]
+    return values, missing
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return 1.0

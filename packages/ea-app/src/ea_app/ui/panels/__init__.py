@@ -1,0 +1,1 @@
+"""The groups of controls, one module each."""

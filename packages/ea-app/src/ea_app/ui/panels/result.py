@@ -1,0 +1,63 @@
+"""What is made: the large picture, the queue, the history, batches and comparisons."""
+
+import gradio as gr
+
+from ea_app.ui.page import Page, labels
+from ea_app.ui.text import word
+
+_CLICKS = """
+element.addEventListener('click', (event) => {
+  const found = event.target.closest('[data-action]');
+  const data = found && element.contains(found) && found.dataset;
+  if (data) trigger('select', {action: data.action, job: data.job});
+});
+"""
+
+
+def build(page: Page) -> None:
+    """The large picture with its buttons, and the queue below."""
+    page.part("stage", gr.HTML(elem_id="ea-stage", js_on_load=None))
+    with gr.Row(elem_id="ea-actions"):
+        for name in ("cancel", "reuse", "resume", "delete"):
+            button = gr.Button(word(name, "en"), size="sm", visible=False, elem_id=f"ea-{name}", min_width=90)
+            page.part(name, button, name, "value")
+    page.part("queue", gr.HTML(elem_id="ea-queue", js_on_load=_CLICKS))
+    page.part("history", gr.HTML(elem_id="ea-history", js_on_load=_CLICKS))
+    page.part(
+        "restore",
+        gr.File(label=word("restore", "en"), elem_id="ea-restore", height=90, file_types=_RESULTS),
+        "restore",
+    )
+
+
+_RESULTS = [".mp4", ".webm", ".gif", ".webp", ".png", ".json"]
+
+
+def build_batch(page: Page) -> None:
+    """Many prompts at once."""
+    page.part(
+        "prompts", gr.Textbox(lines=10, max_lines=20, elem_id="ea-prompts", **labels("prompts")), "prompts"
+    )
+    page.part(
+        "queue_all",
+        gr.Button(word("queue_all", "en"), variant="primary", elem_id="ea-queue-all"),
+        "queue_all",
+        "value",
+    )
+
+
+def build_compare(page: Page) -> None:
+    """Two results side by side, and making such a pair."""
+    with gr.Row():
+        for side in ("side_a", "side_b"):
+            page.part(
+                side,
+                gr.Dropdown([], value=None, elem_id=f"ea-{side.replace('_', '-')}", **labels(side)),
+                side,
+            )
+    page.part("comparison", gr.HTML(elem_id="ea-comparison", js_on_load=None))
+    with gr.Row(elem_id="ea-vary"):
+        choices = [(word(f"vary.{name}", "en"), name) for name in ("seed", "sampler", "lora")]
+        page.part("vary", gr.Dropdown(choices, value="seed", **labels("vary")), "vary")
+        page.part("other_sampler", gr.Dropdown([], value=None, **labels("sampler")), "sampler")
+        page.part("vary_run", gr.Button(word("vary_run", "en"), elem_id="ea-vary-run"), "vary_run", "value")

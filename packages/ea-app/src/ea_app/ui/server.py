@@ -1,0 +1,101 @@
+"""The studio as a server: the page, the files of jobs, and who may see them."""
+
+import asyncio
+import contextlib
+import os
+import threading
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import uvicorn
+from fastapi import FastAPI
+
+from ea_app.jobs import Supervisor
+from ea_app.ui.access import Access
+from ea_app.ui.media import add_media
+from ea_app.ui.models import Shelf
+from ea_app.ui.settings import UiSettings
+from ea_app.ui.studio import Studio
+from ea_app.ui.uploads import Uploads
+
+UPLOADS = "uploads"
+_CLEAN_SECONDS = 600.0
+
+
+def make_app(jobs: Supervisor, settings: UiSettings) -> FastAPI:
+    """The server's application.
+
+    Args:
+        jobs: Runs them; stays open while the application is used.
+        settings: How it is run.
+    """
+    uploads = Uploads(jobs.folder / UPLOADS)
+    # Where gradio puts uploads and what it shows; read when gradio is imported.
+    os.environ["GRADIO_TEMP_DIR"] = str(uploads.folder)
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    import gradio as gr  # noqa: PLC0415  (seconds to import, and the settings above come first)
+
+    from ea_app.ui.layout import build  # noqa: PLC0415
+    from ea_app.ui.panels.editors import static  # noqa: PLC0415
+    from ea_app.ui.theme import theme  # noqa: PLC0415
+
+    studio = Studio(jobs, Shelf(settings.models, settings.loras), uploads)
+    threading.Thread(target=_warm, args=(studio,), daemon=True).start()
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        cleaning = asyncio.create_task(_clean(studio, settings.keep_uploads))
+        yield
+        cleaning.cancel()
+
+    app = FastAPI(title="EA Studio", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
+    add_media(app, jobs)
+    made = gr.mount_gradio_app(
+        app,
+        build(studio),
+        path="/",
+        server_name=settings.host,
+        server_port=settings.port,
+        footer_links=[],
+        run_history=False,
+        allowed_paths=[],
+        show_error=True,
+        max_file_size=settings.upload_bytes,
+        ssr_mode=False,
+        enable_monitoring=False,
+        mcp_server=False,
+        theme=theme(),
+        css=static("studio.css"),
+    )
+    made.add_middleware(Access, token=settings.token)
+    return made
+
+
+def serve(jobs: Supervisor, settings: UiSettings) -> None:
+    """Answer until the process is told to end."""
+    config = uvicorn.Config(
+        make_app(jobs, settings),
+        host=settings.host,
+        port=settings.port,
+        log_level="warning",
+        access_log=False,
+        timeout_graceful_shutdown=2,
+    )
+    uvicorn.Server(config).run()
+
+
+def _warm(studio: Studio) -> None:
+    """Ask about the first model before anybody waits for it."""
+    with contextlib.suppress(ValueError):
+        studio.shelf.describe(studio.shelf.models()[0])
+
+
+async def _clean(studio: Studio, age: float) -> None:
+    while True:
+        await asyncio.to_thread(studio.clean, age)
+        await asyncio.sleep(_CLEAN_SECONDS)
+
+
+def state_folder(given: str | None) -> Path | None:
+    """The state folder that a flag names."""
+    return None if given is None else Path(given).expanduser()

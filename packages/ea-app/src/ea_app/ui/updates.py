@@ -1,0 +1,144 @@
+"""Controls that follow the model, the language or an uploaded file."""
+
+import base64
+import io
+from collections.abc import Callable
+from typing import Any
+
+import gradio as gr
+from PIL import Image
+
+from ea_app.options import InputError, concerning
+from ea_app.ui.modes import reason, unusable
+from ea_app.ui.page import Page
+from ea_app.ui.panels.editors import camera_props, editor_props
+from ea_app.ui.studio import Studio
+from ea_app.ui.text import has, word
+from ea_data.media import Limits, probe, read_image, read_video
+
+_BACKDROP_SIDE = 640
+_BACKDROP = Limits(max_bytes=200 * 2**20)
+
+
+def on_model(page: Page, studio: Studio, *, defaults: bool = True) -> Callable[[str, str], list[Any]]:
+    """A handler that fits the controls to a model.
+
+    Args:
+        page: Its parts.
+        studio: Knows the models.
+        defaults: Also fill in what the model prefers.
+
+    Returns:
+        Of the model's name and the language, updates for every control, the second
+        sampler and the camera editor.
+    """
+
+    def handler(model: str, language: str) -> list[Any]:
+        try:
+            info, abilities = studio.shelf.describe(model)
+        except InputError as error:
+            message = f"{word('model', language)}: {error.reason}"
+            raise gr.Error(message, print_exception=False) from None
+        greyed = unusable(abilities)
+        placeholders = {
+            "width": info.native_width,
+            "height": info.native_height,
+            "frames": info.native_frames,
+            "fps": info.fps,
+            "window": info.max_frames,
+        }
+        preferred = {"steps": info.steps, "guidance": info.guidance, "strength": info.strength}
+        updates: list[Any] = []
+        for name in page.controls:
+            update: dict[str, Any] = (
+                {} if name in ("model", "prompt") else _usable(name, greyed, info.name, language)
+            )
+            if name in placeholders:
+                update["placeholder"] = str(placeholders[name])
+            if defaults and name in preferred:
+                update["value"] = preferred[name]
+            if name == "sampler":
+                update |= {"choices": list(abilities.samplers)}
+                update |= {"value": abilities.sampler} if defaults else {}
+            updates.append(gr.update(**update) if update else gr.skip())
+        others = [name for name in abilities.samplers if name != abilities.sampler]
+        camera = gr.update(**camera_props(language=language, usable="camera" not in greyed))
+        return [*updates, gr.update(choices=others, value=others[0] if others else None), camera]
+
+    return handler
+
+
+def on_language(page: Page) -> Callable[[str], list[Any]]:
+    """A handler that gives every block its words in a language."""
+    blocks: dict[Any, list[tuple[str, str]]] = {}
+    for component, key, carries in page.worded:
+        blocks.setdefault(component, []).append((key, carries))
+
+    def handler(language: str) -> list[Any]:
+        return [gr.update(**_words(component, pairs, language)) for component, pairs in blocks.items()]
+
+    return handler
+
+
+def backdrop(studio: Studio) -> Callable[[str | None, str], str]:
+    """A handler that puts a picture, or the first frame of a video, under an editor."""
+
+    def handler(path: str | None, language: str) -> str:
+        if path is None:
+            return ""
+        try:
+            with concerning("image"):
+                return f'<img alt="" src="{first_frame(studio.uploads.path("image", path))}">'
+        except InputError as error:
+            message = f"{word('video', language)}: {error.reason}"
+            raise gr.Error(message, print_exception=False) from None
+
+    return handler
+
+
+def first_frame(path: str) -> str:
+    """The picture, or the first frame of a video, as a small data address.
+
+    Raises:
+        ValueError: It cannot be read.
+    """
+    found = probe(path, limits=_BACKDROP)
+    pixels = read_image(path) if found.kind == "image" else read_video(path).frames[0]
+    picture = Image.fromarray(pixels)
+    picture.thumbnail((_BACKDROP_SIDE, _BACKDROP_SIDE))
+    held = io.BytesIO()
+    picture.convert("RGB").save(held, "JPEG", quality=85)
+    return f"data:image/jpeg;base64,{base64.b64encode(held.getvalue()).decode()}"
+
+
+def _usable(name: str, greyed: set[str], model: str, language: str) -> dict[str, Any]:
+    usable = name not in greyed
+    if name in _EDITORS:
+        return editor_props(
+            _EDITORS[name], name, language=language, note="" if usable else reason(model, language)
+        )
+    told: dict[str, Any] = {"interactive": usable}
+    if name in _WITHOUT_INFO:
+        return told | {
+            "label": word(name, language) if usable else f"{word(name, language)} · {reason(model, language)}"
+        }
+    if name in _WITH_INFO:
+        hint = word(f"{name}.hint", language) if has(f"{name}.hint") else None
+        told["info"] = hint if usable else reason(model, language)
+    return told
+
+
+_EDITORS = {"mask_drawn": "mask", "trajectory": "trajectory"}
+_WITHOUT_INFO = ("image", "last_image", "clip_image", "reference", "video", "mask", "control")
+_WITH_INFO = ("strength", "control_kind", "camera", "join")
+
+
+def _words(component: Any, pairs: list[tuple[str, str]], language: str) -> dict[str, Any]:
+    told: dict[str, Any] = {}
+    for key, carries in pairs:
+        told[carries] = word(key, language)
+        if carries == "label" and has(f"{key}.hint"):
+            name = "placeholder" if getattr(component, "placeholder", None) else "info"
+            if hasattr(component, name):
+                told[name] = word(f"{key}.hint", language)
+    return told

@@ -1,0 +1,190 @@
+"""Pieces of the page as HTML. Everything that comes from visitors or files is escaped."""
+
+import base64
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+
+from ea_app.jobs import JobView, State
+from ea_app.ui.text import word
+
+_MAX_PREVIEW = 2**20
+_SHOWN = ("size", "frames", "steps", "guidance", "sampler", "strength", "window", "camera")
+
+
+def stage(view: JobView | None, language: str) -> str:
+    """The large picture: what is made, how far it is, or why there is nothing."""
+    if view is None:
+        return (
+            f'<div class="ea-stage ea-empty"><p>{word("empty", language)}</p>'
+            f"<p>{word('empty.hint', language)}</p></div>"
+        )
+    return f'<div class="ea-stage" data-state="{view.state}">{_screen(view)}{_status(view, language)}</div>'
+
+
+def queue(views: Sequence[JobView], current: str, language: str) -> str:
+    """What runs and waits, in order."""
+    if not views:
+        return ""
+    rows = "".join(_row(view, current, language) for view in views)
+    return f'<section class="ea-queue"><h3>{word("queue", language)} <b>{len(views)}</b></h3>{rows}</section>'
+
+
+def history(views: Sequence[JobView], current: str, language: str) -> str:
+    """What was made, the newest first."""
+    cards = "".join(
+        _card(view, current, language) for view in views if view.over or view.state == State.INTERRUPTED
+    )
+    body = f'<div class="ea-grid">{cards}</div>' if cards else f"<p>{word('history.empty', language)}</p>"
+    return f'<section class="ea-history"><h3>{word("history", language)}</h3>{body}</section>'
+
+
+def comparison(views: Sequence[JobView | None], language: str) -> str:
+    """Two results side by side, and what their settings differ in."""
+    sides = "".join(
+        f"<figure>{_screen(view) if view else ''}<figcaption>{_caption(view)}</figcaption></figure>"
+        for view in views
+    )
+    found = [view for view in views if view is not None]
+    table = ""
+    if len(found) == 2:
+        told = [
+            {"prompt": view.prompt, "seed": view.seed, **view.options, "model": view.model} for view in found
+        ]
+        keys = [key for key in dict.fromkeys([*told[0], *told[1]]) if told[0].get(key) != told[1].get(key)]
+        cells = [[f"<td>{escape(_plain(side.get(key)))}</td>" for side in told] for key in keys]
+        rows = "".join(f"<tr><th>{escape(key)}</th>{''.join(row)}</tr>" for key, row in zip(keys, cells))
+        table = f"<h3>{word('difference' if keys else 'same', language)}</h3><table>{rows}</table>"
+    return f'<div class="ea-compare"><div class="ea-sides">{sides}</div>{table}</div>'
+
+
+def media_url(job_id: str, kind: str) -> str:
+    """Where the page finds a file of a job."""
+    return f"media/{job_id}/{kind}"
+
+
+def seconds(value: float) -> str:
+    """Seconds as people read them: 7 s, 2:05 min, 1:02 h."""
+    whole = max(0, round(value))
+    if whole < 60:
+        return f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    return f"{minutes}:{rest:02d} min" if minutes < 60 else f"{minutes // 60}:{minutes % 60:02d} h"
+
+
+def _screen(view: JobView) -> str:
+    if view.state is State.DONE and view.output is not None:
+        source = media_url(view.id, "result")
+        if view.output.suffix == ".mp4":
+            return (
+                f'<video class="ea-screen" src="{source}" controls autoplay loop muted playsinline '
+                f'aria-label="{escape(view.prompt[:200])}"></video>'
+            )
+        return f'<img class="ea-screen" src="{source}" alt="{escape(view.prompt[:200])}">'
+    if view.active and (data := _picture(view.preview)):
+        return f'<img class="ea-screen ea-preview" src="{data}" alt="">'
+    return '<div class="ea-screen ea-blank"></div>'
+
+
+def _status(view: JobView, language: str) -> str:
+    chips = "".join(f"<span>{escape(text)}</span>" for text in _chips(view))
+    prompt = f'<p class="ea-prompt">{escape(view.prompt)}</p><div class="ea-chips">{chips}</div>'
+    if view.state is State.DONE:
+        took = word("took", language).format(seconds((view.ended or 0) - (view.started or 0)))
+        link = (
+            f'<a href="{media_url(view.id, "result")}?download=1" download>{word("download", language)}</a>'
+        )
+        return _lines(f"<b>{_state(view, language)}</b><span>{took}</span>{link}", prompt)
+    if view.over or view.state is State.INTERRUPTED:
+        error = f'<p class="ea-error" role="alert">{escape(view.error)}</p>' if view.error else ""
+        return _lines(f"<b>{_state(view, language)}</b>", f"{error}{prompt}")
+    line, share = _progress(view, language)
+    return _lines(line, f"{_bar(share)}{prompt}")
+
+
+def _lines(line: str, below: str) -> str:
+    return f'<div class="ea-status"><div class="ea-line">{line}</div>{below}</div>'
+
+
+def _progress(view: JobView, language: str) -> tuple[str, float | None]:
+    """What is being done, and which share of it is done, None when that is not known."""
+    if view.state is State.QUEUED:
+        waits = word("next", language) if view.ahead == 0 else word("ahead", language).format(view.ahead)
+        return f"<b>{_state(view, language)}</b><span>{waits}</span>", None
+    what = word(f"stage.{view.stage}", language) if view.stage else _state(view, language)
+    count = f"{view.step}/{view.total}" if view.total > 1 else ""
+    left = word("left", language).format(seconds(view.remaining)) if view.remaining else ""
+    share = view.step / view.total if view.total > 1 else None
+    return f'<b>{what}</b><span class="ea-count">{count}</span><span>{left}</span>', share
+
+
+def _bar(share: float | None) -> str:
+    if share is None:
+        return '<div class="ea-bar ea-waiting" role="progressbar"><i></i></div>'
+    percent = round(100 * share)
+    done = f'<i style="width:{percent}%"></i>'
+    return f'<div class="ea-bar" role="progressbar" aria-valuenow="{percent}">{done}</div>'
+
+
+def _row(view: JobView, current: str, language: str) -> str:
+    mark = " ea-current" if view.id == current else ""
+    cancel = word("cancel", language)
+    count = f"{view.step}/{view.total}" if view.active and view.total > 1 else _state(view, language)
+    return (
+        f'<div class="ea-row{mark}"><button data-action="show" data-job="{view.id}">'
+        f"{escape(view.prompt[:120])}</button><span>{count}</span>"
+        f'<button data-action="cancel" data-job="{view.id}">{cancel}</button></div>'
+    )
+
+
+def _card(view: JobView, current: str, language: str) -> str:
+    mark = " ea-current" if view.id == current else ""
+    image = (
+        f'<img loading="lazy" src="{media_url(view.id, "thumbnail")}" alt="">'
+        if view.thumbnail is not None
+        else f"<em>{_state(view, language)}</em>"
+    )
+    return (
+        f'<button class="ea-card{mark}" data-action="show" data-job="{view.id}" '
+        f'title="{escape(view.prompt[:300])}">{image}'
+        f"<span>{escape(view.prompt[:60])}</span></button>"
+    )
+
+
+def _caption(view: JobView | None) -> str:
+    return "" if view is None else " · ".join(escape(text) for text in (view.prompt[:120], *_chips(view)))
+
+
+def _chips(view: JobView) -> list[str]:
+    told = [f"seed {view.seed}"]
+    told += [f"{key} {_plain(view.options[key])}" for key in _SHOWN if key in view.options]
+    told += [] if view.model == "default" else [Path(view.model).name]
+    return told
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, list | tuple) and len(value) == 2 and all(isinstance(side, int) for side in value):
+        return f"{value[0]}×{value[1]}"
+    if isinstance(value, list | tuple):
+        return ", ".join(Path(str(entry)).name for entry in value)
+    text = "–" if value is None else str(value)
+    return Path(text).name if text.startswith("/") else text
+
+
+def _state(view: JobView, language: str) -> str:
+    return word(f"state.{view.state}", language)
+
+
+def _picture(path: Path | None) -> str | None:
+    """A small JPEG as a data address, so that it changes without flicker."""
+    if path is None:
+        return None
+    try:
+        content = path.read_bytes()
+    except OSError:  # replaced or removed at this moment
+        return None
+    return (
+        f"data:image/jpeg;base64,{base64.b64encode(content).decode()}"
+        if len(content) <= _MAX_PREVIEW
+        else None
+    )

@@ -1,0 +1,1 @@
+"""`ea-train precompute`: encode what a run is going to need, before it."""

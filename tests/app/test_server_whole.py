@@ -1,0 +1,161 @@
+"""`ea-app serve` as a program, with the bundled model: from start to SIGTERM, and what is there after."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+
+import pytest
+
+from ea_data.media import probe
+
+PROMPT = "a red circle moves to the right on a blue background"
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="ends processes by signals")
+
+
+class Program:
+    """A running server."""
+
+    def __init__(self, state, *arguments, environment=None):
+        command = [sys.executable, "-c", "import sys; from ea_app.cli import main; sys.exit(main())", "serve"]
+        self.began = time.monotonic()
+        self.process = subprocess.Popen(
+            [*command, "--port", "0", "--device", "cpu", "--state", str(state), *arguments],
+            stderr=subprocess.PIPE, text=True, env={**os.environ, **(environment or {})},
+        )  # fmt: skip
+        line = self.process.stderr.readline()
+        assert line.startswith("serving http://127.0.0.1:"), line + self.process.stderr.read()
+        self.address = line.split()[1]
+
+    def ask(self, path, body=None, method=None, token=None):
+        headers = {"Content-Type": "application/json"} | (
+            {"Authorization": f"Bearer {token}"} if token else {}
+        )
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(f"{self.address}{path}", data=data, headers=headers, method=method)
+        try:
+            with urllib.request.urlopen(request, timeout=120) as answer:
+                return answer.status, answer.read()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read()
+
+    def json(self, *arguments, **options):
+        return json.loads(self.ask(*arguments, **options)[1])
+
+    def wait(self, video_id, *states, timeout=120):
+        end = time.monotonic() + timeout
+        while (video := self.json(f"/v1/videos/{video_id}"))["state"] not in states:
+            assert time.monotonic() < end, video
+            time.sleep(0.05)
+        return video
+
+    def terminate(self):
+        self.process.send_signal(signal.SIGTERM)
+        code = self.process.wait(30)
+        return code, self.process.stderr.read()
+
+
+@pytest.fixture
+def start(tmp_path):
+    """Start servers; what is left of them ends with the test."""
+    with contextlib.ExitStack() as stack:
+
+        def make(*arguments, **options):
+            program = Program(tmp_path / "state", *arguments, **options)
+            stack.callback(program.process.stderr.close)
+            stack.callback(program.process.wait)
+            stack.callback(program.process.kill)
+            return program
+
+        yield make
+
+
+def children_of(pid):
+    done = subprocess.run(["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True)
+    return [int(text) for text in done.stdout.split()]
+
+
+@pytest.mark.timeout(400)
+def test_from_start_to_end_and_again(start, tmp_path):
+    server = start()
+    assert server.json("/health") == {"status": "ok"}
+    assert time.monotonic() - server.began < 30  # 10 where nobody else computes, see benchmarks
+    status, body = server.ask("/v1/videos", {"prompt": PROMPT, "steps": 3, "seconds": "1", "seed": 1})
+    video = json.loads(body)
+    assert (status, video["status"]) == (202, "queued")
+    names, last = [], None
+    with urllib.request.urlopen(f"{server.address}/v1/videos/{video['id']}/events", timeout=120) as stream:
+        for line in stream:
+            if line.startswith(b"event: "):
+                names.append(line[7:].decode().strip())
+            if line.startswith(b"data: "):
+                last = json.loads(line[6:])
+    assert set(names[:-1]) == {"progress"}
+    assert (names[-1], last["status"]) == ("completed", "completed")
+    (tmp_path / "a.mp4").write_bytes(server.ask(f"/v1/videos/{video['id']}/content")[1])
+    info = probe(tmp_path / "a.mp4")
+    assert (info.width, info.height, info.frames, info.fps) == (64, 64, 8, 8.0)
+    assert server.ask(f"/v1/videos/{video['id']}/content?variant=thumbnail")[1].startswith(b"\xff\xd8\xff")
+
+    # EasyAnimate's client: edition, model, video.
+    for route, fields in (("edition", {"edition": "v5.1"}), ("diffusion_transformer", {})):
+        assert server.json(f"/easyanimate/update_{route}", fields) == {"message": "Success"}
+    fields = {"prompt_textbox": PROMPT, "width_slider": 64, "height_slider": 64, "length_slider": 9}
+    fields |= {"sample_step_slider": 2, "sampler_dropdown": "Flow"}
+    answer = server.json("/easyanimate/infer_forward", fields)
+    (tmp_path / "b.mp4").write_bytes(base64.b64decode(answer["base64_encoding"]))
+    assert probe(tmp_path / "b.mp4").frames == 9
+
+    cancelled = server.json("/v1/videos", {"prompt": PROMPT, "steps": 1000})
+    server.wait(cancelled["id"], "running")
+    began = time.monotonic()
+    server.ask(f"/v1/videos/{cancelled['id']}/cancel", method="POST")
+    assert server.wait(cancelled["id"], "cancelled")["status"] == "cancelled"
+    assert time.monotonic() - began < 5
+    assert server.ask(f"/v1/videos/{cancelled['id']}", method="DELETE")[0] == 200
+    running = server.json("/v1/videos", {"prompt": PROMPT, "steps": 25, "seed": 2})
+    server.wait(running["id"], "running")
+    workers = children_of(server.process.pid)
+    assert workers
+    code, printed = server.terminate()
+    assert (code, printed) == (0, "ending; jobs that run go on at the next start\n")
+    assert not any(os.path.exists(f"/proc/{pid}") for pid in workers)  # noqa: PTH110
+
+    again = start()
+    assert again.wait(running["id"], "done")["frames"] == 17
+    listed = again.json("/v1/videos")["data"]
+    assert [entry["state"] for entry in listed] == ["done"] * 3
+    assert again.ask(f"/v1/videos/{video['id']}/content")[1] == (tmp_path / "a.mp4").read_bytes()
+
+
+def test_mistakes_of_the_operator(command, tmp_path, monkeypatch):
+    monkeypatch.delenv("EA_TOKEN", raising=False)
+    for arguments, message in (
+        (["--host", "0.0.0.0"], "token: is missing: others can reach 0.0.0.0"),
+        (["--token", "short"], "token: must be at least 16 printable ASCII characters"),
+        (["--port", "x"], "port: must be a whole number of at least 0, got 'x'"),
+        (["--workers", "0"], "workers: must be a whole number of at least 1, got '0'"),
+        (["--workers", "2", *["--device", "cpu"] * 3], "device: must be given once, or once for each of 2"),
+        (["--model", "none-such"], "model: unknown model 'none-such'"),
+        (["--lora", "none.safetensors"], "lora: none.safetensors does not exist"),
+    ):
+        code, _, printed = command("serve", "--state", tmp_path / "s", *arguments)
+        assert (code, printed.count("\n")) == (2, 1), printed
+        assert message in printed
+    assert not (tmp_path / "s").exists()
+
+
+def test_the_token_may_come_from_the_environment(start):
+    server = start(environment={"EA_TOKEN": "a token".replace(" ", "-") + "-of-some-length"})
+    assert server.ask("/v1/models")[0] == 401
+    assert server.ask("/v1/models", token="a-token-of-some-length")[0] == 200
+    assert server.terminate()[0] == 0

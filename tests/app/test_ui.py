@@ -1,0 +1,372 @@
+"""The studio without a browser: what stands in the controls becomes a job, and the other way round."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import os
+import time
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from ea_app.api.abilities import Abilities
+from ea_app.catalog import find
+from ea_app.jobs import JobView, NoSuchJobError, State
+from ea_app.options import InputError
+from ea_app.ui import text, views
+from ea_app.ui.form import FIELDS, options_of, values_of
+from ea_app.ui.models import Shelf
+from ea_app.ui.modes import mode_of, unusable
+from ea_app.ui.settings import UiSettings
+from ea_app.ui.studio import Studio
+from ea_app.ui.uploads import Uploads
+
+ABILITIES = Abilities(
+    modes=("image_to_video", "masked_video", "text_to_image", "text_to_video", "video_to_video"),
+    variant="inpaint", reference=False, clip=False, samplers=("Flow", "Flow_LCM"), sampler="Flow",
+)  # fmt: skip
+
+
+@pytest.fixture
+def shelf(monkeypatch, tmp_path):
+    """The model in the box, and a folder with a LoRA; nobody is asked in another process."""
+    monkeypatch.setattr("ea_app.ui.models.ask", lambda name: (find(name).info, ABILITIES))
+    (tmp_path / "loras" / "people").mkdir(parents=True)
+    (tmp_path / "loras" / "people" / "a.safetensors").write_bytes(b"")
+    (tmp_path / "secret.safetensors").write_bytes(b"")
+    return Shelf(loras=tmp_path / "loras")
+
+
+@pytest.fixture
+def uploads(tmp_path):
+    return Uploads(tmp_path / "uploads")
+
+
+class Jobs:
+    """Remembers what is submitted, and runs nothing."""
+
+    def __init__(self):
+        self.views = {}
+
+    def submit(self, prompt, **options):
+        job_id = f"{len(self.views):024x}"
+        options = {"seed": 7, **options}
+        self.views[job_id] = JobView(id=job_id, prompt=prompt, options=options, seed=7, state=State.QUEUED)
+        return self.views[job_id]
+
+    def get(self, job_id):
+        if job_id not in self.views:
+            raise NoSuchJobError(job_id)
+        return self.views[job_id]
+
+    def recent(self, limit=100, offset=0):
+        return list(self.views.values())[::-1][:limit]
+
+    def unfinished(self):
+        return [view for view in self.views.values() if not view.over]
+
+    def change(self, job_id, **changes):
+        from dataclasses import replace
+
+        self.views[job_id] = replace(self.views[job_id], **changes)
+
+
+@pytest.fixture
+def studio(shelf, uploads):
+    return Studio(Jobs(), shelf, uploads)
+
+
+def _png(size=(8, 8)):
+    held = io.BytesIO()
+    Image.new("RGB", size).save(held, "PNG")
+    return f"data:image/png;base64,{base64.b64encode(held.getvalue()).decode()}"
+
+
+def _upload(uploads, name="a.png"):
+    place = uploads.folder / "0123"
+    place.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (80, 40)).save(place / name)
+    return str(place / name)
+
+
+def test_a_prompt_alone_leaves_the_rest_to_the_model(shelf, uploads):
+    empty = dict.fromkeys(FIELDS, "") | {"prompt": "a circle", "strength": 0.7, "lora_weight_1": 1}
+    assert options_of(empty, shelf, uploads) == ("a circle", {"model": "default"})
+
+
+def test_every_control_becomes_its_option(shelf, uploads):
+    picture = _upload(uploads)
+    values = {
+        "prompt": "a circle", "negative": "blur", "width": "64", "height": "96", "frames": "9", "fps": "12",
+        "window": "9", "overlap": "1", "join": "pixels", "sampler": "Flow", "steps": 4, "guidance": 2.5,
+        "seed": "5", "image": picture, "lora_1": "people/a.safetensors", "lora_weight_1": 0.5,
+    }  # fmt: skip
+    _, options = options_of(values, shelf, uploads)
+    assert options.pop("lora")[0].endswith("people/a.safetensors:0.5")
+    assert options == {
+        "model": "default", "negative": "blur", "size": (64, 96), "frames": "9", "fps": "12", "window": "9",
+        "overlap": "1", "join": "pixels", "sampler": "Flow", "steps": 4, "guidance": 2.5,
+        "seed": "5", "image": picture,
+    }  # fmt: skip
+
+
+def test_strength_counts_for_a_video_without_a_mask(shelf, uploads):
+    video = _upload(uploads, "v.webp")
+    values = {"prompt": "a", "video": video, "strength": 0.4}
+    assert options_of(values, shelf, uploads)[1]["strength"] == 0.4
+    _, masked = options_of({**values, "mask_drawn": _png()}, shelf, uploads)
+    assert "strength" not in masked
+    with Image.open(masked["mask"]) as mask:
+        assert mask.size == (8, 8)
+
+
+def test_the_size_of_the_reference(shelf, uploads):
+    values = {"prompt": "a", "image": _upload(uploads), "size_mode": True}
+    assert options_of(values, shelf, uploads)[1]["size"] == (96, 48)
+    with pytest.raises(InputError, match="needs a picture"):
+        options_of({"prompt": "a", "size_mode": True}, shelf, uploads)
+
+
+@pytest.mark.parametrize(
+    ("field", "values"),
+    [
+        ("prompt", {"prompt": ""}),
+        ("prompt", {"prompt": None}),
+        ("prompt", {"prompt": ["a"]}),
+        ("steps", {"steps": 0}),
+        ("steps", {"steps": 1.5}),
+        ("steps", {"steps": {"a": 1}}),
+        ("guidance", {"guidance": float("nan")}),
+        ("seed", {"seed": "-1"}),
+        ("frames", {"frames": "many"}),
+        ("width", {"width": "6e1"}),
+        ("height", {"height": True}),
+        ("model", {"model": "/etc"}),
+        ("model", {"model": "owner/name"}),
+        ("model", {"model": ["default"]}),
+        ("image", {"image": "/etc/passwd"}),
+        ("image", {"image": "uploads/../secret.safetensors"}),
+        ("image", {"image": {"path": "/etc/passwd"}}),
+        ("video", {"video": "http://localhost/a.mp4"}),
+        ("control", {"control": "/etc/passwd"}),
+        ("lora", {"lora_1": "../secret.safetensors"}),
+        ("lora", {"lora_1": "/etc/passwd"}),
+        ("lora_weight", {"lora_1": "people/a.safetensors", "lora_weight_1": "1:2"}),
+        ("camera", {"camera": "/etc/passwd"}),
+        ("camera", {"camera": "notes.txt"}),
+        ("camera", {"camera": "a\nb"}),
+        ("mask", {"video": "v", "mask_drawn": "data:image/png;base64,AAAA"}),
+        ("mask", {"video": "v", "mask_drawn": "data:text/html;base64,AAAA"}),
+        ("trajectory", {"trajectory": 5}),
+        ("trajectory", {"trajectory": "x" * 2_000_000}),
+    ],
+)
+def test_what_is_wrong_is_refused_with_the_control(shelf, uploads, field, values):
+    if values.get("video") == "v":
+        values = {**values, "video": _upload(uploads)}
+    with pytest.raises(InputError) as caught:
+        options_of({"prompt": "a circle", **values}, shelf, uploads)
+    assert caught.value.field.replace("-", "_") == field
+
+
+def test_links_do_not_lead_out_of_the_uploads(uploads, tmp_path):
+    (tmp_path / "secret").write_text("x")
+    uploads.folder.mkdir()
+    (uploads.folder / "a.png").symlink_to(tmp_path / "secret")
+    assert uploads.known(uploads.folder / "a.png") is None
+
+
+def test_a_drawing_with_too_many_pixels_is_refused(uploads):
+    with pytest.raises(InputError, match="at most"):
+        uploads.keep_drawing("mask", _png((4100, 4100)))
+
+
+def test_settings_go_to_the_controls_and_come_back(studio, uploads):
+    points = '{"width": 64, "height": 64, "paths": [[[1, 2], [3, 4]]]}'
+    asked = {
+        "prompt": "a circle", "steps": 4, "seed": "5", "width": "64", "height": "96", "frames": "9",
+        "image": _upload(uploads), "trajectory": points, "lora_2": "people/a.safetensors",
+        "lora_weight_2": 0.5,
+    }  # fmt: skip
+    view = studio.submit(asked)
+    values, missing = studio.reuse(view.id)
+    assert missing == []
+    assert json.loads(values["trajectory"]) == json.loads(points)
+    assert {key: values[key] for key in ("prompt", "steps", "seed", "width", "height", "image")} == {
+        key: asked[key] for key in ("prompt", "steps", "seed", "width", "height", "image")
+    }
+    again = studio.submit(values)
+    assert {**again.options, "join": 0} == {**view.options, "join": 0}
+
+
+def test_what_is_gone_is_named(studio, uploads):
+    view = studio.submit({"prompt": "a", "image": _upload(uploads)})
+    Path(view.options["image"]).unlink()
+    values, missing = studio.reuse(view.id)
+    assert missing == ["image"]
+    assert values["image"] is None
+
+
+def test_a_foreign_record_opens_no_file_of_this_machine(studio, uploads, tmp_path):
+    from ea_app.api.record import FORMAT
+
+    secret = tmp_path / "secret.png"
+    Image.new("RGB", (8, 8)).save(secret)
+    record = {
+        "format": FORMAT,
+        "request": {"prompt": "a", "width": 64, "height": 64, "num_frames": 9, "seed": 3, "num_steps": 4},
+        "model": {"name": "/etc", "fingerprint": "0" * 32},
+        "machine": {"device": "cpu", "dtype": "float32", "threads": 1},
+        "frames": {"xxh3": "0" * 32},
+        "inputs": {"image": {"path": str(secret), "xxh3": "0" * 32}},
+    }
+    path = uploads.keep_text("file", json.dumps(record), ".json")
+    values, missing = studio.restore(path)
+    assert values["prompt"] == "a"
+    assert values["seed"] == "3"
+    assert values["image"] is None
+    assert set(missing) == {"image", "model"}
+    with pytest.raises(InputError, match="uploaded"):
+        studio.restore(str(secret))
+
+
+def test_a_batch_is_queued_whole_or_not_at_all(studio):
+    with pytest.raises(InputError, match="steps"):
+        studio.submit_lines("a\nb", {"steps": 0})
+    assert studio.jobs.views == {}
+    assert [view.prompt for view in studio.submit_lines(" a \n\n b", {})] == ["a", "b"]
+    for wrong in ("", " \n", None, "a\n" * 101):
+        with pytest.raises(InputError, match="lines"):
+            studio.submit_lines(wrong, {})
+
+
+def test_a_pair_differs_in_one_thing(studio):
+    left, right = studio.submit_pair({"prompt": "a", "sampler": "Flow"}, "sampler", "Flow_LCM")
+    assert {key for key in left.options if left.options[key] != right.options[key]} == {"sampler"}
+    left, right = studio.submit_pair({"prompt": "a", "seed": "1"}, "seed", None)
+    assert {key for key in left.options if left.options[key] != right.options[key]} == {"seed"}
+    left, right = studio.submit_pair({"prompt": "a", "lora_1": "people/a.safetensors"}, "lora", None)
+    assert "lora" in left.options
+    assert "lora" not in right.options
+    for vary in ("lora", "weather", None):
+        with pytest.raises(InputError):
+            studio.submit_pair({"prompt": "a"}, vary, None)
+
+
+def test_what_stands_on_the_page_is_escaped(studio):
+    view = studio.submit({"prompt": "<img src=x onerror=alert(1)>"})
+    studio.jobs.change(view.id, state=State.FAILED, error="<script>alert(1)</script>")
+    screen = studio.screen(view.id, "en")
+    html = screen.stage + screen.queue + screen.history + views.comparison([studio.get(view.id), None], "en")
+    assert "<img src=x" not in html
+    assert "<script" not in html
+    assert "&lt;script&gt;" in html
+
+
+def test_the_page_tells_where_a_job_is(studio):
+    view = studio.submit({"prompt": "a circle"})
+    assert studio.screen("", "en").current == view.id
+    studio.jobs.change(view.id, ahead=3)
+    assert "3 before it" in studio.screen(view.id, "en").stage
+    studio.jobs.change(view.id, state=State.RUNNING, stage="denoise", step=5, total=20, remaining=75.0)
+    screen = studio.screen(view.id, "en")
+    assert "5/20" in screen.stage
+    assert "1:15 min left" in screen.stage
+    assert 'aria-valuenow="25"' in screen.stage
+    assert screen.can_cancel
+    assert not screen.is_over
+    studio.jobs.change(view.id, state=State.CANCELLED)
+    screen = studio.screen(view.id, "en")
+    assert screen.can_resume
+    assert screen.queue == ""
+    assert studio.screen("no such job", "en").current == view.id
+
+
+def test_uploads_are_removed_when_no_job_uses_them(studio, uploads):
+    used = _upload(uploads)
+    view = studio.submit({"prompt": "a", "image": used})
+    unused = uploads.keep_text("file", "x", ".json")
+    old = time.time() - 1000
+    for place in uploads.folder.iterdir():
+        os.utime(place, (old, old))
+    assert studio.clean(2000) == 0
+    assert studio.clean(500) == 1
+    assert uploads.known(used)
+    assert uploads.known(unused) is None
+    del studio.jobs.views[view.id]
+    assert studio.clean(500) == 1
+
+
+@pytest.mark.parametrize(
+    ("values", "mode"),
+    [
+        ({}, "text_to_video"),
+        ({"frames": "1"}, "text_to_image"),
+        ({"image": "a"}, "image_to_video"),
+        ({"last_image": "a"}, "image_to_video"),
+        ({"video": "a", "image": "b"}, "video_to_video"),
+        ({"video": "a", "mask": "b"}, "masked_video"),
+        ({"mask": "b"}, "text_to_video"),
+        ({"camera": "pan left", "video": "a"}, "control"),
+    ],
+)
+def test_the_mode_follows_from_what_is_given(values, mode):
+    assert mode_of(values) == mode
+    assert text.has(f"mode.{mode}")
+
+
+def test_controls_without_use_are_known():
+    assert unusable(ABILITIES) == {
+        "control",
+        "control_kind",
+        "trajectory",
+        "camera",
+        "reference",
+        "clip_image",
+    }
+    still = Abilities(
+        modes=("text_to_image",), variant="text", reference=False, clip=True, samplers=(), sampler=""
+    )
+    assert {"image", "video", "frames", "camera"} <= unusable(still)
+    assert "clip_image" not in unusable(still)
+
+
+def test_every_word_is_there_in_both_languages():
+    for key in text._WORDS:
+        assert text.word(key, "en")
+        assert text.word(key, "zh")
+        assert text.word(key, "en").count("{}") == text.word(key, "zh").count("{}")
+    for name in FIELDS:
+        assert text.field_label(name.rstrip("_1234"), "zh") != ""
+
+
+def test_where_it_listens_is_checked(tmp_path):
+    with pytest.raises(ValueError, match="token is needed"):
+        UiSettings(host="0.0.0.0")
+    with pytest.raises(ValueError, match="at least 8"):
+        UiSettings(host="0.0.0.0", token="short")
+    with pytest.raises(ValueError, match="port"):
+        UiSettings(port=70_000)
+    with pytest.raises(ValueError, match="models-dir"):
+        UiSettings(models=tmp_path / "none")
+    assert UiSettings(host="0.0.0.0", token="long enough").token
+
+
+def test_models_of_a_folder_have_names(tmp_path, tiny_model):
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "tiny").symlink_to(tiny_model)
+    (tmp_path / "models" / "notes").mkdir()
+    shelf = Shelf(models=tmp_path / "models")
+    assert shelf.models() == ["default", "tiny"]
+    assert shelf.model("tiny") == str(tmp_path / "models" / "tiny")
+    assert shelf.name_of(str(tmp_path / "models" / "tiny")) == "tiny"
+    assert shelf.name_of("/etc") is None
+
+
+def test_values_of_an_empty_job(shelf, uploads):
+    values, missing = values_of("a", {}, shelf, uploads)
+    assert set(values) == set(FIELDS)
+    assert missing == []

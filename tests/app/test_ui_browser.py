@@ -1,0 +1,230 @@
+"""The studio in a real browser, on the model in the box."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from urllib.request import urlopen
+
+import pytest
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+PROMPT = "a red circle moves to the right on a blue background"
+START_SECONDS = float(os.environ.get("EA_UI_START_SECONDS", "90"))
+
+
+def _chromium():
+    names = ("chromium", "chromium-browser", "google-chrome", "chrome")
+    return os.environ.get("EA_CHROMIUM") or next(filter(None, map(shutil.which, names)), None)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    """`ea-app ui` as a user starts it: its address, and the seconds that it took to answer."""
+    if _chromium() is None:
+        pytest.skip("no Chromium on this machine; install it or name it in EA_CHROMIUM")
+    folder = tmp_path_factory.mktemp("studio")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [
+        sys.executable, "-c", "import sys; from ea_app.cli import main; sys.exit(main())",
+        "ui", "--port", str(port), "--state", str(folder / "state"), "--device", "cpu",
+    ]  # fmt: skip
+    began = time.monotonic()
+    with (folder / "log").open("w") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder)
+    address = f"http://127.0.0.1:{port}/"
+    try:
+        while not _answers(address):
+            assert process.poll() is None, (folder / "log").read_text()
+            assert time.monotonic() - began < START_SECONDS, "the server does not come up"
+            time.sleep(0.2)
+        yield address, time.monotonic() - began
+    finally:
+        process.send_signal(signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(15)
+        process.kill()
+
+
+def _answers(address):
+    try:
+        with urlopen(address, timeout=2) as answer:
+            return answer.status == 200
+    except OSError:
+        return False
+
+
+@pytest.fixture(scope="module")
+def browser(server):
+    """One browser for all tests."""
+    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    with sync_api.sync_playwright() as play:
+        flags = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"]
+        opened = play.chromium.launch(executable_path=_chromium(), headless=True, args=flags)
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def page(browser, server):
+    """The studio, freshly opened; nothing may go wrong in its console or reach another machine."""
+    address, _ = server
+    opened = browser.new_page(viewport={"width": 1440, "height": 900}, locale="en-US")
+    opened.set_default_timeout(60_000)
+    wrong: list[str] = []
+    opened.on("pageerror", lambda error: wrong.append(str(error)))
+    opened.on("request", lambda asked: _note_foreign(asked.url, address, wrong))
+    opened.goto(address)
+    opened.wait_for_selector("#ea-generate")
+    # The model has told what it can do.
+    opened.wait_for_selector("#ea-width [placeholder='64']")
+    yield opened
+    opened.close()
+    assert not wrong
+
+
+def _note_foreign(url, address, wrong):
+    if not url.startswith((address, "data:", "blob:")):
+        wrong.append(f"asked for {url}")
+
+
+def _ask(page, prompt=PROMPT, steps=None):
+    page.fill("#ea-prompt textarea", prompt)
+    if steps is not None:
+        page.fill("#ea-steps input[type=number]", str(steps))
+        page.press("#ea-steps input[type=number]", "Tab")
+    page.click("#ea-generate")
+    page.wait_for_function(
+        "prompt => document.querySelector('#ea-stage .ea-prompt')?.innerText === prompt", arg=prompt
+    )
+
+
+def _wait_for(page, state, timeout=90_000):
+    page.wait_for_selector(f"#ea-stage [data-state='{state}']", timeout=timeout)
+
+
+def _plays(page):
+    page.wait_for_function("document.querySelector('#ea-stage video')?.readyState === 4")
+    return page.evaluate("document.querySelector('#ea-stage video').duration")
+
+
+def test_words_become_a_video_that_plays(page):
+    page.evaluate("""window.counts = new Set(); setInterval(() => {
+        const at = document.querySelector('.ea-count');
+        if (at) counts.add(at.innerText);
+    }, 50)""")
+    _ask(page, steps=100)
+    _wait_for(page, "done")
+    assert _plays(page) == pytest.approx(17 / 8, abs=0.1)
+    assert page.evaluate("document.querySelector('#ea-stage video').videoWidth") == 64
+    seen = page.evaluate("[...counts]")
+    assert [text for text in seen if re.fullmatch(r"\d+/100", text)], seen
+
+
+def test_a_picture_becomes_the_first_frame(page, media):
+    page.click("text=Pictures")
+    page.set_input_files("#ea-image input[type=file]", media / "wide.png")
+    page.wait_for_function("document.querySelector('#ea-mode').innerText === 'Image to video'")
+    _ask(page, "a circle from a picture", steps=4)
+    _wait_for(page, "done")
+    assert _plays(page) > 1
+    page.click("#ea-reuse")
+    page.wait_for_selector(".toast-body")
+
+
+def test_a_job_is_cancelled_half_way_and_can_go_on(page):
+    _ask(page, "a blue square to be stopped", steps=100)
+    _wait_for(page, "running")
+    page.click("#ea-cancel")
+    _wait_for(page, "cancelled", timeout=20_000)
+    page.wait_for_selector("#ea-resume")
+    page.click("#ea-resume")
+    _wait_for(page, "done")
+
+
+def test_three_wait_in_order_and_all_are_made(page):
+    page.click("role=tab[name='Batch']")
+    lines = [f"a green star number {number}" for number in (1, 2, 3)]
+    page.fill("#ea-prompts textarea", "\n".join(lines))
+    page.click("#ea-queue-all")
+    page.wait_for_selector(".ea-queue .ea-row >> nth=2")
+    assert [row.inner_text() for row in page.query_selector_all(".ea-row button:first-child")] == lines
+    page.wait_for_selector(".ea-queue", state="detached", timeout=120_000)
+    made = [card.get_attribute("title") for card in page.query_selector_all(".ea-card")][:3]
+    assert made == lines[::-1]
+
+
+def test_settings_come_back_from_history_and_from_a_dropped_file(page, server, tmp_path):
+    _ask(page, "a yellow triangle moves up", steps=3)
+    _wait_for(page, "done")
+    link = page.get_attribute("#ea-stage a", "href")
+    with urlopen(server[0] + link) as answer:
+        (tmp_path / "kept.mp4").write_bytes(answer.read())
+    for get_back in ("history", "file"):
+        page.reload()
+        page.wait_for_selector("#ea-width [placeholder='64']")
+        if get_back == "history":
+            page.click(".ea-card[title='a yellow triangle moves up']")
+            page.wait_for_selector("#ea-stage .ea-prompt >> text=a yellow triangle moves up")
+            page.click("#ea-reuse")
+        else:
+            page.set_input_files("#ea-restore input[type=file]", tmp_path / "kept.mp4")
+        page.wait_for_function(
+            "document.querySelector('#ea-prompt textarea').value === 'a yellow triangle moves up'"
+        )
+        assert page.input_value("#ea-steps input[type=number]") == "3"
+        assert page.input_value("#ea-seed input, #ea-seed textarea") != ""
+
+
+def test_a_mistake_is_a_message_that_names_the_control(page):
+    page.fill("#ea-width input, #ea-width textarea", "70")
+    page.fill("#ea-prompt textarea", PROMPT)
+    page.click("#ea-generate")
+    toast = page.wait_for_selector(".toast-body")
+    assert "Size" in toast.inner_text()
+    assert "multiples of 16" in toast.inner_text()
+    page.fill("#ea-width input, #ea-width textarea", "")
+    page.fill("#ea-prompt textarea", "")
+    page.click("#ea-generate")
+    page.wait_for_selector(".toast-body >> text=must not be empty")
+
+
+def test_what_the_model_cannot_use_is_greyed_with_the_reason(page):
+    page.click("button:has-text('Camera')")
+    field = page.wait_for_selector("#ea-camera :is(input, textarea)")
+    assert field.is_disabled()
+    assert "default cannot use this" in page.inner_text("#ea-camera")
+
+
+def test_the_page_speaks_chinese_and_has_a_dark_side(browser, server):
+    page = browser.new_page(locale="zh-CN")
+    page.goto(server[0])
+    page.wait_for_selector("#ea-generate:has-text('生成')")
+    before = page.evaluate("document.body.classList.contains('dark')")
+    page.click("#ea-theme")
+    assert page.evaluate("document.body.classList.contains('dark')") is not before
+    page.close()
+
+
+def test_the_page_is_there_soon(browser, server):
+    address, started = server
+    page = browser.new_page()
+    page.goto(address)
+    page.wait_for_selector("#ea-generate")
+    paint = page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime")
+    print(f"server up after {started:.1f} s, first paint after {paint / 1000:.2f} s")
+    assert Path("/proc/loadavg").exists() is False or paint < 1000 * float(
+        os.environ.get("EA_UI_PAINT_SECONDS", "10")
+    )
+    page.close()
