@@ -146,6 +146,9 @@ class CachedControls:
             conditioning=Conditioning(control_latents=given),
         )
 
+    def close(self) -> None:
+        """Nothing is kept."""
+
     def held_out(self) -> Iterator[Batch]:
         """The last clips, whole, with their own signals."""
         return self.judged("right", 0)
