@@ -18,7 +18,7 @@ import ea_vae
 from ea_data.media import write_video
 from ea_dit.pipelines import load_components
 from ea_dit.text.bytes import load_byte_encoder
-from ea_train import cli, precompute
+from ea_train import cli, latent_cache
 from ea_train.bundle import bundle_model
 from ea_train.sources import ProceduralClips
 
@@ -44,7 +44,7 @@ def _train(recipe, folder, *more):
 
 
 def test_the_three_recipes_make_a_model(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(precompute, "SHARD_CLIPS", 8)
+    monkeypatch.setattr(latent_cache, "SHARD_CLIPS", 8)
     assert _train("default-vae", tmp_path / "vae") == 0
     assert _train("default-text", tmp_path / "text") == 0
     parts = ["--vae", str(tmp_path / "vae/export"), "--text", str(tmp_path / "text/export")]
@@ -78,7 +78,7 @@ def test_the_three_recipes_make_a_model(tmp_path, monkeypatch, capsys):
 
 
 def test_one_command_makes_the_whole_model(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(precompute, "SHARD_CLIPS", 8)
+    monkeypatch.setattr(latent_cache, "SHARD_CLIPS", 8)
     fewer = ["--set", "text.loop.steps=2", "--set", "dit_pictures.loop.steps=1", "--set", "dit.loop.steps=2"]
     assert _train("default", tmp_path, *fewer) == 0
     shown = capsys.readouterr()
@@ -126,7 +126,7 @@ def test_two_runs_do_not_share_a_folder(tmp_path, capsys):
 
 
 def test_own_footage(tmp_path, monkeypatch):
-    monkeypatch.setattr(precompute, "SHARD_CLIPS", 8)
+    monkeypatch.setattr(latent_cache, "SHARD_CLIPS", 8)
     rows = []
     for name in ("one", "two"):
         noise = np.random.default_rng(len(rows)).integers(0, 255, (7, 24, 32, 3)).astype(np.uint8)

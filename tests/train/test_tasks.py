@@ -11,8 +11,8 @@ import torch
 import ea_dit
 import ea_vae
 from ea_dit.text.bytes import ByteEncoderConfig, ByteTextEncoder, load_byte_encoder
-from ea_train import precompute
-from ea_train.precompute import CacheConfig, LatentCache, build_cache
+from ea_train import latent_cache
+from ea_train.latent_cache import CacheConfig, LatentCache, build_cache
 from ea_train.prompts import PromptTable
 from ea_train.recipes import default_dit, default_text, default_vae
 from ea_train.sources import ProceduralClips
@@ -182,7 +182,7 @@ def test_every_attribute_needs_a_token():
 
 @pytest.fixture
 def denoiser(tmp_path, monkeypatch, attributes):
-    monkeypatch.setattr(precompute, "SHARD_CLIPS", 8)
+    monkeypatch.setattr(latent_cache, "SHARD_CLIPS", 8)
     default_vae.build(default_vae.config("tiny")).export(tmp_path / "vae", {})
     attributes.export(tmp_path / "text", {})
     cache = CacheConfig(

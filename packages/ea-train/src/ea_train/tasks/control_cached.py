@@ -24,8 +24,8 @@ from ea_train.control_scenes import SIGNALS, ControlScenes
 from ea_train.objectives.errors import ErrorConfig
 from ea_train.objectives.flow import FlowObjective
 from ea_train.objectives.levels import require_share
-from ea_train.precompute import fingerprint
 from ea_train.prompts import PromptTable
+from ea_train.shards import fingerprint
 from ea_train.tasks.base import Batch, Place
 from ea_train.tasks.denoise import DenoiseTask
 from ea_train.tasks.denoise_source import Sample
