@@ -4,14 +4,13 @@ import errno
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
-import time
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from tests.train import fillings
 
 from ea_data.store import CacheStore, writer
 from ea_data.synthetic.folder import write_samples
@@ -239,63 +238,36 @@ def test_a_full_disk_is_told_and_what_was_published_stays(tiny_model, clips, tmp
     assert not list((cache / "shards").glob("*.part"))
 
 
-SLOWLY = """
-import sys, time
-from ea_train.encoded import writing
-from ea_train.filling import run
-real = run._Filler._encode
-def slow(self, encoders, batch):
-    real(self, encoders, batch)
-    time.sleep(float(sys.argv.pop()))
-run._Filler._encode = slow
-writing.EncodedWriter.__init__.__kwdefaults__.update(seconds=0.0)
-from ea_train import cli
-raise SystemExit(cli.main(sys.argv[1:]))
-"""
+@pytest.fixture(scope="module")
+def ended(tiny_model, clips, tmp_path_factory):
+    """Stores of commands that were killed, stopped, and two at once; how they ended; a whole store."""
+    folder = tmp_path_factory.mktemp("ended")
+    model, data = tiny_model("v5.1-7b-t2v"), clips()
+    assert fill(model, data, folder / "whole") == 0
+    command = [sys.executable, fillings.__file__, str(folder), *options(model, data)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == 0, done.stderr
+    return folder, json.loads(done.stdout)
 
 
-def started(model, data, cache, *, pause="0.0", **environment):
-    """The command in a process of its own, which waits after every batch and publishes at once."""
-    words = ["precompute", "finetune", *options(model, data, cache)]
-    script = SLOWLY.replace("sys.argv.pop()", repr(pause))
-    return subprocess.Popen(
-        [sys.executable, "-c", script, *words], stderr=subprocess.PIPE, env={**os.environ, **environment}
-    )
-
-
-def published(cache):
-    return len(list((cache / "shards").glob("*.manifest"))) if cache.exists() else 0
-
-
-@pytest.mark.parametrize(("sent", "status"), [(signal.SIGKILL, -9), (signal.SIGTERM, 130)])
-def test_a_command_that_was_ended_in_the_middle_continues(sent, status, tiny_model, clips, tmp_path, capsys):
-    model, data, cache = tiny_model("v5.1-7b-t2v"), clips(), tmp_path / "cache"
-    assert fill(model, data, tmp_path / "whole") == 0
-    process = started(model, data, cache, pause="2.0")
-    texts = 6  # captions come first: five of them and the empty one
-    while published(cache) <= texts:
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.05)
-    process.send_signal(sent)
-    _, told = process.communicate(timeout=60)
-    assert process.returncode == status, told
-    assert 0 < len(before := keys(cache)) < len(keys(tmp_path / "whole"))
+@pytest.mark.parametrize(("name", "status"), [("killed", -9), ("stopped", 130)])
+def test_a_command_that_was_ended_in_the_middle_continues(name, status, ended, tiny_model, clips, capsys):
+    folder, ends = ended
+    cache, whole = folder / name, keys(folder / "whole")
+    assert ends[name] == status, (folder / f"{name}.err").read_text()
+    assert 0 < len(before := keys(cache)) < len(whole)
     capsys.readouterr()
-    assert fill(model, data, cache) == 0
-    made = int(capsys.readouterr().out.split()[0])
-    assert made == len(keys(tmp_path / "whole")) - len(before)
-    assert keys(cache) == keys(tmp_path / "whole")
+    assert fill(tiny_model("v5.1-7b-t2v"), clips(), cache) == 0
+    assert int(capsys.readouterr().out.split()[0]) == len(whole) - len(before)
+    assert keys(cache) == whole
 
 
-def test_two_commands_at_once(tiny_model, clips, tmp_path):
-    model, data, cache = tiny_model("v5.1-7b-t2v"), clips(), tmp_path / "cache"
-    assert fill(model, data, tmp_path / "whole") == 0
-    both = [started(model, data, cache) for _ in range(2)]
-    for process in both:
-        _, told = process.communicate(timeout=120)
-        assert process.returncode == 0, told
-    assert keys(cache) == keys(tmp_path / "whole")
-    store, whole = CacheStore(cache), CacheStore(tmp_path / "whole")
-    for key in keys(cache):
+def test_two_commands_at_once(ended):
+    folder, ends = ended
+    assert ends["shared"] == [0, 0], (folder / "shared.err").read_text()
+    assert keys(folder / "shared") == keys(folder / "whole")
+    store, whole = CacheStore(folder / "shared"), CacheStore(folder / "whole")
+    for key in keys(folder / "whole"):
         one, other = store.read(key), whole.read(key)
         assert all(torch.equal(one[name].to_torch(), other[name].to_torch()) for name in other)
