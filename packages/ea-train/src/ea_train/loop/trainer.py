@@ -165,7 +165,8 @@ class Trainer:
             write_json(self.directory / "config.json", to_mapping(self.config))
 
     def _continue_from(self, folder: Path, tensors: dict[str, Any], facts: dict[str, Any]) -> None:
-        change = check_same_run(facts, self._facts(), self.directory)
+        defaults = to_mapping(type(self.config)())
+        change = check_same_run(facts, self._facts(), self.directory, defaults=defaults)
         try:
             self._state.restore(tensors)
         except (KeyError, RuntimeError) as error:
