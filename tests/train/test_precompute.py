@@ -13,26 +13,9 @@ from safetensors.torch import load_file, save_file
 from tests.train import fillings
 
 from ea_data.store import CacheStore, writer
-from ea_data.synthetic.folder import write_samples
-from ea_data.synthetic.samples import Plan
 from ea_train import cli, schema
 from ea_train.encoded.writing import EncodedWriter
 from ea_train.recipes import find
-
-
-@pytest.fixture(scope="module")
-def clips(tmp_path_factory):
-    """Manifests of a few generated clips and pictures, by what steers them."""
-    made = {}
-
-    def get(*controls):
-        if controls not in made:
-            folder = tmp_path_factory.mktemp("clips") / "data"
-            plan = Plan(num_frames=9, height=32, width=48, scenes=("camera",), controls=controls)
-            made[controls] = write_samples(folder, plan, 6).manifest
-        return made[controls]
-
-    return get
 
 
 def options(model, data, cache=None, *values):
