@@ -221,6 +221,41 @@ def test_a_full_disk_is_told_and_what_was_published_stays(tiny_model, clips, tmp
     assert not list((cache / "shards").glob("*.part"))
 
 
+def test_training_goes_on_where_its_store_is_full(tiny_model, clips, tmp_path, capsys, monkeypatch):
+    model, data, cache = tiny_model("v5.1-7b-t2v"), clips(), tmp_path / "cache"
+    live = train(tmp_path / "live", model, data)
+
+    def full(*arguments):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(writer, "write_container", full)
+    monkeypatch.setattr(EncodedWriter.__init__, "__kwdefaults__", {"shard_bytes": 1, "seconds": 0.0})
+    capsys.readouterr()
+    assert train(tmp_path / "fill", model, data, cache, "data.cache_mode=fill") == live
+    (told,) = [line for line in capsys.readouterr().err.splitlines() if "No space left" in line]
+    assert told.startswith("cache: cannot write ")
+    assert told.endswith("; no more is added to it, and training goes on")
+    assert not list((cache / "writers").iterdir())
+
+
+def test_data_that_cannot_be_used_are_one_line(tiny_model, clips, tmp_path, capsys):
+    model, empty = tiny_model("v5.1-7b-t2v"), tmp_path / "empty.jsonl"
+    empty.write_text("")
+    assert fill(model, empty, tmp_path / "cache") == 2
+    assert "empty.jsonl" in capsys.readouterr().err.splitlines()[-1]
+    rows = [json.loads(line) for line in clips().read_text().splitlines()]
+    broken = tmp_path / "broken.jsonl"
+    for row in rows:
+        (tmp_path / row["file_path"]).parent.mkdir(exist_ok=True)
+        (tmp_path / row["file_path"]).write_bytes(b"no video")
+    broken.write_text("\n".join(map(json.dumps, rows)))
+    for workers in ("0", "1"):
+        assert fill(model, broken, tmp_path / "cache", more=["--workers", workers]) == 2
+        told = capsys.readouterr().err.splitlines()
+        assert told[-1].startswith("ea-train: error: ")
+        assert "Traceback" not in "".join(told)
+
+
 @pytest.fixture(scope="module")
 def ended(tiny_model, clips, tmp_path_factory):
     """Stores of commands that were killed, stopped, and two at once; how they ended; a whole store."""

@@ -252,6 +252,18 @@ def test_batches_from_worker_processes_are_the_same(toy, settings, trainer):
     _require_same(_all_tensors(helped, 3), _all_tensors(plain, 3))
 
 
+def test_a_worker_that_is_gone_is_one_line(toy, settings, trainer):
+    class Ended(toy):
+        def batch(self, seed, place, size):
+            if place.batch == 3:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return super().batch(seed, place, size)
+
+    run = trainer(Ended(), settings({"num_workers": 1}))
+    with pytest.raises(ValueError, match=r"^DataLoader worker .*killed.*: try a smaller loop.num_workers$"):
+        run.fit()
+
+
 def test_a_diverged_run_stops_before_it_is_saved(toy, settings, trainer):
     task = toy()
 
