@@ -326,9 +326,16 @@ def _stop_after(number):
     return after_step
 
 
-@pytest.mark.parametrize("workers", [0, 2])
-def test_a_run_continues_at_every_step(workers, toy, settings, trainer):
-    steps = 20 if workers == 0 else 6
+@pytest.mark.parametrize(
+    ("steps", "workers"),
+    [
+        (7, 0),
+        (3, 2),
+        pytest.param(20, 0, marks=pytest.mark.slow),
+        pytest.param(20, 2, marks=pytest.mark.slow),
+    ],
+)
+def test_a_run_continues_at_every_step(steps, workers, toy, settings, trainer):
     config = settings({"steps": steps, "checkpoint_every": 3, "checkpoint_minutes": 60.0, "grad_accum": 2})
     straight = trainer(toy(), config, "straight")
     straight.fit()
