@@ -22,6 +22,25 @@ def train(network, lora, *, steps=6):
     return losses
 
 
+def test_dropout_is_that_of_peft(tmp_path):
+    """In training (alpha / rank) B A dropout(x), at other times as without."""
+    network = network_of("v5.1-12b-inp")
+    config = LoraConfig(rank=2, alpha=4.0, dropout=0.25)
+    lora = add_lora(network, config, generator=torch.Generator().manual_seed(0))
+    adapter = next(iter(lora.adapters.values()))
+    torch.nn.init.normal_(adapter.up)
+    x = torch.randn(64, adapter.down.shape[1])
+    torch.manual_seed(1)
+    learned = adapter.train()(x)
+    torch.manual_seed(1)
+    kept = torch.nn.functional.dropout(x, 0.25, training=True)
+    assert 0.2 < float((kept == 0).float().mean()) < 0.3
+    torch.testing.assert_close(learned, kept @ adapter.down.T @ adapter.up.T * 2.0)
+    torch.testing.assert_close(adapter.eval()(x), x @ adapter.down.T @ adapter.up.T * 2.0)
+    with pytest.raises(ValueError, match=r"^dropout must be from 0 to below 1, got 1.0$"):
+        LoraConfig(dropout=1.0)
+
+
 def _with_gradient(network):
     return call.__wrapped__(network)
 

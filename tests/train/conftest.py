@@ -123,6 +123,23 @@ def tiny_model(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def clips(tmp_path_factory):
+    """Manifests of a few generated clips and pictures of 48 x 32 pixels, by what steers them."""
+    from ea_data.synthetic.folder import write_samples
+    from ea_data.synthetic.samples import Plan
+
+    made = {}
+
+    def get(*controls):
+        if controls not in made:
+            plan = Plan(num_frames=9, height=32, width=48, scenes=("camera",), controls=controls)
+            made[controls] = write_samples(tmp_path_factory.mktemp("clips") / "data", plan, 6).manifest
+        return made[controls]
+
+    return get
+
+
+@pytest.fixture(scope="session")
 def control_model(tmp_path_factory):
     """A directory like the bundled model's, tiny."""
     from ea_train import latent_cache

@@ -1,5 +1,7 @@
 """Adapters train what they should, and what they export gives the same output when it is read back."""
 
+import dataclasses
+
 import pytest
 import torch
 from denoise_models import task_of, train
@@ -8,6 +10,7 @@ from safetensors import safe_open
 from ea_dit import load_transformer
 from ea_dit.lora import attach, read_lora
 from ea_train.adapters import LORA_FILE, AdapterConfig, make_trained
+from ea_train.loop.seeding import generator_at, seed_at
 from ea_train.tasks.base import Place
 
 FACTORS = {
@@ -50,6 +53,25 @@ def test_factors_learn_and_come_back(family, kind, tiny_model, tmp_path):
     with safe_open(file, framework="pt") as opened:
         facts = opened.metadata()
     assert (facts["recipe"], facts["ss_network_dim"]) == ("test", str(FACTORS[kind].rank))
+
+
+@pytest.mark.parametrize("kind", FACTORS)
+def test_dropout_is_for_training_alone(kind, tiny_model):
+    config = dataclasses.replace(FACTORS[kind], dropout=0.5)
+    task = task_of(tiny_model("v5.1-7b-inp"), adapter=config)
+    batch, place = task.batch(0, Place.alone(0), 2), Place.alone(0)
+    assert train(task, steps=3, lr=2e-2)
+    assert task.transformer.training
+
+    def loss(generator):
+        return float(task.step(batch, generator, place).losses["generator"].detach())
+
+    first = loss(generator_at(0, 1))
+    assert loss(generator_at(0, 1)) == first, "drawn from the seed of the micro-batch"
+    torch.manual_seed(5)
+    assert loss(torch.Generator().manual_seed(seed_at(0, 1))) != first
+    assert loss_of(task) == loss_of(task), "held-out clips are judged without"
+    assert task.transformer.training
 
 
 def test_a_checkpoint_of_factors_starts_another_run(tiny_model):

@@ -1,34 +1,16 @@
 """`ea-train finetune` from the outside: it trains, continues bit for bit, and says what does not fit."""
 
 import json
-import shutil
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from ea_data.synthetic.folder import write_samples
-from ea_data.synthetic.samples import Plan
 from ea_dit import load_transformer
 from ea_dit.lora import attach, read_lora
 from ea_train import cli
 from ea_train.recipes import find
 from ea_train.recipes.finetune import fitted_recipe
-
-
-@pytest.fixture(scope="module")
-def clips(tmp_path_factory):
-    """Manifests of a few generated clips, by what steers them."""
-    made = {}
-
-    def get(*controls):
-        if controls not in made:
-            plan = Plan(num_frames=9, height=32, width=48, scenes=("camera",), controls=controls)
-            folder = tmp_path_factory.mktemp("clips") / "data"
-            made[controls] = write_samples(folder, plan, 6).manifest
-        return made[controls]
-
-    return get
 
 
 def run(recipe, output, model, data, *more):
@@ -70,22 +52,6 @@ def test_every_mode_trains_on_files(family, controls, tiny_model, clips, tmp_pat
     assert [line["step"] for line in lines if "val/loss" in line] == [1, 2]
     assert "val/loss" in capsys.readouterr().out
     load_transformer(tmp_path / "run/export")
-
-
-@pytest.mark.parametrize("recipe", ["finetune", "finetune-lora"])
-def test_a_stopped_run_continues_with_the_same_bits(recipe, tiny_model, clips, tmp_path):
-    model, data = tiny_model("v5.1-7b-inp"), clips()
-    more = settings("loop.grad_accum=2", "loop.checkpoint_minutes=0", "loop.keep_checkpoints=9")
-    assert run(recipe, tmp_path / "whole", model, data, *more) == 0
-    shutil.copytree(tmp_path / "whole", tmp_path / "cut")
-    for step in (3, 4):  # as if it had been killed after step 2
-        shutil.rmtree(tmp_path / "cut/checkpoints" / f"step-{step:08d}")
-    shutil.rmtree(tmp_path / "cut/export")
-    assert run(recipe, tmp_path / "cut", model, data, *more, *settings("loop.num_workers=1")) == 0
-    for folder in ("checkpoints/step-00000004", "export"):
-        assert same(tensors(tmp_path / "whole" / folder), tensors(tmp_path / "cut" / folder))
-    start = tensors(tmp_path / "whole/checkpoints/step-00000002")
-    assert not same(start, tensors(tmp_path / "whole/checkpoints/step-00000004"))
 
 
 def test_an_exported_lora_changes_the_model(tiny_model, clips, tmp_path):

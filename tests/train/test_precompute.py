@@ -4,36 +4,18 @@ import errno
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
-import time
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from tests.train import fillings
 
 from ea_data.store import CacheStore, writer
-from ea_data.synthetic.folder import write_samples
-from ea_data.synthetic.samples import Plan
 from ea_train import cli, schema
 from ea_train.encoded.writing import EncodedWriter
 from ea_train.recipes import find
-
-
-@pytest.fixture(scope="module")
-def clips(tmp_path_factory):
-    """Manifests of a few generated clips and pictures, by what steers them."""
-    made = {}
-
-    def get(*controls):
-        if controls not in made:
-            folder = tmp_path_factory.mktemp("clips") / "data"
-            plan = Plan(num_frames=9, height=32, width=48, scenes=("camera",), controls=controls)
-            made[controls] = write_samples(folder, plan, 6).manifest
-        return made[controls]
-
-    return get
 
 
 def options(model, data, cache=None, *values):
@@ -239,63 +221,71 @@ def test_a_full_disk_is_told_and_what_was_published_stays(tiny_model, clips, tmp
     assert not list((cache / "shards").glob("*.part"))
 
 
-SLOWLY = """
-import sys, time
-from ea_train.encoded import writing
-from ea_train.filling import run
-real = run._Filler._encode
-def slow(self, encoders, batch):
-    real(self, encoders, batch)
-    time.sleep(float(sys.argv.pop()))
-run._Filler._encode = slow
-writing.EncodedWriter.__init__.__kwdefaults__.update(seconds=0.0)
-from ea_train import cli
-raise SystemExit(cli.main(sys.argv[1:]))
-"""
-
-
-def started(model, data, cache, *, pause="0.0", **environment):
-    """The command in a process of its own, which waits after every batch and publishes at once."""
-    words = ["precompute", "finetune", *options(model, data, cache)]
-    script = SLOWLY.replace("sys.argv.pop()", repr(pause))
-    return subprocess.Popen(
-        [sys.executable, "-c", script, *words], stderr=subprocess.PIPE, env={**os.environ, **environment}
-    )
-
-
-def published(cache):
-    return len(list((cache / "shards").glob("*.manifest"))) if cache.exists() else 0
-
-
-@pytest.mark.parametrize(("sent", "status"), [(signal.SIGKILL, -9), (signal.SIGTERM, 130)])
-def test_a_command_that_was_ended_in_the_middle_continues(sent, status, tiny_model, clips, tmp_path, capsys):
+def test_training_goes_on_where_its_store_is_full(tiny_model, clips, tmp_path, capsys, monkeypatch):
     model, data, cache = tiny_model("v5.1-7b-t2v"), clips(), tmp_path / "cache"
-    assert fill(model, data, tmp_path / "whole") == 0
-    process = started(model, data, cache, pause="2.0")
-    texts = 6  # captions come first: five of them and the empty one
-    while published(cache) <= texts:
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.05)
-    process.send_signal(sent)
-    _, told = process.communicate(timeout=60)
-    assert process.returncode == status, told
-    assert 0 < len(before := keys(cache)) < len(keys(tmp_path / "whole"))
+    live = train(tmp_path / "live", model, data)
+
+    def full(*arguments):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(writer, "write_container", full)
+    monkeypatch.setattr(EncodedWriter.__init__, "__kwdefaults__", {"shard_bytes": 1, "seconds": 0.0})
     capsys.readouterr()
-    assert fill(model, data, cache) == 0
-    made = int(capsys.readouterr().out.split()[0])
-    assert made == len(keys(tmp_path / "whole")) - len(before)
-    assert keys(cache) == keys(tmp_path / "whole")
+    assert train(tmp_path / "fill", model, data, cache, "data.cache_mode=fill") == live
+    (told,) = [line for line in capsys.readouterr().err.splitlines() if "No space left" in line]
+    assert told.startswith("cache: cannot write ")
+    assert told.endswith("; no more is added to it, and training goes on")
+    assert not list((cache / "writers").iterdir())
 
 
-def test_two_commands_at_once(tiny_model, clips, tmp_path):
-    model, data, cache = tiny_model("v5.1-7b-t2v"), clips(), tmp_path / "cache"
-    assert fill(model, data, tmp_path / "whole") == 0
-    both = [started(model, data, cache) for _ in range(2)]
-    for process in both:
-        _, told = process.communicate(timeout=120)
-        assert process.returncode == 0, told
-    assert keys(cache) == keys(tmp_path / "whole")
-    store, whole = CacheStore(cache), CacheStore(tmp_path / "whole")
-    for key in keys(cache):
+def test_data_that_cannot_be_used_are_one_line(tiny_model, clips, tmp_path, capsys):
+    model, empty = tiny_model("v5.1-7b-t2v"), tmp_path / "empty.jsonl"
+    empty.write_text("")
+    assert fill(model, empty, tmp_path / "cache") == 2
+    assert "empty.jsonl" in capsys.readouterr().err.splitlines()[-1]
+    rows = [json.loads(line) for line in clips().read_text().splitlines()]
+    broken = tmp_path / "broken.jsonl"
+    for row in rows:
+        (tmp_path / row["file_path"]).parent.mkdir(exist_ok=True)
+        (tmp_path / row["file_path"]).write_bytes(b"no video")
+    broken.write_text("\n".join(map(json.dumps, rows)))
+    for workers in ("0", "1"):
+        assert fill(model, broken, tmp_path / "cache", more=["--workers", workers]) == 2
+        told = capsys.readouterr().err.splitlines()
+        assert told[-1].startswith("ea-train: error: ")
+        assert "Traceback" not in "".join(told)
+
+
+@pytest.fixture(scope="module")
+def ended(tiny_model, clips, tmp_path_factory):
+    """Stores of commands that were killed, stopped, and two at once; how they ended; a whole store."""
+    folder = tmp_path_factory.mktemp("ended")
+    model, data = tiny_model("v5.1-7b-t2v"), clips()
+    assert fill(model, data, folder / "whole") == 0
+    command = [sys.executable, fillings.__file__, str(folder), *options(model, data)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == 0, done.stderr
+    return folder, json.loads(done.stdout)
+
+
+@pytest.mark.parametrize(("name", "status"), [("killed", -9), ("stopped", 130)])
+def test_a_command_that_was_ended_in_the_middle_continues(name, status, ended, tiny_model, clips, capsys):
+    folder, ends = ended
+    cache, whole = folder / name, keys(folder / "whole")
+    assert ends[name] == status, (folder / f"{name}.err").read_text()
+    assert 0 < len(before := keys(cache)) < len(whole)
+    capsys.readouterr()
+    assert fill(tiny_model("v5.1-7b-t2v"), clips(), cache) == 0
+    assert int(capsys.readouterr().out.split()[0]) == len(whole) - len(before)
+    assert keys(cache) == whole
+
+
+def test_two_commands_at_once(ended):
+    folder, ends = ended
+    assert ends["shared"] == [0, 0], (folder / "shared.err").read_text()
+    assert keys(folder / "shared") == keys(folder / "whole")
+    store, whole = CacheStore(folder / "shared"), CacheStore(folder / "whole")
+    for key in keys(folder / "whole"):
         one, other = store.read(key), whole.read(key)
         assert all(torch.equal(one[name].to_torch(), other[name].to_torch()) for name in other)

@@ -47,7 +47,9 @@ def two(tmp_path_factory):
         {"folder": str(folder / "stopped-spread"), "task": {"stop": [0, 2]}, "loop": fsdp},
         {"folder": str(folder / "again"), "task": {"stop": [1, 4]}, "loop": fsdp},
         {"folder": str(folder / "again"), "loop": fsdp},
+        {"folder": str(folder / "fewer"), "loop": fsdp},
     ]
+    ranks.run(folder / "fewer", loop={"steps": 3})
     ends = _started(runs)
     return folder, ends
 
@@ -118,14 +120,10 @@ def test_a_spread_run_continues_bit_for_bit(two):
     assert all(torch.equal(again[name], value) for name, value in straight.items())
 
 
-def test_fewer_micro_batches_are_said(tmp_path, capsys):
-    folder = tmp_path / "run"
-    ranks.run(folder, loop={"steps": 3})
+def test_fewer_micro_batches_are_said(two):
+    folder, ends = two[0] / "fewer", two[1]
     state = folder / "checkpoints" / "step-00000003"
     assert json.loads((state / "state.json").read_text())["world_size"] == 1
-    capsys.readouterr()
-    runs = [{"folder": str(folder), "loop": {"sharding": "fsdp2"}}]
-    ends = _started(runs)
     said = "continued with 2 processes instead of 1: a step takes 2 micro-batches instead of 1"
     assert said in ends[0][2]
     assert said not in ends[1][2]

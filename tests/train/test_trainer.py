@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 import signal
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,8 +12,9 @@ from safetensors.torch import load_file
 
 from ea_train.loop import checkpoint
 from ea_train.loop.batches import Cursor
+from ea_train.loop.run_folder import check_same_run
 from ea_train.loop.seeding import generator_at
-from ea_train.tasks.base import Place
+from ea_train.tasks.base import Place, StepOutput
 
 
 class Killed(BaseException):
@@ -131,6 +133,16 @@ def test_a_run_continues_only_with_its_own_settings(toy, settings, trainer):
     assert longer.finished_steps == 2
 
 
+def test_a_setting_that_an_earlier_version_did_not_know_counts_as_its_default():
+    state = {"batches": 1, "world_size": 1, "inputs": {}}
+    before, now = ({**state, "config": {"loop": {"grad_accum": 1, **more}}} for more in ({}, {"new": 0.0}))
+    defaults = {"loop": {"grad_accum": 1, "new": 0.0}}
+    assert check_same_run(before, now, Path("run"), defaults=defaults) is None
+    now["config"]["loop"]["new"] = 0.5
+    with pytest.raises(ValueError, match=r"^loop.new is 0.5, but the run in run was started with 0.0"):
+        check_same_run(before, now, Path("run"), defaults=defaults)
+
+
 def test_a_finished_run_is_left_as_it_is(toy, settings, trainer):
     first = trainer(toy(), settings())
     first.fit()
@@ -210,12 +222,46 @@ def test_the_loss_of_a_group_moves_only_its_own_weights(two_groups, settings, tr
     torch.testing.assert_close(found, [fresh.judge.bias.grad])
 
 
+def test_gradients_of_a_group_lie_as_its_weights_do(two_groups, settings, trainer):
+    """A sum over an axis has a gradient whose values repeat in memory, past which a fused optimiser reads."""
+
+    class Summed(two_groups):
+        def step(self, batch, generator, place):
+            losses = {"generator": self.net[0].weight.sum(1), "discriminator": self.judge.weight}
+            return StepOutput(losses={name: value.square().sum() for name, value in losses.items()})
+
+    optim = {"kind": "adamw", "lr": 0.1, "max_grad_norm": 0.0, "warmup_steps": 0, "decay": "constant"}
+    run = trainer(Summed(), settings({"steps": 3}, optim))
+    weight = run.task.net[0].weight.detach().clone().requires_grad_()
+    run.fit()
+    groups = run.optimizers["generator"][0].param_groups
+    options = {name: groups[-1][name] for name in ("lr", "betas", "eps", "weight_decay")}
+    plain = torch.optim.AdamW([weight], **options, foreach=False, fused=False)
+    for _ in range(3):
+        plain.zero_grad()
+        weight.sum(1).square().sum().backward()
+        plain.step()
+    torch.testing.assert_close(run.task.net[0].weight, weight)
+
+
 def test_batches_from_worker_processes_are_the_same(toy, settings, trainer):
     plain = trainer(toy(), settings({"steps": 3}), "plain")
     helped = trainer(toy(), settings({"steps": 3, "num_workers": 1}), "helped")
     plain.fit()
     helped.fit()
     _require_same(_all_tensors(helped, 3), _all_tensors(plain, 3))
+
+
+def test_a_worker_that_is_gone_is_one_line(toy, settings, trainer):
+    class Ended(toy):
+        def batch(self, seed, place, size):
+            if place.batch == 3:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return super().batch(seed, place, size)
+
+    run = trainer(Ended(), settings({"num_workers": 1}))
+    with pytest.raises(ValueError, match=r"^DataLoader worker .*killed.*: try a smaller loop.num_workers$"):
+        run.fit()
 
 
 def test_a_diverged_run_stops_before_it_is_saved(toy, settings, trainer):
@@ -280,9 +326,16 @@ def _stop_after(number):
     return after_step
 
 
-@pytest.mark.parametrize("workers", [0, 2])
-def test_a_run_continues_at_every_step(workers, toy, settings, trainer):
-    steps = 20 if workers == 0 else 6
+@pytest.mark.parametrize(
+    ("steps", "workers"),
+    [
+        (7, 0),
+        (3, 2),
+        pytest.param(20, 0, marks=pytest.mark.slow),
+        pytest.param(20, 2, marks=pytest.mark.slow),
+    ],
+)
+def test_a_run_continues_at_every_step(steps, workers, toy, settings, trainer):
     config = settings({"steps": steps, "checkpoint_every": 3, "checkpoint_minutes": 60.0, "grad_accum": 2})
     straight = trainer(toy(), config, "straight")
     straight.fit()

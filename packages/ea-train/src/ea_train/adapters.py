@@ -30,6 +30,7 @@ class AdapterConfig:
         factor: Of a LoKr: largest size of its first part; 0 makes both parts as alike as possible.
         targets: Patterns (`*` matches anything) of layers that get factors, by our path or a released name.
         skip: Patterns of layers that get none.
+        dropout: Share of a layer's input that its factors do not see in training.
         format: Names in the exported file: "easyanimate", "kohya" or, for a LoRA, "peft".
     """
 
@@ -41,6 +42,7 @@ class AdapterConfig:
     factor: int = 0
     targets: tuple[str, ...] = ("blocks.*",)
     skip: tuple[str, ...] = ()
+    dropout: float = 0.0
     format: Format = "easyanimate"
 
     def __post_init__(self) -> None:
@@ -73,6 +75,7 @@ class AdapterConfig:
             factor=self.factor,
             targets=self.targets,
             skip=self.skip,
+            dropout=self.dropout,
         )
 
 

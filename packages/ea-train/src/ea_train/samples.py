@@ -4,17 +4,16 @@ They come from the ordinary pipeline with the same noise every time, so two of t
 alone. Shapes: T frames, H and W pixels.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from ea_dit.lora import Overlay
 from ea_dit.pipelines import Components, GenerationPipeline, GenerationRequest
+from ea_train.tasks.denoise_validation import judged
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,7 +116,7 @@ class ClipMaker:
             ValueError: A request fails.
             RuntimeError: Memory does not suffice.
         """
-        with _judged(self._parts.transformer):
+        with judged(self._parts.transformer):
             if self._overlay is None:
                 return [[panel] for panel in self._panels("")]
             if not self._before:
@@ -135,15 +134,3 @@ class ClipMaker:
             frames = pipeline(request).frames_uint8()[0].numpy()
             panels.append(Panel(caption=request.prompt, label=label, frames_THWC=frames))
         return panels
-
-
-@contextmanager
-def _judged(network: torch.nn.Module) -> Iterator[None]:
-    """The network as it is outside of training, and every part in its own mode again after that."""
-    modes = [(module, module.training) for module in network.modules()]
-    network.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training

@@ -16,11 +16,17 @@ class Adapter(nn.Module):
 
     Attributes:
         strength: 0 switches it off, exactly.
+        dropout: Share of the values of x that it does not see while it learns; the others are scaled up.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.strength = 1.0
+        self.dropout = 0.0
+
+    def seen(self, x: Tensor) -> Tensor:
+        """What it sees of its input: all, outside of training."""
+        return F.dropout(x, self.dropout, self.training) if self.dropout else x
 
     @abstractmethod
     def delta(self) -> Tensor:
@@ -45,7 +51,7 @@ class LowRank(Adapter):
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., I) -> (..., O)."""
-        inner = F.linear(x.to(self.down.dtype), self.down)
+        inner = F.linear(self.seen(x.to(self.down.dtype)), self.down)
         return F.linear(inner * (self.scale * self.strength), self.up)
 
     def delta(self) -> Tensor:
@@ -73,7 +79,7 @@ class Product(Adapter):
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., I) -> (..., O)."""
-        return F.linear(x, (self.delta() * self.strength).to(x.dtype))
+        return F.linear(self.seen(x), (self.delta() * self.strength).to(x.dtype))
 
     def delta(self) -> Tensor:
         """dW (O, I) in float32."""

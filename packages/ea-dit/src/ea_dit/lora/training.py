@@ -32,6 +32,8 @@ class LoraConfig:
         factor: Of a LoKr: largest size of its first part; 0 makes both parts as alike as possible.
         targets: Patterns (`*` matches anything) of layers by our path or any released name.
         skip: Patterns of layers that are left out.
+        dropout: Share of the input of every layer that its factors do not see in training, as PEFT's
+            `lora_dropout`; in [0, 1).
     """
 
     kind: Kind = "lora"
@@ -40,6 +42,7 @@ class LoraConfig:
     factor: int = 0
     targets: tuple[str, ...] = ("blocks.*",)
     skip: tuple[str, ...] = ()
+    dropout: float = 0.0
 
     def __post_init__(self) -> None:
         """Refuse what makes no LoRA."""
@@ -51,6 +54,8 @@ class LoraConfig:
             raise ValueError(f"rank must be at least 1, got {self.rank}")
         if not math.isfinite(self.alpha) or self.alpha <= 0:
             raise ValueError(f"alpha must be a finite number above 0, got {self.alpha}")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout must be from 0 to below 1, got {self.dropout}")
 
 
 Learned = Mapping[str, Mapping[str, nn.Parameter]]
@@ -174,6 +179,8 @@ def add_lora(
     learned: dict[str, dict[str, nn.Parameter]] = {}
     for target in chosen:
         _add(target, config, generator, adapters, learned)
+    for adapter in adapters.values():
+        adapter.dropout = config.dropout
     frozen = tuple(parameter for parameter in network.parameters() if parameter.requires_grad)
     network.requires_grad_(requires_grad=False)
     cover(network, adapters)

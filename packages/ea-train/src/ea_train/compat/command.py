@@ -85,6 +85,8 @@ def _script(word: str) -> str | None:
     if name == word and not word.endswith(".py"):
         return None
     name = name.removesuffix(".py")
+    if word == f"{_MODULE}train_opensora":
+        return "opensora"
     return name if name in _EASY else None
 
 

@@ -3,9 +3,8 @@
 from collections.abc import Sequence
 from typing import Final
 
-from ea_train.compat import rules, rules_denoise, rules_lora, rules_vae
+from ea_train.compat import rules, rules_denoise, rules_lora, rules_open_sora, rules_vae
 from ea_train.compat.parser import Launch, parse
-from ea_train.compat.table import SCRIPTS
 from ea_train.compat.translation import Rule, Translation, translate
 
 RECIPES: Final = {
@@ -15,10 +14,17 @@ RECIPES: Final = {
     "train_reward_lora": ("reward", "gpu"),
     "train_lcm_lora": ("consistency", "gpu"),
     "train_vae": ("vae", "released-slice"),
+    "opensora": ("finetune", "gpu"),
 }
-"""Recipe and preset of every script that has one."""
+"""Recipe and preset of every script."""
 
-RULES: Final[tuple[Rule, ...]] = (*rules.RULES, *rules_denoise.RULES, *rules_lora.RULES, *rules_vae.RULES)
+RULES: Final[tuple[Rule, ...]] = (
+    *rules.RULES,
+    *rules_denoise.RULES,
+    *rules_lora.RULES,
+    *rules_vae.RULES,
+    *rules_open_sora.RULES,
+)
 
 
 def run_of(script: str, arguments: Sequence[str], launch: Launch | None = None) -> Translation:
@@ -33,7 +39,5 @@ def run_of(script: str, arguments: Sequence[str], launch: Launch | None = None) 
         ValueError: The command line is wrong, or no recipe does what it asks for; one line.
     """
     given = parse(script, arguments, launch)
-    if script not in RECIPES:
-        raise ValueError(f"{SCRIPTS[script]}: no recipe does this yet")
     recipe, preset = RECIPES[script]
     return translate(Translation(given=given, recipe=recipe, preset=preset), RULES)

@@ -51,7 +51,7 @@ def yaml_lines(groups: Mapping[str, Any], comments: Mapping[str, str], prefix: s
             yield from yaml_lines(cast("Mapping[str, Any]", value), comments, f"{prefix}{key}.")
             continue
         text = yaml.safe_dump(value, default_flow_style=True, width=10_000, allow_unicode=True)
-        comment = comments.get(prefix + key)
+        comment = comments.get(f"{prefix}{key}")
         yield f"{indent}{key}: {text.removesuffix(chr(10)).removesuffix('...').strip()}" + (
             f"  # {comment}" if comment else ""
         )

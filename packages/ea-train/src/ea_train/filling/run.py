@@ -14,6 +14,7 @@ from ea_train.encoded.samples import WANTED, EncodedSamples, Wanted, kept_of
 from ea_train.encoded.writing import EncodedWriter, text_fields
 from ea_train.filling.jobs import DIGESTS, Jobs, numbers_of, opened, texts_of
 from ea_train.filling.progress import Progress
+from ea_train.loop.batches import workers_watched
 from ea_train.loop.parallel import World
 from ea_train.loop.signals import StopRequest
 from ea_train.model import FrozenLoader, read_model
@@ -66,7 +67,7 @@ def fill(
     load = FrozenLoader(model, read_model(model)[0], device)
     stop = StopRequest()
     filler = _Filler(settings, clips.encoded, load, stop, tell or _say)
-    with stop.listening(), closing(filler):
+    with stop.listening(), closing(filler), workers_watched("--workers"):
         filler.texts(texts_of(clips, rank=rank, size=size))
         if not stop.made:
             filler.clips(Jobs(clips, numbers_of(clips, rank=rank, size=size)), workers)

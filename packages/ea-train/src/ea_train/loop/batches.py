@@ -2,6 +2,7 @@
 
 import traceback
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -79,6 +80,27 @@ def step_batches(
         raise
     finally:
         del batches
+
+
+@contextmanager
+def workers_watched(setting: str) -> Iterator[None]:
+    """Say in one line that a process which makes batches has gone, for want of memory as a rule.
+
+    torch raises wherever the program is at that moment, so this goes around all of the work.
+
+    Args:
+        setting: That says how many there are.
+
+    Raises:
+        ValueError: One is gone.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if not str(error).startswith("DataLoader worker"):
+            raise
+        text = str(error).splitlines()[0].rstrip(".")
+        raise ValueError(f"{text}; memory may not suffice: try a smaller {setting}") from error
 
 
 def _upcoming(loop: LoopConfig, cursor: Cursor) -> Iterator[list[Place]]:

@@ -70,13 +70,16 @@ def sole_user(directory: Path) -> Iterator[None]:
         lock.release()
 
 
-def check_same_run(state: Mapping[str, Any], now: Mapping[str, Any], directory: Path) -> str | None:
+def check_same_run(
+    state: Mapping[str, Any], now: Mapping[str, Any], directory: Path, *, defaults: Mapping[str, Any]
+) -> str | None:
     """Refuses to continue a run with other settings or from other inputs.
 
     Args:
         state: Of the checkpoint.
         now: The same of this process (`config`, `inputs`, `world_size`).
         directory: The run folder, for the message.
+        defaults: Of settings, which those had that an earlier version did not know.
 
     Returns:
         A line for the user if a step takes another number of micro-batches than before, which is allowed
@@ -85,7 +88,10 @@ def check_same_run(state: Mapping[str, Any], now: Mapping[str, Any], directory: 
     Raises:
         ValueError: Naming the setting and both values.
     """
-    old, new = flatten(state["config"]), flatten(json.loads(json.dumps(now["config"])))
+    old, new, unknown = (
+        flatten(json.loads(json.dumps(config))) for config in (state["config"], now["config"], defaults)
+    )
+    old = {name: unknown[name] for name in new.keys() & unknown.keys()} | old
     for name in sorted(old.keys() | new.keys()):
         if old.get(name) != new.get(name) and not may_change(name):
             raise ValueError(

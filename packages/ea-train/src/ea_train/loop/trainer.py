@@ -22,7 +22,7 @@ import torch
 from ea_kernels.runtime.files import write_json
 from ea_train.config import RunConfig
 from ea_train.loop import checkpoint
-from ea_train.loop.batches import Cursor, step_batches
+from ea_train.loop.batches import Cursor, step_batches, workers_watched
 from ea_train.loop.callbacks import MetricLog
 from ea_train.loop.ema import ExponentialAverage
 from ea_train.loop.meter import Meter
@@ -108,7 +108,7 @@ class Trainer:
         self._stop.made = False
         log = self._open_log() if self.world.leads else None
         try:
-            with self._stop.listening():
+            with self._stop.listening(), workers_watched("loop.num_workers"):
                 self._run(log)
         finally:
             if log is not None:
@@ -165,7 +165,8 @@ class Trainer:
             write_json(self.directory / "config.json", to_mapping(self.config))
 
     def _continue_from(self, folder: Path, tensors: dict[str, Any], facts: dict[str, Any]) -> None:
-        change = check_same_run(facts, self._facts(), self.directory)
+        defaults = to_mapping(type(self.config)())
+        change = check_same_run(facts, self._facts(), self.directory, defaults=defaults)
         try:
             self._state.restore(tensors)
         except (KeyError, RuntimeError) as error:

@@ -136,7 +136,8 @@ class Updater:
         gradients = torch.autograd.grad(loss, parameters, allow_unused=True, retain_graph=True)
         for parameter, gradient in zip(parameters, gradients, strict=True):
             if gradient is not None:
-                parameter.grad = gradient if parameter.grad is None else parameter.grad + gradient
+                new = laid_out_as(parameter, gradient)
+                parameter.grad = new if parameter.grad is None else parameter.grad + new
 
     def _norm_of(self, group: str) -> float:
         """Average the gradients of a group over the ranks; their global norm."""
@@ -198,6 +199,17 @@ class Updater:
             key: value.to(self.device, non_blocking=True) if isinstance(value, Tensor) else value
             for key, value in batch.items()
         }
+
+
+def laid_out_as(parameter: Tensor, gradient: Tensor) -> Tensor:
+    """A gradient in the memory layout of its parameter, which `backward` gives and `grad` does not.
+
+    Fused optimisers go through both in the order of their memory: of a view that repeats or permutes its
+    values, as the sum over an axis has it, they would read others, and what lies behind.
+    """
+    if gradient.stride() == parameter.stride():
+        return gradient
+    return torch.empty_like(parameter).copy_(gradient)
 
 
 def _length(batch: Batch) -> int:

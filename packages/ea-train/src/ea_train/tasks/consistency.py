@@ -26,6 +26,7 @@ from ea_train.objectives.quality import with_interval
 from ea_train.samples import ClipMaker
 from ea_train.tasks.base import Batch, Place, StepOutput
 from ea_train.tasks.denoise_source import BatchSource, Sample
+from ea_train.tasks.denoise_validation import judged
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,7 +142,9 @@ class ConsistencyTask:
         for batch in self.source.held_out():
             moved = {key: one.to(device) if isinstance(one, Tensor) else one for key, one in batch.items()}
             sample = self.source.prepare(moved, generator)
-            losses.append(self._losses(sample, self._draw(sample.latents_BCthw, generator)).cpu())
+            with judged(self.parts.transformer):
+                losses_B = self._losses(sample, self._draw(sample.latents_BCthw, generator))
+            losses.append(losses_B.cpu())
         return with_interval("val/loss", torch.cat(losses)) if losses else {}
 
     def close(self) -> None:

@@ -14,7 +14,7 @@ from ea_train.objectives.levels import Ranks
 from ea_train.samples import ClipMaker
 from ea_train.tasks.base import Batch, Place, StepOutput
 from ea_train.tasks.denoise_source import BatchSource, Sample
-from ea_train.tasks.denoise_validation import ValidationConfig, mean_and_interval
+from ea_train.tasks.denoise_validation import ValidationConfig, judged, mean_and_interval
 
 
 class DenoiseTask:
@@ -103,7 +103,8 @@ class DenoiseTask:
             draws = [self.objective.at(latents, generator, place) for place in self.validation.positions]
         else:
             draws = [self.objective.draw(latents, generator, Ranks())]
-        losses = [self.objective.losses(predict, latents, drawn, sample.frame_mask_BT) for drawn in draws]
+        with judged(self.transformer):
+            losses = [self.objective.losses(predict, latents, drawn, sample.frame_mask_BT) for drawn in draws]
         return torch.stack(losses).mean(dim=0).cpu()
 
     def _predict(self, sample: Sample) -> Predict:

@@ -2,17 +2,22 @@
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
+from ea_data.store import CacheError
 from ea_train.encoded.samples import WANTED, Wanted
 from ea_train.encoded.writing import EncodedWriter
 
 
 class KeepEncodings:
     """Counts what had to be encoded, says so at the first, tenth, hundredth ..., and may add it to the store.
+
+    A store that cannot be written, such as on a full disk, is told once; then nothing more is added, and
+    training goes on.
 
     Args:
         folder: Of the store.
@@ -45,9 +50,6 @@ class KeepEncodings:
             there: For each sample of the batch whether it was in the store.
             start: First sample that was encoded.
             tensors: With a batch axis.
-
-        Raises:
-            CacheError: They cannot be written.
         """
         count = len(next(iter(tensors.values())))
         new = [row for row in range(count) if not there[start + row]]
@@ -56,23 +58,33 @@ class KeepEncodings:
             self._say()
         if not self.fill or not self._wanted:
             return
-        if self._writer is None:
-            self._writer = EncodedWriter(self.folder)
-        for row in new:
-            fields = {name: tensor[row] for name, tensor in tensors.items()}
-            if role == "video" and self._fps is not None:
-                fields["fps"] = self._fps[start + row : start + row + 1].float()
-            self._writer.put(self._wanted[start + row], role, fields)
+        try:
+            if self._writer is None:
+                self._writer = EncodedWriter(self.folder)
+            for row in new:
+                fields = {name: tensor[row] for name, tensor in tensors.items()}
+                if role == "video" and self._fps is not None:
+                    fields["fps"] = self._fps[start + row : start + row + 1].float()
+                self._writer.put(self._wanted[start + row], role, fields)
+        except CacheError as error:
+            self._give_up(error)
 
     def close(self) -> None:
-        """Publish what was added.
+        """Publish what was added."""
+        writer, self._writer = self._writer, None
+        try:
+            if writer is not None:
+                writer.close()
+        except CacheError as error:
+            self._give_up(error)
 
-        Raises:
-            CacheError: It cannot be written.
-        """
-        if self._writer is not None:
-            self._writer.close()
-            self._writer = None
+    def _give_up(self, error: CacheError) -> None:
+        self.fill = False
+        self._tell(f"cache: {error}; no more is added to it, and training goes on")
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            with suppress(CacheError):  # there may be room for a small rest, and its lock goes
+                writer.close()
 
     def _say(self) -> None:
         while self._next <= self.count:

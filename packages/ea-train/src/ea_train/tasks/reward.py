@@ -27,6 +27,7 @@ from ea_train.objectives.quality import with_interval
 from ea_train.rewards.base import RewardConfig, RewardMix
 from ea_train.samples import ClipMaker
 from ea_train.tasks.base import Batch, Place, StepOutput
+from ea_train.tasks.denoise_validation import judged
 from ea_train.tasks.reward_prompts import Prompts
 from ea_vae import latents_to_frames
 
@@ -159,7 +160,8 @@ class RewardTask:
         totals: list[Tensor] = []
         found: dict[str, list[Tensor]] = {}
         for number, prompt in enumerate(self.prompts.heldout[: self.config.validation_prompts]):
-            frames = self._frames([prompt], torch.Generator().manual_seed(number), frozenset())
+            with judged(self.parts.transformer):
+                frames = self._frames([prompt], torch.Generator().manual_seed(number), frozenset())
             scores = self.rewards.scores(frames, [prompt])
             totals.append(self.rewards.total(scores).cpu())
             for name, values in scores.items():
