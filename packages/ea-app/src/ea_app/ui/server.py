@@ -20,6 +20,13 @@ from ea_app.ui.uploads import Uploads
 
 UPLOADS = "uploads"
 _CLEAN_SECONDS = 600.0
+_THEME = """() => {
+  document.body.dataset.eaTab = 'create';
+  try {
+    const kept = localStorage.getItem('ea-theme');
+    if (kept) document.body.classList.toggle('dark', kept === 'dark');
+  } catch { /* that of the system */ }
+}"""
 
 
 def make_app(jobs: Supervisor, settings: UiSettings) -> FastAPI:
@@ -66,6 +73,7 @@ def make_app(jobs: Supervisor, settings: UiSettings) -> FastAPI:
         mcp_server=False,
         theme=theme(),
         css=static("studio.css"),
+        js=_THEME,
     )
     made.add_middleware(Access, token=settings.token)
     return made

@@ -29,8 +29,8 @@ def on_model(page: Page, studio: Studio, *, defaults: bool = True) -> Callable[[
         defaults: Also fill in what the model prefers.
 
     Returns:
-        Of the model's name and the language, updates for every control, the second
-        sampler and the camera editor.
+        Of the model's name and the language, updates for every control, the second sampler, the camera
+        editor and what is told of the model.
     """
 
     def handler(model: str, language: str) -> list[Any]:
@@ -63,7 +63,10 @@ def on_model(page: Page, studio: Studio, *, defaults: bool = True) -> Callable[[
             updates.append(gr.update(**update) if update else gr.skip())
         others = [name for name in abilities.samplers if name != abilities.sampler]
         camera = gr.update(**camera_props(language=language, usable="camera" not in greyed))
-        return [*updates, gr.update(choices=others, value=others[0] if others else None), camera]
+        told = word("facts", language).format(
+            f"{info.native_width}×{info.native_height}", info.native_frames, info.fps
+        )
+        return [*updates, gr.update(choices=others, value=others[0] if others else None), camera, told]
 
     return handler
 
@@ -75,7 +78,10 @@ def on_language(page: Page) -> Callable[[str], list[Any]]:
         blocks.setdefault(component, []).append((key, carries))
 
     def handler(language: str) -> list[Any]:
-        return [gr.update(**_words(component, pairs, language)) for component, pairs in blocks.items()]
+        told = {component: _words(component, pairs, language) for component, pairs in blocks.items()}
+        for component, choices in page.chosen.items():
+            told[component]["choices"] = choices(language)
+        return [gr.update(**words) for words in told.values()]
 
     return handler
 
