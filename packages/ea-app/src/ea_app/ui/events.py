@@ -115,8 +115,15 @@ class Events:
         blocks.load(self.mode, [*watched, parts["language"]], parts["mode"], **_LIGHT)
         for source, target in (("image", "below_trajectory"), ("video", "below_mask")):
             controls[source].change(
-                backdrop(self.studio), [controls[source], parts["language"]], parts[target], **_LIGHT
+                backdrop(self.studio, source), [controls[source], parts["language"]], parts[target], **_LIGHT
             )
+        gr.on(
+            [controls["control"].change, controls["control_kind"].change],
+            backdrop(self.studio, "control"),
+            [controls["control"], parts["language"], controls["control_kind"]],
+            parts["control_preview"],
+            **_LIGHT,
+        )
         parts["camera_editor"].change(
             lambda words: words, parts["camera_editor"], controls["camera"], **_LIGHT
         )

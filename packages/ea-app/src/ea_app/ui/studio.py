@@ -179,7 +179,10 @@ class Studio:
         Raises:
             InputError: It is no uploaded file, or carries no record.
         """
-        record = read_record(Path(self.uploads.path("file", path)))
+        given = Path(self.uploads.path("file", path))
+        if given.suffix != ".json":
+            self.uploads.media("file", path)
+        record = read_record(given)
         if (view := self._job_of(record)) is not None:
             return self.reuse(view.id)
         request = record["request"]

@@ -30,6 +30,7 @@ def build(page: Page) -> None:
         page.control("control", _video("control"))
         kind = gr.Dropdown(_kinds("en"), value="", elem_id="ea-control-kind", **labels("control_kind"))
         page.chosen[page.control("control_kind", kind)] = _kinds
+        page.part("control_preview", gr.HTML(elem_id="ea-control-preview", js_on_load=None))
 
 
 def _kinds(language: str) -> list[tuple[str, str]]:
