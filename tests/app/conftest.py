@@ -85,6 +85,16 @@ def fake_workers(media, monkeypatch):
     return process
 
 
+@pytest.fixture(scope="session")
+def reader():
+    """The process that looks at files of strangers, one for all tests."""
+    from ea_app.web.reader import Reader
+
+    made = Reader()
+    yield made
+    made.close()
+
+
 @pytest.fixture
 def catalogue(tiny_model):
     """A catalogue with the tiny model under the id "tiny"."""
@@ -94,7 +104,7 @@ def catalogue(tiny_model):
 
 
 @pytest.fixture
-def open_server(fake_workers, catalogue, tmp_path):
+def open_server(fake_workers, catalogue, reader, tmp_path):
     """Make a client of a server over workers that make nothing: `open_server(queue_limit=..., token=...)`."""
     from contextlib import ExitStack
 
@@ -111,7 +121,7 @@ def open_server(fake_workers, catalogue, tmp_path):
                 tmp_path / state, Settings(queue_limit=queue_limit, workers=workers, devices=devices)
             )
             stack.enter_context(jobs)
-            app = create_app(jobs, entries or catalogue, ServerSettings(**settings))
+            app = create_app(jobs, entries or catalogue, ServerSettings(**settings), reader)
             return stack.enter_context(
                 TestClient(app, base_url="http://localhost", raise_server_exceptions=False)
             )

@@ -9,7 +9,7 @@ import pytest
 
 from ea_app.options import InputError
 from ea_app.server import Catalogue, ServerSettings
-from ea_app.server.guard import Lockout
+from ea_app.web.access import Lockout, is_local
 
 TOKEN = "correct-horse-battery"
 GOOD = {"Authorization": f"Bearer {TOKEN}"}
@@ -79,7 +79,7 @@ def test_tokens_are_compared_in_constant_time(open_server, monkeypatch):
         compared.append((len(one), len(other)))
         return one == other
 
-    monkeypatch.setattr("ea_app.server.guard.hmac.compare_digest", compare)
+    monkeypatch.setattr("ea_app.web.access.hmac.compare_digest", compare)
     client = open_server(token=TOKEN)
     client.get("/v1/models", headers=GOOD)
     client.get("/v1/models", headers={"Authorization": "Bearer x"})
@@ -179,7 +179,8 @@ def test_other_kinds_of_bodies(client, kind):
 def test_an_open_door_is_refused(host):
     with pytest.raises(InputError, match=r"^token: is missing: others can reach "):
         ServerSettings(host=host)
-    assert not ServerSettings(host=host, token=TOKEN).local
+    assert ServerSettings(host=host, token=TOKEN).host == host
+    assert not is_local(host)
 
 
 @pytest.mark.parametrize(
@@ -200,7 +201,8 @@ def test_settings_that_cannot_be(changes, field):
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "::1", "localhost"])
 def test_places_that_only_this_machine_reaches(host):
-    assert ServerSettings(host=host).local
+    assert ServerSettings(host=host).host == host
+    assert is_local(host)
 
 
 def test_catalogues(tiny_model, tmp_path):

@@ -6,6 +6,7 @@ import base64
 import http.server
 import io
 import json
+import os
 import random
 import resource
 import struct
@@ -197,15 +198,16 @@ def probes(secret, address):
     return names + [f" {name}" for name in names[:5]]
 
 
-def test_nothing_that_is_named_is_read_or_fetched(client, canary, tmp_path, media):
+@pytest.mark.parametrize("share", [4, pytest.param(1, marks=pytest.mark.slow)])
+def test_nothing_that_is_named_is_read_or_fetched(client, canary, tmp_path, media, share):
     address, asked = canary
     secret = tmp_path / "secret.png"
     secret.write_bytes((media / "square.png").read_bytes())
     texts = [entry.key for entry in OPTIONS if entry.kind in ("file", "files", "keyframes", "url")]
     texts += ["input_reference", "camera", "model", "mask_strategy"]
     count = 0
-    for name in probes(secret, address):
-        for key in texts:
+    for turn, name in enumerate(probes(secret, address)):
+        for key in texts[turn % share :: share]:
             value = [name] if key == "references" else {"0": name} if key == "keyframe" else name
             answer = client.post("/v1/videos", json=PROMPT | {key: value})
             assert 400 <= answer.status_code < 500, (key, name, answer.text)
@@ -316,6 +318,11 @@ def bombs():
     yield "a zip", b"PK\x03\x04" + b"\0" * 5000
 
 
+def patience(seconds=1.0):
+    """Seconds, and more of them where others compute too."""
+    return seconds * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
+
+
 def peak_kilobytes():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
@@ -331,7 +338,7 @@ def test_media_bombs_are_refused_quickly_and_cheaply(client, media):
             message = refused(send(client, {key: bomb}), key)
             assert "/" not in message.replace("read the file", ""), message
         took, grown = (time.perf_counter() - began) / 2, (peak_kilobytes() - before) / 1000
-        assert took < 1, (name, took)
+        assert took < patience(), (name, took)
         assert grown < 300, (name, grown)
     assert len(kept(client)) <= 2  # those of the two that are fine
 

@@ -41,8 +41,8 @@ def shelf(monkeypatch, tmp_path):
 
 
 @pytest.fixture
-def uploads(tmp_path):
-    return Uploads(tmp_path / "uploads")
+def uploads(tmp_path, reader):
+    return Uploads(tmp_path / "uploads", reader)
 
 
 class Jobs:
@@ -180,7 +180,7 @@ def test_links_do_not_lead_out_of_the_uploads(uploads, tmp_path):
 
 
 def test_a_drawing_with_too_many_pixels_is_refused(uploads):
-    with pytest.raises(InputError, match="at most"):
+    with pytest.raises(InputError, match="allowed: 1 to 16777216 pixels"):
         uploads.keep_drawing("mask", _png((4100, 4100)))
 
 
@@ -344,15 +344,15 @@ def test_every_word_is_there_in_both_languages():
 
 
 def test_where_it_listens_is_checked(tmp_path):
-    with pytest.raises(ValueError, match="token is needed"):
+    with pytest.raises(InputError, match="token: is missing"):
         UiSettings(host="0.0.0.0")
-    with pytest.raises(ValueError, match="at least 8"):
+    with pytest.raises(InputError, match="token: must be at least 16"):
         UiSettings(host="0.0.0.0", token="short")
-    with pytest.raises(ValueError, match="port"):
+    with pytest.raises(InputError, match="port"):
         UiSettings(port=70_000)
-    with pytest.raises(ValueError, match="models-dir"):
+    with pytest.raises(InputError, match="models-dir"):
         UiSettings(models=tmp_path / "none")
-    assert UiSettings(host="0.0.0.0", token="long enough").token
+    assert UiSettings(host="0.0.0.0", token="long-enough-to-be-taken").token
 
 
 def test_models_of_a_folder_have_names(tmp_path, tiny_model):

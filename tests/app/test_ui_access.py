@@ -7,8 +7,9 @@ from fastapi import FastAPI
 from starlette.testclient import TestClient
 
 from ea_app.jobs import JobView, NoSuchJobError, State
-from ea_app.ui.access import ATTEMPTS, LOCK_SECONDS, Access
+from ea_app.ui.access import MAX_REQUEST, Access
 from ea_app.ui.media import add_media
+from ea_app.web.access import FAILURES, LOCK_SECONDS, Door, Lockout
 
 TOKEN = "a long token"
 
@@ -28,7 +29,7 @@ def _client(token, clock=None, base="http://localhost"):
     def inside():
         return {"inside": True}
 
-    app.add_middleware(Access, token=token, clock=clock or Clock())
+    app.add_middleware(Access, door=Door(token, Lockout(clock=clock or Clock())))
     return TestClient(app, base_url=base, follow_redirects=False)
 
 
@@ -37,7 +38,7 @@ def test_without_a_token_only_this_machine_is_answered():
     assert _client(None, base="http://127.0.0.1:7860").get("/").status_code == 200
     for name in ("evil.example", "localhost.evil.example", ""):
         answer = _client(None).get("/", headers={"Host": name})
-        assert answer.status_code == 421
+        assert answer.status_code == 403
         assert "inside" not in answer.text
 
 
@@ -63,6 +64,27 @@ def test_a_token_is_asked_for_everywhere():
     assert client.get("/", headers={"Cookie": "\x7f;;==;"}).status_code == 401
 
 
+def test_what_is_sent_is_bounded():
+    client = _client(None)
+    assert client.post("/", content=b"x" * (MAX_REQUEST + 1)).status_code == 413
+    app = FastAPI()
+    app.add_middleware(Access, door=Door(None), upload_bytes=10, has_room=lambda: False)
+    client = TestClient(app, base_url="http://localhost")
+    assert client.post("/gradio_api/upload", content=b"x" * 11).status_code == 413
+    assert client.post("/gradio_api/upload", content=b"x").status_code == 507
+    assert client.get("/none").status_code == 404
+
+
+def test_a_cookie_tells_nothing_of_the_token_and_wrong_ones_do_not_lock_out():
+    client = _client(TOKEN)
+    answer = client.post("/login", data={"token": TOKEN})
+    assert TOKEN.split()[-1] not in answer.headers["set-cookie"]
+    fresh = _client(TOKEN)
+    for number in range(2 * FAILURES):  # of a token of yesterday, by a browser that knows no better
+        assert fresh.get("/", headers={"Cookie": f"ea_studio={number}"}).status_code == 401
+    assert fresh.post("/login", data={"token": TOKEN}).status_code == 303
+
+
 def test_signing_in_gives_a_cookie_that_scripts_cannot_read():
     client = _client(TOKEN)
     answer = client.post("/login", data={"token": TOKEN})
@@ -80,10 +102,10 @@ def test_other_forms_are_wrong_tokens(body):
 def test_after_ten_wrong_tokens_nobody_gets_in_for_a_while():
     clock = Clock()
     client = _client(TOKEN, clock)
-    for _ in range(ATTEMPTS):
+    for _ in range(FAILURES):
         assert client.post("/login", data={"token": "wrong"}).status_code == 401
     assert client.post("/login", data={"token": TOKEN}).status_code == 429
-    for _ in range(ATTEMPTS):  # the lock is for those who guess in headers too
+    for _ in range(FAILURES):  # the lock is for those who guess in headers too
         client.get("/", headers={"Authorization": "Bearer wrong"})
     assert client.get("/", headers={"Authorization": f"Bearer {TOKEN}"}).status_code == 429
     clock.now += LOCK_SECONDS + 1

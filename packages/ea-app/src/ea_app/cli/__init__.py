@@ -60,6 +60,8 @@ def _run(arguments: list[str]) -> int:
 
     from ea_app.cli.parser import build_parser
 
+    if not arguments and _at_a_terminal():
+        arguments = ["ui", "--open"]
     parsed = build_parser().parse_args(arguments)
     command = import_module(f"ea_app.cli.{parsed.command}")
     if threading.current_thread() is not threading.main_thread():  # only that one may listen to signals
@@ -69,6 +71,11 @@ def _run(arguments: list[str]) -> int:
         return command.run(parsed)
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def _at_a_terminal() -> bool:
+    """Whether a person has called, and not a script."""
+    return all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stdout))
 
 
 def _terminate(_number: int, _frame: FrameType | None) -> NoReturn:

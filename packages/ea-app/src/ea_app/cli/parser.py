@@ -319,8 +319,12 @@ def _add_ui(add_parser: Callable[..., Parser]) -> None:
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on [default: 127.0.0.1]")
     parser.add_argument("--port", type=int, default=7860, metavar="N", help="port [default: 7860]")
     parser.add_argument(
-        "--token", metavar="TEXT", help="what visitors have to know; needed with any other --host"
+        "--token",
+        metavar="TEXT",
+        help="what visitors have to know, 16 characters or more; needed with any other --host; better in "
+        "EA_TOKEN",
     )
+    parser.add_argument("--open", action="store_true", help="open it in the browser, as ea-app alone does")
     parser.add_argument("--models-dir", metavar="DIR", help="folder whose model directories may be chosen")
     parser.add_argument("--loras-dir", metavar="DIR", help="folder whose LoRA files may be chosen")
     parser.add_argument(

@@ -1,27 +1,29 @@
-"""`ea-app ui`."""
+"""`ea-app ui`, and `ea-app` alone."""
 
 import argparse
+import os
+import sys
 from pathlib import Path
 
-from ea_app.jobs import JobsError, Settings, Supervisor
+from ea_app.cli.console import Console
 from ea_app.options import InputError
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Serve the studio until the process is told to end; returns 0."""
-    import errno
-    import socket
-
+    from ea_app.jobs import JobsError, Settings, Supervisor
     from ea_app.ui.settings import UiSettings
+    from ea_app.web.running import listen
 
+    console = Console(quiet=arguments.quiet)
+    settings = UiSettings(
+        host=arguments.host,
+        port=arguments.port,
+        token=arguments.token or os.environ.get("EA_TOKEN") or None,
+        models=_folder(arguments.models_dir),
+        loras=_folder(arguments.loras_dir),
+    )
     try:
-        settings = UiSettings(
-            host=arguments.host,
-            port=arguments.port,
-            token=arguments.token,
-            models=_folder(arguments.models_dir),
-            loras=_folder(arguments.loras_dir),
-        )
         jobs_settings = Settings(
             preload="default" if arguments.model is None else arguments.model,
             queue_limit=arguments.queue_limit,
@@ -31,29 +33,33 @@ def run(arguments: argparse.Namespace) -> int:
     except ValueError as error:
         field, _, reason = str(error).partition(" ")
         raise InputError(field, reason) from None
-    with socket.socket(socket.AF_INET6 if ":" in settings.host else socket.AF_INET) as free:
-        free.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+
+    def announce(address: str) -> None:
+        console.note(f"studio: {address}  (Ctrl-C ends it)")
+        if arguments.open:
+            _open(address)
+
+    with listen(settings.host, settings.port) as listener:
         try:
-            free.bind((settings.host, settings.port))
-        except OSError as error:
-            why = (
-                "is taken; give --port N"
-                if error.errno == errno.EADDRINUSE
-                else f"cannot be used: {error.strerror}"
-            )
-            raise InputError("port", f"{settings.host}:{settings.port} {why}") from None
-    try:
-        with Supervisor(arguments.state, jobs_settings) as jobs:
+            supervisor = Supervisor(arguments.state, jobs_settings)
+        except JobsError as error:
+            raise InputError("state", str(error)) from None
+        with supervisor as jobs:
+            console.note(f"starting the studio; jobs are kept in {jobs.folder}")
             from ea_app.ui.server import serve
 
-            if not arguments.quiet:
-                address = f"http://{settings.host}:{settings.port}"
-                print(f"studio: {address}  (jobs in {jobs.folder}; Ctrl-C ends it)", flush=True)
-            serve(jobs, settings)
-    except JobsError as error:
-        raise InputError("state", str(error)) from None
+            serve(jobs, settings, listener, announce)
     return 0
 
 
 def _folder(given: str | None) -> Path | None:
     return None if given is None else Path(given).expanduser()
+
+
+def _open(address: str) -> None:
+    """Open a browser where there is a desktop; one that draws on the terminal is none."""
+    desktop = sys.platform in ("win32", "darwin") or {"DISPLAY", "WAYLAND_DISPLAY"} & set(os.environ)
+    if desktop and "SSH_CONNECTION" not in os.environ:
+        import webbrowser
+
+        webbrowser.open(address)

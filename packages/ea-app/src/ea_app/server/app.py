@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from functools import partial
 from importlib import metadata
 
 from fastapi import FastAPI
@@ -19,13 +20,17 @@ from ea_app.server.parts import Parts
 from ea_app.server.settings import ServerSettings
 from ea_app.server.status import router as status
 from ea_app.server.videos import router as videos
+from ea_app.web.reader import Reader
 
 _SWEEP_SECONDS = 60.0
 _ALL = 1 << 31
 
 
 def create_app(
-    jobs: Supervisor, catalogue: Catalogue | None = None, settings: ServerSettings | None = None
+    jobs: Supervisor,
+    catalogue: Catalogue | None = None,
+    settings: ServerSettings | None = None,
+    reader: Reader | None = None,
 ) -> FastAPI:
     """Make the application.
 
@@ -33,15 +38,17 @@ def create_app(
         jobs: Who runs jobs; who called closes it.
         catalogue: Models and LoRAs that may be named; the bundled model if None.
         settings: See `ServerSettings`.
+        reader: Looks at files that are sent; who called closes it. One of its own if None.
     """
     settings = settings or ServerSettings()
-    parts = Parts.of(jobs, catalogue or Catalogue.of(), settings)
+    own = None if reader is not None else (reader := Reader())
+    parts = Parts.of(jobs, catalogue or Catalogue.of(), settings, reader)
     app = FastAPI(
         title="ea-app",
         version=metadata.version("ea-app"),
         docs_url=None,
         redoc_url=None,
-        lifespan=_lifespan,
+        lifespan=partial(_lifespan, own),
         redirect_slashes=False,
     )
     app.state.parts = parts
@@ -58,7 +65,7 @@ def create_app(
 
 
 @contextlib.asynccontextmanager
-async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+async def _lifespan(own: Reader | None, app: FastAPI) -> AsyncIterator[None]:
     parts: Parts = app.state.parts
     await run_in_threadpool(_sweep, parts)
     sweeping = asyncio.create_task(_sweep_often(parts))
@@ -67,6 +74,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     finally:
         parts.watching.ending = True
         sweeping.cancel()
+        if own is not None:
+            own.close()
 
 
 async def _sweep_often(parts: Parts) -> None:

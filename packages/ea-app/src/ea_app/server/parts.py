@@ -14,6 +14,7 @@ from ea_app.server.settings import ServerSettings
 from ea_app.server.submitting import Submitter
 from ea_app.server.uploads import Uploads
 from ea_app.server.views import Presenter
+from ea_app.web.reader import Reader
 
 
 @dataclass(kw_only=True)
@@ -45,9 +46,9 @@ class Parts:
     chosen: str = ""
 
     @classmethod
-    def of(cls, jobs: Supervisor, catalogue: Catalogue, settings: ServerSettings) -> "Parts":
+    def of(cls, jobs: Supervisor, catalogue: Catalogue, settings: ServerSettings, reader: Reader) -> "Parts":
         """Make them over a supervisor."""
-        uploads = Uploads(jobs.folder, max_bytes=settings.max_uploads, max_pixels=settings.max_pixels)
+        uploads = Uploads(jobs.folder, reader, max_bytes=settings.max_uploads, max_pixels=settings.max_pixels)
         submitter = Submitter(jobs, catalogue, uploads, settings)
         return cls(
             jobs=jobs,

@@ -1,12 +1,10 @@
 """How the server listens, and what it takes."""
 
-import ipaddress
 from dataclasses import dataclass
 
 from ea_app.api.intake import MAX_VOLUME
 from ea_app.options import InputError
-
-SHORTEST_TOKEN = 16
+from ea_app.web.access import FAILURES, LOCK_SECONDS, check_listening
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,8 +32,8 @@ class ServerSettings:
     max_pixels: int = MAX_VOLUME
     max_uploads: int = 4_000_000_000
     max_streams: int = 64
-    failures: int = 10
-    lock_seconds: float = 300.0
+    failures: int = FAILURES
+    lock_seconds: float = LOCK_SECONDS
 
     def __post_init__(self) -> None:
         """Refuse what cannot be, and an open door.
@@ -43,29 +41,7 @@ class ServerSettings:
         Raises:
             InputError: Naming the option.
         """
-        if not 0 <= self.port <= 65535:
-            raise InputError("port", f"must be from 0 to 65535, got {self.port}")
+        check_listening(self.host, self.port, self.token)
         for name in ("max_body", "max_pixels", "max_uploads"):
             if getattr(self, name) < 1:
                 raise InputError(name.replace("_", "-"), f"must be at least 1, got {getattr(self, name)}")
-        if self.token is None:
-            if not self.local:
-                raise InputError(
-                    "token",
-                    f"is missing: others can reach {self.host}; give --token or EA_TOKEN, or listen at "
-                    "127.0.0.1",
-                )
-        elif len(self.token) < SHORTEST_TOKEN or not (self.token.isascii() and self.token.isprintable()):
-            raise InputError("token", f"must be at least {SHORTEST_TOKEN} printable ASCII characters")
-        elif " " in self.token:
-            raise InputError("token", "must not contain spaces")
-
-    @property
-    def local(self) -> bool:
-        """Whether only this machine can reach it."""
-        if self.host == "localhost":
-            return True
-        try:
-            return ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            return False

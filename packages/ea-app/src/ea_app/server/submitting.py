@@ -16,7 +16,7 @@ from ea_app.server.catalogue import Catalogue
 from ea_app.server.errors import ApiError
 from ea_app.server.schema import REFERENCE, UPLOADS
 from ea_app.server.settings import ServerSettings
-from ea_app.server.uploads import Uploads, content_of, text_bytes
+from ea_app.server.uploads import Uploads, content_of
 
 _AT_ONCE = 2
 
@@ -96,7 +96,7 @@ class Submitter:
         """Options that are words or the name of a file: only the words, and contents of files."""
         camera = fields.get("camera")
         if camera is not None and "\n" in camera:
-            path = self._uploads.keep_text("camera", text_bytes("camera", camera), ".txt", place)
+            path = self._uploads.keep_text("camera", camera, ".txt", place)
             fields["camera"] = str(path)
         elif camera is not None:
             check_moves(camera)
@@ -111,8 +111,7 @@ class Submitter:
                 continue
             value = fields.pop(key)
             if key == "trajectory":
-                text = text_bytes(key, value)
-                fields[key] = str(self._uploads.keep_text(key, text, ".json", place))
+                fields[key] = str(self._uploads.keep_text(key, value, ".json", place))
             elif key == "references":
                 fields[key] = [self._keep(key, one, place) for one in value]
             elif key == "keyframe":

@@ -11,16 +11,17 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ea_app.api.intake import examine, suffix_of
+from ea_app.api.intake import suffix_of
 from ea_app.jobs import JobView, State
 from ea_app.options import InputError
 from ea_app.server.errors import ApiError
+from ea_app.web.files import size_of, text_bytes
+from ea_app.web.reader import Reader
 
 FOLDER = "uploads"
 
 _DATA_URL = re.compile(r"data:[a-z0-9.+/-]{0,100}(;[a-z0-9=._-]{0,100})*;base64,", re.IGNORECASE)
 _ADDRESS = re.compile(r"\s*[a-z][a-z0-9+.-]{1,20}://", re.IGNORECASE)
-_TEXT_BYTES = 1 << 20
 _FRESH_SECONDS = 600.0
 _NAME = re.compile(r"[0-9a-f]{24}")
 
@@ -32,13 +33,14 @@ class Uploads:
         state_folder: Where jobs are kept.
         max_bytes: Of all files together.
         max_pixels: Width times height times frames of one file.
+        reader: Looks at them.
     """
 
-    def __init__(self, state_folder: Path, *, max_bytes: int, max_pixels: int) -> None:
+    def __init__(self, state_folder: Path, reader: Reader, *, max_bytes: int, max_pixels: int) -> None:
         self.folder = state_folder / FOLDER
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._max_bytes, self._max_pixels = max_bytes, max_pixels
-        self._bytes = self._measure()
+        self._max_bytes, self._max_pixels, self._reader = max_bytes, max_pixels, reader
+        self._bytes = size_of(self.folder)
         self._lock = threading.Lock()
 
     def keep(self, field: str, data: bytes, place: Path) -> Path:
@@ -56,26 +58,20 @@ class Uploads:
         path = self._write(place / f"{field}-{len(list(place.iterdir()))}", data)
         try:
             named = path.rename(path.with_suffix(suffix_of(path, field)))
-            examine(named, field, max_volume=self._max_pixels)
+            self._reader.examine(named, field, max_volume=self._max_pixels)
         except InputError as error:
             raise InputError(
                 field, error.reason.replace(str(path), "the file").replace(str(place), "")
             ) from None
         return named
 
-    def keep_text(self, field: str, data: bytes, suffix: str, place: Path) -> Path:
+    def keep_text(self, field: str, given: object, suffix: str, place: Path) -> Path:
         """Write a text.
 
         Raises:
             InputError: It is no UTF-8, or too large.
         """
-        if len(data) > _TEXT_BYTES:
-            raise InputError(field, f"must be at most {_TEXT_BYTES} bytes, got {len(data)}")
-        try:
-            data.decode("utf-8")
-        except UnicodeDecodeError:
-            raise InputError(field, "must be text in UTF-8") from None
-        return self._write(place / f"{field}{suffix}", data)
+        return self._write(place / f"{field}{suffix}", text_bytes(field, given))
 
     def new(self) -> Path:
         """A folder for the files of one request."""
@@ -109,12 +105,12 @@ class Uploads:
             if place.name not in needed and not fresh:
                 self.remove(place)
         with self._lock:
-            self._bytes = self._measure()
+            self._bytes = size_of(self.folder)
 
     def _write(self, path: Path, data: bytes) -> Path:
         with self._lock:
             if self._bytes + len(data) > self._max_bytes:
-                self._bytes = self._measure()
+                self._bytes = size_of(self.folder)
             if self._bytes + len(data) > self._max_bytes:
                 wait = {"Retry-After": "60"}
                 raise ApiError(
@@ -127,9 +123,6 @@ class Uploads:
             reason = f"files cannot be written now: {error.strerror}"
             raise ApiError(503, reason, code="storage", headers={"Retry-After": "60"}) from None
         return path
-
-    def _measure(self) -> int:
-        return sum(path.stat().st_size for path in self.folder.glob("*/*") if path.is_file())
 
 
 def names_in(options: Any, folder: Path) -> Iterator[str]:
@@ -170,15 +163,3 @@ def content_of(field: str, raw: bytes | str | Mapping[str, Any]) -> bytes:
     if not data:
         raise InputError(field, "must not be empty")
     return data
-
-
-def text_bytes(field: str, raw: bytes | str) -> bytes:
-    """A text as the content of a file.
-
-    Raises:
-        InputError: It is no Unicode.
-    """
-    try:
-        return raw.encode() if isinstance(raw, str) else raw
-    except UnicodeEncodeError:
-        raise InputError(field, "must be valid Unicode text") from None

@@ -1,95 +1,73 @@
-"""Who may use the studio: those who know the token, and nobody after too many wrong ones."""
+"""The door of the studio: a page that asks for the token, and a cookie for who gave it."""
 
-import hmac
-import re
-import time
 from collections.abc import Callable
 from html import escape
 from http.cookies import CookieError, SimpleCookie
 from importlib import resources
 from urllib.parse import parse_qs
 
+from starlette.datastructures import Headers
 from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from ea_app.web.access import Door, RefusedError, bearer
+from ea_app.web.limits import check_length, limited, with_headers
+
 COOKIE = "ea_studio"
-ATTEMPTS = 10
-LOCK_SECONDS = 300.0
+MAX_REQUEST = 16 * 2**20
+"""Bytes of a request that is no upload: drawn masks and trajectories are the largest."""
+
 _MAX_FORM = 4096
-_MAX_VISITORS = 10_000
-_PORT = re.compile(r":[0-9]+$")
-_LOCAL_ONLY = ("127.0.0.1", "localhost", "::1", "[::1]", "testserver")
+_UPLOAD = "/gradio_api/upload"
 
 
 class Access:
-    """ASGI middleware: a token in a cookie or as a bearer, compared in constant time; a lock after failures.
-
-    Without a token, only requests that address this machine by name are answered: other names are pages of
-    other sites that point here.
+    """ASGI middleware: the token as a bearer, or a session in a cookie; and bounds of what is sent.
 
     Args:
         app: What is guarded.
-        token: The token; None when only this machine can connect.
-        clock: Seconds, for tests.
+        door: Decides.
+        upload_bytes: Of one request that uploads files.
+        has_room: Whether more files may be uploaded.
     """
 
-    def __init__(self, app: ASGIApp, token: str | None, clock: Callable[[], float] = time.monotonic) -> None:
-        self._app = app
-        self._token = token
-        self._clock = clock
-        self._failures: dict[str, tuple[int, float]] = {}
+    def __init__(
+        self,
+        app: ASGIApp,
+        door: Door,
+        upload_bytes: int = MAX_REQUEST,
+        has_room: Callable[[], bool] = lambda: True,
+    ) -> None:
+        self._app, self._door = app, door
+        self._upload_bytes, self._has_room = upload_bytes, has_room
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a request through, or answer it here."""
-        if scope["type"] not in ("http", "websocket"):
+        if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return
-        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-        if _is_foreign(headers):
-            await PlainTextResponse("another site's page may not ask for this", 403)(scope, receive, send)
+        if scope["type"] != "http":
+            await send({"type": "websocket.close", "code": 1008})
             return
-        if self._token is None:
-            host = (
-                headers.get("host", "").rsplit(":", 1)[0]
-                if not headers.get("host", "").endswith("]")
-                else headers["host"]
-            )
-            if host in _LOCAL_ONLY:
-                await self._app(scope, receive, send)
-                return
-            await PlainTextResponse("this studio answers to this machine alone", 421)(scope, receive, send)
-            return
-        visitor = (scope.get("client") or ("",))[0]
-        if scope["type"] == "http" and scope["path"] == "/login":
-            await (await self._login(scope, receive, visitor))(scope, receive, send)
-            return
-        if "authorization" in headers and self._locked(visitor):
-            await _too_many()(scope, receive, send)
-            return
-        if self._known(headers):
-            await self._app(scope, receive, send)
-            return
-        if "authorization" in headers:
-            self._fail(visitor)
-        await self._refusal(scope).__call__(scope, receive, send)
-
-    def _known(self, headers: dict[str, str]) -> bool:
-        given = [headers.get("authorization", "").removeprefix("Bearer ")]
+        headers = Headers(scope=scope)
+        visitor = (scope.get("client") or ("unknown", 0))[0]
+        most = MAX_REQUEST if scope["path"] != _UPLOAD else self._upload_bytes
         try:
-            cookies = SimpleCookie(headers.get("cookie", ""))
-        except CookieError:
-            cookies = SimpleCookie()
-        if COOKIE in cookies:
-            given.append(cookies[COOKIE].value)
-        return any(self._same(text) for text in given)
-
-    def _same(self, text: str) -> bool:
-        assert self._token is not None
-        return hmac.compare_digest(text.encode("utf-8", "replace"), self._token.encode())
+            self._door.check_place(headers)
+            if scope["path"] == "/login" and not self._door.is_open:
+                await (await self._login(scope, receive, visitor))(scope, receive, with_headers(send))
+                return
+            if not self._door.knows_session(_cookie(headers)):
+                self._door.check_token(bearer(headers), visitor)
+            check_length(headers, most)
+            if scope["path"] == _UPLOAD and not self._has_room():
+                raise RefusedError(507, "there is no room for files now; try again later")
+        except RefusedError as error:
+            await self._refusal(scope, error)(scope, receive, with_headers(send, close=True))
+            return
+        await self._app(scope, limited(receive, most), with_headers(send))
 
     async def _login(self, scope: Scope, receive: Receive, visitor: str) -> Response:
-        if self._locked(visitor):
-            return _too_many()
         if scope["method"] != "POST":
             return _page("")
         body = b""
@@ -99,44 +77,29 @@ class Access:
             if not message.get("more_body"):
                 break
         token = parse_qs(body[:_MAX_FORM].decode("utf-8", "replace")).get("token", [""])[0]
-        if not self._same(token):
-            self._fail(visitor)
+        try:
+            self._door.check_token(token, visitor)
+        except RefusedError as error:
+            if error.status_code == 429:
+                raise
             return _page("That is not the token.", 401)
-        self._failures.pop(visitor, None)
         answer = RedirectResponse("/", 303)
-        answer.set_cookie(
-            COOKIE, token, httponly=True, samesite="strict", secure=scope.get("scheme") == "https"
-        )
+        secure = scope.get("scheme") == "https"
+        answer.set_cookie(COOKIE, self._door.session, httponly=True, samesite="strict", secure=secure)
         return answer
 
-    def _locked(self, visitor: str) -> bool:
-        count, since = self._failures.get(visitor, (0, 0.0))
-        if count and self._clock() - since > LOCK_SECONDS:
-            del self._failures[visitor]
-            return False
-        return count >= ATTEMPTS
-
-    def _fail(self, visitor: str) -> None:
-        if len(self._failures) >= _MAX_VISITORS:
-            self._failures.pop(next(iter(self._failures)))
-        count, _ = self._failures.get(visitor, (0, 0.0))
-        self._failures[visitor] = (count + 1, self._clock())
-
-    def _refusal(self, scope: Scope) -> Response:
-        if scope["type"] == "http" and scope["method"] == "GET" and scope["path"] == "/":
+    def _refusal(self, scope: Scope, error: RefusedError) -> Response:
+        if error.status_code == 401 and scope["method"] == "GET" and scope["path"] == "/":
             return _page("", 401)
-        return PlainTextResponse("sign in first", 401)
+        return PlainTextResponse(error.detail, error.status_code, error.headers)
 
 
-def _is_foreign(headers: dict[str, str]) -> bool:
-    """Whether a browser says that a page of another site asks."""
-    origin = headers.get("origin", "")
-    return bool(origin) and origin.partition("://")[2] != headers.get("host", "")
-
-
-def _too_many() -> Response:
-    wait = {"Retry-After": f"{LOCK_SECONDS:.0f}"}
-    return PlainTextResponse("too many wrong tokens; try again later", 429, wait)
+def _cookie(headers: Headers) -> str:
+    try:
+        cookies = SimpleCookie(headers.get("cookie", ""))
+    except CookieError:
+        return ""
+    return cookies[COOKIE].value if COOKIE in cookies else ""
 
 
 def _page(message: str, status: int = 200) -> HTMLResponse:

@@ -7,17 +7,16 @@ from typing import Any
 
 import gradio as gr
 
-from ea_app.jobs import JobsError
+from ea_app.jobs import JobsError, JobView, State
 from ea_app.options import InputError
-from ea_app.ui import views
 from ea_app.ui.form import FIELDS
 from ea_app.ui.modes import mode_of
 from ea_app.ui.page import Page
-from ea_app.ui.studio import Screen, Studio
+from ea_app.ui.studio import HISTORY, Screen, Studio
 from ea_app.ui.text import field_label, word
 from ea_app.ui.updates import backdrop, on_language, on_model
 
-_FRAGMENTS = ("stage", "queue", "history")
+_FRAGMENTS = ("stage", "queue", "history", "comparison")
 _BUTTONS = {"cancel": "can_cancel", "resume": "can_resume", "reuse": "is_over", "delete": "is_over"}
 _SHOWN = (*_FRAGMENTS, *_BUTTONS, "current", "seen")
 _LIGHT: dict[str, Any] = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
@@ -62,7 +61,7 @@ class Events:
         self.page, self.studio = page, studio
         self.controls = [page.controls[name] for name in FIELDS]
         self.shown = [page.parts[name] for name in _SHOWN]
-        self.state = [page.parts[name] for name in ("current", "seen", "language")]
+        self.state = [page.parts[name] for name in ("current", "seen", "language", "side_a", "side_b")]
 
     def connect(self, blocks: gr.Blocks) -> None:
         """All of it."""
@@ -94,7 +93,7 @@ class Events:
         fields = list(controls.values())
         worded = [component for component, _, _ in self.page.worded]
         model = [controls["model"], parts["language"]]
-        targets = [*fields, parts["other_sampler"], parts["camera_editor"]]
+        targets = [*fields, parts["other_sampler"], parts["camera_editor"], parts["facts"]]
         blocks.load(self.on_load, model, [parts["language"], *self.shown], **_LIGHT).then(
             on_model(self.page, self.studio), model, targets, **_LIGHT
         )
@@ -116,8 +115,15 @@ class Events:
         blocks.load(self.mode, [*watched, parts["language"]], parts["mode"], **_LIGHT)
         for source, target in (("image", "below_trajectory"), ("video", "below_mask")):
             controls[source].change(
-                backdrop(self.studio), [controls[source], parts["language"]], parts[target], **_LIGHT
+                backdrop(self.studio, source), [controls[source], parts["language"]], parts[target], **_LIGHT
             )
+        gr.on(
+            [controls["control"].change, controls["control_kind"].change],
+            backdrop(self.studio, "control"),
+            [controls["control"], parts["language"], controls["control_kind"]],
+            parts["control_preview"],
+            **_LIGHT,
+        )
         parts["camera_editor"].change(
             lambda words: words, parts["camera_editor"], controls["camera"], **_LIGHT
         )
@@ -125,13 +131,16 @@ class Events:
     def _connect_compare(self) -> None:
         parts = self.page.parts
         sides = [parts["side_a"], parts["side_b"]]
-        parts["compare_tab"].select(self.choices, None, sides, **_LIGHT)
+        parts["compare_tab"].select(self.choices, sides, sides, **_LIGHT)
         gr.on(
             [side.change for side in sides],
-            self.compare,
-            [*sides, parts["language"]],
-            parts["comparison"],
+            self.refresh,
+            self.state,
+            self.shown,
             **_LIGHT,
+        )
+        parts["vary"].change(
+            lambda vary: gr.update(visible=vary == "sampler"), parts["vary"], parts["other_sampler"], **_LIGHT
         )
         parts["vary_run"].click(
             self.pair,
@@ -140,44 +149,52 @@ class Events:
             **_SPOKEN,
         )
 
-    def refresh(self, current: str, seen: Mapping[str, str], language: str) -> list[Any]:
+    def refresh(self, current: str, seen: Mapping[str, str], language: str, *sides: str | None) -> list[Any]:
         """What changed on the page since it was last told."""
         with toasts(language):
-            return changes(self.studio.screen(current, language), seen)
+            return changes(self.studio.screen(current, language, sides), seen)
 
     def generate(self, *given: Any) -> list[Any]:
         """Queue what the controls say."""
-        values, (_, seen, language) = self._values(given)
+        values, (_, seen, language, *sides) = self._values(given)
         with toasts(language):
             view = self.studio.submit(values)
-        return self.refresh(view.id, seen, language)
+        return self.refresh(view.id, seen, language, *sides)
 
     def queue_all(self, prompts: str, *given: Any) -> list[Any]:
         """Queue every line."""
-        values, (_, seen, language) = self._values(given)
+        values, (_, seen, language, *sides) = self._values(given)
         with toasts(language):
             made = self.studio.submit_lines(prompts, values)
         gr.Info(word("queued_many", language).format(len(made)))
-        return self.refresh(made[0].id, seen, language)
+        return self.refresh(made[0].id, seen, language, *sides)
 
-    def doing(self, action: Callable[[str], None]) -> Callable[[str, Mapping[str, str], str], list[Any]]:
+    def doing(self, action: Callable[[str], None]) -> Callable[..., list[Any]]:
         """A handler that does something with the shown job."""
 
-        def handler(current: str, seen: Mapping[str, str], language: str) -> list[Any]:
+        def handler(current: str, seen: Mapping[str, str], language: str, *sides: str | None) -> list[Any]:
             with toasts(language):
                 action(current)
-            return self.refresh(current, seen, language)
+            return self.refresh(current, seen, language, *sides)
 
         return handler
 
-    def select(self, current: str, seen: Mapping[str, str], language: str, event: gr.EventData) -> list[Any]:
+    def select(
+        self,
+        current: str,
+        seen: Mapping[str, str],
+        language: str,
+        left: str | None,
+        right: str | None,
+        event: gr.EventData,
+    ) -> list[Any]:
         """A click into queue or history."""
         job_id = str(getattr(event, "job", ""))
         if getattr(event, "action", "") == "cancel":
             with toasts(language):
                 self.studio.cancel(job_id)
-            return self.refresh(current, seen, language)
-        return self.refresh(job_id, seen, language)
+            return self.refresh(current, seen, language, left, right)
+        return self.refresh(job_id, seen, language, left, right)
 
     def reuse(self, current: str, language: str) -> list[Any]:
         """The settings of the shown job."""
@@ -196,26 +213,26 @@ class Events:
         values = dict(zip(_MODE_FIELDS, given[:-1], strict=True))
         return f"<span>{word(f'mode.{mode_of(values)}', given[-1])}</span>"
 
-    def choices(self) -> list[Any]:
-        """What can be compared."""
-        done = [view for view in self.studio.jobs.recent(60) if view.state == "done"]
-        told = [(f"{view.prompt[:60]} · {view.seed}", view.id) for view in done]
-        ids = [view.id for view in done]
-        first, second = [*ids, None, None][:2]
+    def choices(self, left: str | None, right: str | None) -> list[Any]:
+        """What can be compared: what is chosen already, else the newest."""
+        told = self._comparable()
+        ids = [identity for _, identity in told]
+        first, second = left if left in ids else None, right if right in ids else None
+        unused = [identity for identity in ids if identity not in (first, second)]
+        first, second = (side or (unused.pop(0) if unused else None) for side in (first, second))
         return [gr.update(choices=told, value=first), gr.update(choices=told, value=second)]
-
-    def compare(self, left: str | None, right: str | None, language: str) -> str:
-        """Two results side by side."""
-        return views.comparison([self.studio.get(left), self.studio.get(right)], language)
 
     def pair(self, vary: str, sampler: str | None, *given: Any) -> list[Any]:
         """Queue two jobs that differ in one thing."""
-        values, (_, seen, language) = self._values(given)
+        values, (_, seen, language, *_) = self._values(given)
         with toasts(language):
             made = self.studio.submit_pair(values, vary, sampler)
-        told = [(f"{view.prompt[:60]} · {view.seed}", view.id) for view in made]
+        told = [*map(_choice, made), *self._comparable()]
         sides = [gr.update(choices=told, value=view.id) for view in made]
-        return [*sides, *self.refresh(made[0].id, seen, language)]
+        return [*sides, *self.refresh(made[0].id, seen, language, *(view.id for view in made))]
+
+    def _comparable(self) -> list[tuple[str, str]]:
+        return [_choice(view) for view in self.studio.jobs.recent(HISTORY) if view.state is State.DONE]
 
     def on_load(self, _model: str, language: str, request: gr.Request) -> list[Any]:
         """A page that opens: in the language of its browser."""
@@ -223,10 +240,8 @@ class Events:
         language = "zh" if asked.lower().startswith("zh") else language
         return [language, *self.refresh("", {}, language)]
 
-    def _values(self, given: tuple[Any, ...]) -> tuple[dict[str, Any], tuple[str, dict[str, str], str]]:
-        values = dict(zip(FIELDS, given[: len(FIELDS)], strict=True))
-        current, seen, language = given[len(FIELDS) :]
-        return values, (current, seen, language)
+    def _values(self, given: tuple[Any, ...]) -> tuple[dict[str, Any], tuple[Any, ...]]:
+        return dict(zip(FIELDS, given[: len(FIELDS)], strict=True)), given[len(FIELDS) :]
 
     def _fill(self, values: Mapping[str, Any], missing: list[str], language: str) -> list[Any]:
         gr.Info(word("restored", language))
@@ -237,6 +252,10 @@ class Events:
                 )
             )
         return [gr.skip() if _keeps(name, values) else gr.update(value=values[name]) for name in FIELDS]
+
+
+def _choice(view: JobView) -> tuple[str, str]:
+    return f"{view.prompt[:60]} · {view.seed}", view.id
 
 
 def _keeps(name: str, values: Mapping[str, Any]) -> bool:

@@ -16,6 +16,7 @@ AS_IS = ""
 """Of `control_kind`: the control video as it is."""
 
 _PLAIN = ("negative", "frames", "window", "overlap", "sampler", "steps", "guidance", "seed", "fps", "camera")
+_SHAPES = ("image", "last_image", "video", "control", "reference")
 FILES = ("image", "last_image", "clip_image", "video", "mask", "reference")
 FIELDS = (
     "prompt", "model", *_PLAIN, *FILES, "mask_drawn", "strength", "control", "control_kind", "trajectory",
@@ -44,7 +45,7 @@ def options_of(values: Mapping[str, Any], shelf: Shelf, uploads: Uploads) -> tup
     options["model"] = shelf.model(given.get("model", "default"))
     if "camera" in options:
         options["camera"] = _camera_words(options["camera"])
-    options |= {key: uploads.path(key, given[key]) for key in FILES if key in given}
+    options |= {key: uploads.media(key, given[key]).path for key in FILES if key in given}
     if "mask_drawn" in given and "video" in given and "mask" not in given:
         options["mask"] = uploads.keep_drawing("mask", given["mask_drawn"])
     if "trajectory" in given:
@@ -52,10 +53,10 @@ def options_of(values: Mapping[str, Any], shelf: Shelf, uploads: Uploads) -> tup
     if "video" in given and given.get("strength") is not None and "mask" not in options:
         options["strength"] = given["strength"]
     if "control" in given:
-        options |= _control(uploads.path("control", given["control"]), given.get("control_kind", AS_IS))
+        options |= _control(uploads.media("control", given["control"]).path, given.get("control_kind", AS_IS))
     if "window" in given:
         options["join"] = given.get("join", "latents")
-    options |= _size(values, given, options, shelf)
+    options |= _size(values, given, shelf, uploads)
     if loras := _loras(given, shelf):
         options["lora"] = loras
     prompt = values.get("prompt")
@@ -76,15 +77,14 @@ def _control(path: str, kind: object) -> dict[str, Any]:
 
 
 def _size(
-    values: Mapping[str, Any], given: Mapping[str, Any], options: Mapping[str, Any], shelf: Shelf
+    values: Mapping[str, Any], given: Mapping[str, Any], shelf: Shelf, uploads: Uploads
 ) -> dict[str, Any]:
     if values.get("size_mode"):
-        names = ("image", "last_image", "video", "control_from", "control", "reference")
-        found = next((options[name] for name in names if name in options and name != "control_kind"), None)
-        if found is None:
+        name = next((name for name in _SHAPES if name in given), None)
+        if name is None:
             raise InputError("size_mode", "needs a picture or a video whose shape is taken")
         info, _ = shelf.describe(given.get("model", "default"))
-        return {"size": size_like(found, info)}
+        return {"size": size_like(uploads.media(name, given[name]), info)}
     if "width" not in given and "height" not in given:
         return {}
     info, _ = shelf.describe(given.get("model", "default"))

@@ -8,7 +8,17 @@ from ea_app.ui.panels import inputs, numbers, result, steering, words
 from ea_app.ui.studio import Studio
 from ea_app.ui.text import LANGUAGES, word
 
-_TOGGLE = "() => { document.body.classList.toggle('dark'); }"
+_THEME = """
+<button type="button" aria-label="${label}" title="${label}">
+<svg viewBox="0 0 24 24" aria-hidden="true" fill="currentColor">
+<path d="M12 2a10 10 0 1 0 0 20 10 10 0 0 0 0-20Zm0 2.2v15.6a7.8 7.8 0 0 1 0-15.6Z"/></svg></button>
+"""
+_TOGGLE = """
+element.addEventListener('click', () => {
+  const dark = document.body.classList.toggle('dark');
+  try { localStorage.setItem('ea-theme', dark ? 'dark' : 'light'); } catch { /* not kept */ }
+});
+"""
 
 
 def build(studio: Studio) -> gr.Blocks:
@@ -18,11 +28,11 @@ def build(studio: Studio) -> gr.Blocks:
         _header(page, studio)
         with gr.Row(elem_id="ea-main"):
             with gr.Column(scale=4, min_width=340, elem_id="ea-controls"), gr.Tabs(elem_id="ea-tabs"):
-                with page.say(gr.Tab(word("create", "en"), id="create"), "create"):
+                with _tab(page, "create"):
                     _create(page, studio)
-                with page.say(gr.Tab(word("batch", "en"), id="batch"), "batch"):
+                with _tab(page, "batch"):
                     result.build_batch(page)
-                with page.say(gr.Tab(word("compare", "en"), id="compare"), "compare") as compare:
+                with _tab(page, "compare") as compare:
                     page.part("compare_tab", compare)
                     result.build_compare(page)
             with gr.Column(scale=7, min_width=340, elem_id="ea-result"):
@@ -34,9 +44,19 @@ def build(studio: Studio) -> gr.Blocks:
     return blocks
 
 
+def _tab(page: Page, name: str) -> gr.Tab:
+    """A tab that tells the style sheet that it is open."""
+    tab = page.say(gr.Tab(word(name, "en"), id=name), name)
+    tab.select(
+        None, None, None, js=f"() => {{ document.body.dataset.eaTab = '{name}'; }}", api_visibility="private"
+    )
+    return tab
+
+
 def _header(page: Page, studio: Studio) -> None:
     with gr.Row(elem_id="ea-header", equal_height=True):
-        gr.HTML(f"<h1>{word('title', 'en')}</h1>", elem_id="ea-title", js_on_load=None)
+        page.say(gr.HTML(word("title", "en"), elem_id="ea-title", js_on_load=None), "title", "value")
+        page.part("facts", gr.HTML(elem_id="ea-facts", js_on_load=None))
         names = studio.shelf.models()
         page.control(
             "model",
@@ -61,8 +81,10 @@ def _header(page: Page, studio: Studio) -> None:
             ),
             "language",
         )
-        theme = gr.Button(word("theme", "en"), size="sm", min_width=90, scale=0, elem_id="ea-theme")
-        page.say(theme, "theme", "value").click(None, None, None, js=_TOGGLE)
+        page.say(
+            gr.HTML(html_template=_THEME, js_on_load=_TOGGLE, elem_id="ea-theme", label=word("theme", "en")),
+            "theme",
+        )
 
 
 def _create(page: Page, studio: Studio) -> None:

@@ -1,5 +1,6 @@
 """The parts of the page while it is built: controls by name, and which words they carry."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,11 +15,13 @@ class Page:
         controls: What decides a job, by the names of `ea_app.ui.form.FIELDS`.
         parts: Everything else that events need, by name.
         worded: Blocks with the key of their word and what of them carries it.
+        chosen: Blocks whose choices have words, with what gives them in a language.
     """
 
     controls: dict[str, Any] = field(default_factory=dict)
     parts: dict[str, Any] = field(default_factory=dict)
     worded: list[tuple[Any, str, str]] = field(default_factory=list)
+    chosen: dict[Any, Callable[[str], list[tuple[str, str]]]] = field(default_factory=dict)
 
     def control(self, name: str, component: Any, key: str | None = None) -> Any:
         """Take note of a control."""

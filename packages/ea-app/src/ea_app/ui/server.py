@@ -3,11 +3,10 @@
 import asyncio
 import contextlib
 import os
+import socket
 import threading
-from collections.abc import AsyncIterator
-from pathlib import Path
+from collections.abc import AsyncIterator, Callable
 
-import uvicorn
 from fastapi import FastAPI
 
 from ea_app.jobs import Supervisor
@@ -17,9 +16,20 @@ from ea_app.ui.models import Shelf
 from ea_app.ui.settings import UiSettings
 from ea_app.ui.studio import Studio
 from ea_app.ui.uploads import Uploads
+from ea_app.web.access import Door
+from ea_app.web.reader import Reader
+from ea_app.web.running import address_of, run
 
 UPLOADS = "uploads"
 _CLEAN_SECONDS = 600.0
+_FORM_BYTES = 2**16
+_THEME = """() => {
+  document.body.dataset.eaTab = 'create';
+  try {
+    const kept = localStorage.getItem('ea-theme');
+    if (kept) document.body.classList.toggle('dark', kept === 'dark');
+  } catch { /* that of the system */ }
+}"""
 
 
 def make_app(jobs: Supervisor, settings: UiSettings) -> FastAPI:
@@ -29,7 +39,7 @@ def make_app(jobs: Supervisor, settings: UiSettings) -> FastAPI:
         jobs: Runs them; stays open while the application is used.
         settings: How it is run.
     """
-    uploads = Uploads(jobs.folder / UPLOADS)
+    uploads = Uploads(jobs.folder / UPLOADS, Reader())
     # Where gradio puts uploads and what it shows; read when gradio is imported.
     os.environ["GRADIO_TEMP_DIR"] = str(uploads.folder)
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
@@ -47,6 +57,7 @@ def make_app(jobs: Supervisor, settings: UiSettings) -> FastAPI:
         cleaning = asyncio.create_task(_clean(studio, settings.keep_uploads))
         yield
         cleaning.cancel()
+        uploads.reader.close()
 
     app = FastAPI(title="EA Studio", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
     add_media(app, jobs)
@@ -66,36 +77,41 @@ def make_app(jobs: Supervisor, settings: UiSettings) -> FastAPI:
         mcp_server=False,
         theme=theme(),
         css=static("studio.css"),
+        js=_THEME,
     )
-    made.add_middleware(Access, token=settings.token)
+    made.add_middleware(
+        Access,
+        door=Door(settings.token),
+        upload_bytes=settings.upload_bytes + _FORM_BYTES,
+        has_room=lambda: uploads.measure() < settings.max_uploads,
+    )
     return made
 
 
-def serve(jobs: Supervisor, settings: UiSettings) -> None:
-    """Answer until the process is told to end."""
-    config = uvicorn.Config(
-        make_app(jobs, settings),
-        host=settings.host,
-        port=settings.port,
-        log_level="warning",
-        access_log=False,
-        timeout_graceful_shutdown=2,
-    )
-    uvicorn.Server(config).run()
+def serve(
+    jobs: Supervisor, settings: UiSettings, listener: socket.socket, announce: Callable[[str], None]
+) -> None:
+    """Answer until the process is told to end.
+
+    Args:
+        jobs: Runs them.
+        settings: How it is run.
+        listener: Where, see `ea_app.web.running.listen`.
+        announce: Is told the address once it answers there.
+    """
+    address = address_of(listener, settings.host)
+    app = make_app(jobs, settings)
+    run(app, listener, on_start=lambda: announce(address), timeout_graceful_shutdown=2)
 
 
 def _warm(studio: Studio) -> None:
     """Ask about the first model before anybody waits for it."""
     with contextlib.suppress(ValueError):
         studio.shelf.describe(studio.shelf.models()[0])
+    studio.uploads.reader.warm()
 
 
 async def _clean(studio: Studio, age: float) -> None:
     while True:
         await asyncio.to_thread(studio.clean, age)
         await asyncio.sleep(_CLEAN_SECONDS)
-
-
-def state_folder(given: str | None) -> Path | None:
-    """The state folder that a flag names."""
-    return None if given is None else Path(given).expanduser()

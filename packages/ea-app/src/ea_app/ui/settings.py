@@ -3,9 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-LOCAL_HOSTS = ("127.0.0.1", "::1", "localhost")
-MIN_TOKEN = 8
-"""Least letters of a token."""
+from ea_app.options import InputError
+from ea_app.web.access import check_listening
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,6 +18,7 @@ class UiSettings:
         models: Folder whose model directories may be chosen, beside the models in the box.
         loras: Folder whose LoRA files may be chosen.
         upload_bytes: Largest file that may be uploaded.
+        max_uploads: Bytes of all files that were uploaded and are still kept.
         keep_uploads: Seconds after which an uploaded file is removed that no job uses.
     """
 
@@ -28,23 +28,17 @@ class UiSettings:
     models: Path | None = None
     loras: Path | None = None
     upload_bytes: int = 200 * 2**20
+    max_uploads: int = 4_000_000_000
     keep_uploads: float = 86_400.0
 
     def __post_init__(self) -> None:
         """Refuses what cannot be.
 
         Raises:
-            ValueError: Beginning with the flag.
+            InputError: Naming the flag.
         """
-        if not 0 <= self.port <= 65_535:
-            raise ValueError(f"port must be from 0 to 65535, got {self.port}")
-        if self.host not in LOCAL_HOSTS and not self.token:
-            raise ValueError(
-                f"token is needed to listen on {self.host}: others can reach it; give --token TEXT"
-            )
-        if self.token is not None and (len(self.token) < MIN_TOKEN or not self.token.isascii()):
-            raise ValueError(f"token must be at least {MIN_TOKEN} letters or digits")
+        check_listening(self.host, self.port, self.token)
         for name in ("models", "loras"):
             folder = getattr(self, name)
             if folder is not None and not folder.is_dir():
-                raise ValueError(f"{name}-dir {folder} is no folder")
+                raise InputError(f"{name}-dir", f"{folder} is no folder")

@@ -3,25 +3,19 @@
 import math
 
 from ea_app.model_info import ModelInfo
-from ea_app.options import concerning
-from ea_data.media import probe
+from ea_data.media import MediaInfo
 
 
-def size_like(path: str, info: ModelInfo) -> tuple[int, int]:
+def size_like(found: MediaInfo, info: ModelInfo) -> tuple[int, int]:
     """The size with the shape of a file that has about as many pixels as a model was made for.
 
     Args:
-        path: A picture or a video.
+        found: A picture or a video.
         info: Of the model.
 
     Returns:
         (width, height), multiples of what the model wants and within its limits.
-
-    Raises:
-        InputError: The file cannot be read.
     """
-    with concerning("size_mode"):
-        found = probe(path)
     aspect = found.width / found.height
     height = math.sqrt(info.native_width * info.native_height / aspect)
     return _fit(height * aspect, info), _fit(height, info)

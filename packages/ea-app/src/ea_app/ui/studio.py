@@ -17,6 +17,8 @@ from ea_app.ui.uploads import Uploads
 
 HISTORY = 60
 MAX_BATCH = 100
+VARIES = ("seed", "sampler", "lora")
+"""In what a pair may differ."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +30,7 @@ class Screen:
         stage: The large picture.
         queue: What runs and waits.
         history: What was made.
+        comparison: Two jobs side by side.
         can_cancel: Whether the shown job can be cancelled.
         can_resume: Whether it can go on.
         is_over: Whether it can be used again and deleted.
@@ -37,6 +40,7 @@ class Screen:
     stage: str
     queue: str
     history: str
+    comparison: str
     can_cancel: bool
     can_resume: bool
     is_over: bool
@@ -108,7 +112,7 @@ class Studio:
                 raise InputError("lora", "is not chosen; there would be no difference")
             other |= dict.fromkeys((key for key in other if key.startswith("lora_")), None)
         else:
-            raise InputError("vary", f"must be seed, sampler or lora, got {str(vary)[:40]!r}")
+            raise InputError("vary", f"must be one of {', '.join(VARIES)}, got {str(vary)[:40]!r}")
         asked = [options_of(side, self.shelf, self.uploads) for side in (first, other)]
         left, right = (self.jobs.submit(prompt, **options) for prompt, options in asked)
         return left, right
@@ -124,8 +128,14 @@ class Studio:
         except NoSuchJobError:
             return None
 
-    def screen(self, current: str, language: str) -> Screen:
-        """What stands on the page now."""
+    def screen(self, current: str, language: str, sides: Sequence[str | None] = ()) -> Screen:
+        """What stands on the page now.
+
+        Args:
+            current: The job that is shown, empty for the newest.
+            language: Of the words.
+            sides: Two jobs that are compared.
+        """
         unfinished = self.jobs.unfinished()
         recent = self.jobs.recent(HISTORY)
         shown = self.get(current) if current else None
@@ -138,6 +148,7 @@ class Studio:
             stage=views.stage(shown, language),
             queue=views.queue(running, job_id, language),
             history=views.history(recent, job_id, language),
+            comparison=views.comparison([self.get(side) if side else None for side in sides], language),
             can_cancel=shown is not None and not shown.over,
             can_resume=shown is not None
             and shown.state in (State.CANCELLED, State.FAILED, State.INTERRUPTED),
@@ -168,7 +179,10 @@ class Studio:
         Raises:
             InputError: It is no uploaded file, or carries no record.
         """
-        record = read_record(Path(self.uploads.path("file", path)))
+        given = Path(self.uploads.path("file", path))
+        if given.suffix != ".json":
+            self.uploads.media("file", path)
+        record = read_record(given)
         if (view := self._job_of(record)) is not None:
             return self.reuse(view.id)
         request = record["request"]

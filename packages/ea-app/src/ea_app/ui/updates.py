@@ -1,23 +1,18 @@
 """Controls that follow the model, the language or an uploaded file."""
 
-import base64
-import io
 from collections.abc import Callable
 from typing import Any
 
 import gradio as gr
-from PIL import Image
 
-from ea_app.options import InputError, concerning
+from ea_app.options import InputError
 from ea_app.ui.modes import reason, unusable
 from ea_app.ui.page import Page
 from ea_app.ui.panels.editors import camera_props, editor_props
 from ea_app.ui.studio import Studio
-from ea_app.ui.text import has, word
-from ea_data.media import Limits, probe, read_image, read_video
+from ea_app.ui.text import field_label, has, word
 
 _BACKDROP_SIDE = 640
-_BACKDROP = Limits(max_bytes=200 * 2**20)
 
 
 def on_model(page: Page, studio: Studio, *, defaults: bool = True) -> Callable[[str, str], list[Any]]:
@@ -29,8 +24,8 @@ def on_model(page: Page, studio: Studio, *, defaults: bool = True) -> Callable[[
         defaults: Also fill in what the model prefers.
 
     Returns:
-        Of the model's name and the language, updates for every control, the second
-        sampler and the camera editor.
+        Of the model's name and the language, updates for every control, the second sampler, the camera
+        editor and what is told of the model.
     """
 
     def handler(model: str, language: str) -> list[Any]:
@@ -63,7 +58,10 @@ def on_model(page: Page, studio: Studio, *, defaults: bool = True) -> Callable[[
             updates.append(gr.update(**update) if update else gr.skip())
         others = [name for name in abilities.samplers if name != abilities.sampler]
         camera = gr.update(**camera_props(language=language, usable="camera" not in greyed))
-        return [*updates, gr.update(choices=others, value=others[0] if others else None), camera]
+        told = word("facts", language).format(
+            f"{info.native_width}×{info.native_height}", info.native_frames, info.fps
+        )
+        return [*updates, gr.update(choices=others, value=others[0] if others else None), camera, told]
 
     return handler
 
@@ -75,40 +73,36 @@ def on_language(page: Page) -> Callable[[str], list[Any]]:
         blocks.setdefault(component, []).append((key, carries))
 
     def handler(language: str) -> list[Any]:
-        return [gr.update(**_words(component, pairs, language)) for component, pairs in blocks.items()]
+        told = {component: _words(component, pairs, language) for component, pairs in blocks.items()}
+        for component, choices in page.chosen.items():
+            told[component]["choices"] = choices(language)
+        return [gr.update(**words) for words in told.values()]
 
     return handler
 
 
-def backdrop(studio: Studio) -> Callable[[str | None, str], str]:
-    """A handler that puts a picture, or the first frame of a video, under an editor."""
+def backdrop(studio: Studio, field: str) -> Callable[..., str]:
+    """A handler that shows a picture, or the first frame of a video, or the control signal of either.
 
-    def handler(path: str | None, language: str) -> str:
+    Args:
+        studio: Has the files.
+        field: Of the control that the file is given to.
+
+    Returns:
+        Of the file, the language and a kind of signal if there is one: HTML.
+    """
+
+    def handler(path: str | None, language: str, signal: str | None = None) -> str:
         if path is None:
             return ""
         try:
-            with concerning("image"):
-                return f'<img alt="" src="{first_frame(studio.uploads.path("image", path))}">'
+            address = studio.uploads.picture(field, path, side=_BACKDROP_SIDE, signal=signal or "")
         except InputError as error:
-            message = f"{word('video', language)}: {error.reason}"
+            message = f"{field_label(error.field, language)}: {error.reason}"
             raise gr.Error(message, print_exception=False) from None
+        return f'<img alt="{word(field, language)}" src="{address}">'
 
     return handler
-
-
-def first_frame(path: str) -> str:
-    """The picture, or the first frame of a video, as a small data address.
-
-    Raises:
-        ValueError: It cannot be read.
-    """
-    found = probe(path, limits=_BACKDROP)
-    pixels = read_image(path) if found.kind == "image" else read_video(path).frames[0]
-    picture = Image.fromarray(pixels)
-    picture.thumbnail((_BACKDROP_SIDE, _BACKDROP_SIDE))
-    held = io.BytesIO()
-    picture.convert("RGB").save(held, "JPEG", quality=85)
-    return f"data:image/jpeg;base64,{base64.b64encode(held.getvalue()).decode()}"
 
 
 def _usable(name: str, greyed: set[str], model: str, language: str) -> dict[str, Any]:

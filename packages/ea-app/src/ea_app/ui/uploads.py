@@ -3,19 +3,18 @@
 import base64
 import binascii
 import hashlib
-import io
 import shutil
 import time
 from collections.abc import Iterable
 from pathlib import Path
 
-from PIL import Image
-
 from ea_app.options import InputError
+from ea_app.web.files import size_of, text_bytes
+from ea_app.web.reader import Reader
+from ea_data.media import MediaInfo
 
 _MAX_DRAWING = 4 * 2**20
-_MAX_TEXT = 2**20
-_MAX_PIXELS = 4096 * 4096
+_MAX_REMEMBERED = 1000
 _PNG = "data:image/png;base64,"
 
 
@@ -24,10 +23,13 @@ class Uploads:
 
     Args:
         folder: It; made when something is kept.
+        reader: Looks at files.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, reader: Reader) -> None:
         self.folder = folder.absolute()
+        self.reader = reader
+        self._media: dict[str, MediaInfo] = {}
 
     def path(self, field: str, given: object) -> str:
         """An uploaded file.
@@ -38,6 +40,32 @@ class Uploads:
         if not isinstance(given, str) or (found := self.known(given)) is None:
             raise InputError(field, "must be an uploaded file; add it again")
         return found
+
+    def media(self, field: str, given: object) -> MediaInfo:
+        """An uploaded picture or video, told by its content. `MediaInfo.path` is where it is.
+
+        Raises:
+            InputError: It is not in the folder, neither of the two, or too large.
+        """
+        path = self.path(field, given)
+        if path not in self._media:  # folders are named after what is in them
+            if len(self._media) >= _MAX_REMEMBERED:
+                self._media.clear()
+            try:
+                self._media[path] = self.reader.examine(Path(path), field)
+            except InputError as error:
+                raise InputError(field, error.reason.replace(path, "the file")) from None
+        return self._media[path]
+
+    def picture(self, field: str, given: object, *, side: int, signal: str = "") -> str:
+        """The picture, or the first frame of a video, as a small data address.
+
+        Raises:
+            InputError: As `media`, or the signal cannot be made of it.
+        """
+        path = Path(self.media(field, given).path)
+        content = self.reader.picture(path, field, side=side, signal=signal)
+        return f"data:image/jpeg;base64,{base64.b64encode(content).decode()}"
 
     def known(self, given: object) -> str | None:
         """The path of a file in the folder, None for any other."""
@@ -57,13 +85,9 @@ class Uploads:
             raise InputError(field, "must be a drawn picture; draw it again")
         try:
             content = base64.b64decode(given.removeprefix(_PNG), validate=True)
-            with Image.open(io.BytesIO(content), formats=("PNG",)) as picture:
-                if picture.width * picture.height > _MAX_PIXELS:
-                    raise InputError(field, f"must have at most {_MAX_PIXELS} pixels")
-                picture.verify()
-        except (binascii.Error, OSError, SyntaxError, ValueError) as error:
+        except (binascii.Error, ValueError) as error:
             raise InputError(field, f"cannot be read: {error}") from None
-        return self._keep(content, ".png")
+        return self.media(field, self._keep(content, ".png")).path
 
     def keep_text(self, field: str, given: object, suffix: str) -> str:
         """A text as a file.
@@ -71,14 +95,16 @@ class Uploads:
         Raises:
             InputError: It is no text, or too long.
         """
-        if not isinstance(given, str) or len(given) > _MAX_TEXT:
-            raise InputError(field, f"must be text of at most {_MAX_TEXT} letters")
-        return self._keep(given.encode("utf-8", "replace"), suffix)
+        return self._keep(text_bytes(field, given), suffix)
 
     def text(self, given: object) -> str | None:
         """The content of a text that was kept, None when it is gone."""
         path = self.known(given)
         return None if path is None else Path(path).read_text(encoding="utf-8")
+
+    def measure(self) -> int:
+        """Bytes of all files."""
+        return size_of(self.folder)
 
     def clean(self, used: Iterable[str], age: float) -> int:
         """Remove what no job uses and is older than so many seconds; returns how many."""

@@ -6,7 +6,7 @@ from html import escape
 from pathlib import Path
 
 from ea_app.jobs import JobView, State
-from ea_app.ui.text import word
+from ea_app.ui.text import field_label, word
 
 _MAX_PREVIEW = 2**20
 _SHOWN = ("size", "frames", "steps", "guidance", "sampler", "strength", "window", "camera")
@@ -41,10 +41,7 @@ def history(views: Sequence[JobView], current: str, language: str) -> str:
 
 def comparison(views: Sequence[JobView | None], language: str) -> str:
     """Two results side by side, and what their settings differ in."""
-    sides = "".join(
-        f"<figure>{_screen(view) if view else ''}<figcaption>{_caption(view)}</figcaption></figure>"
-        for view in views
-    )
+    sides = "".join(_side(view, language) for view in views)
     found = [view for view in views if view is not None]
     table = ""
     if len(found) == 2:
@@ -53,9 +50,29 @@ def comparison(views: Sequence[JobView | None], language: str) -> str:
         ]
         keys = [key for key in dict.fromkeys([*told[0], *told[1]]) if told[0].get(key) != told[1].get(key)]
         cells = [[f"<td>{escape(_plain(side.get(key)))}</td>" for side in told] for key in keys]
-        rows = "".join(f"<tr><th>{escape(key)}</th>{''.join(row)}</tr>" for key, row in zip(keys, cells))
+        rows = "".join(
+            f"<tr><th>{escape(field_label(key, language))}</th>{''.join(row)}</tr>"
+            for key, row in zip(keys, cells, strict=True)
+        )
         table = f"<h3>{word('difference' if keys else 'same', language)}</h3><table>{rows}</table>"
     return f'<div class="ea-compare"><div class="ea-sides">{sides}</div>{table}</div>'
+
+
+def _side(view: JobView | None, language: str) -> str:
+    if view is None:
+        return (
+            f'<figure><div class="ea-screen ea-none"><p>{word("compare.none", language)}</p></div></figure>'
+        )
+    line = "" if view.state is State.DONE else _running(view, language)
+    screen = f'<div data-state="{view.state}">{_screen(view)}</div>'
+    return f"<figure>{screen}{line}<figcaption>{_caption(view, language)}</figcaption></figure>"
+
+
+def _running(view: JobView, language: str) -> str:
+    if view.over or view.state is State.INTERRUPTED:
+        return f'<div class="ea-line"><b>{_state(view, language)}</b></div>'
+    line, share = _progress(view, language)
+    return f'<div class="ea-line">{line}</div>{_bar(share)}'
 
 
 def media_url(job_id: str, kind: str) -> str:
@@ -87,7 +104,7 @@ def _screen(view: JobView) -> str:
 
 
 def _status(view: JobView, language: str) -> str:
-    chips = "".join(f"<span>{escape(text)}</span>" for text in _chips(view))
+    chips = "".join(f"<span>{escape(text)}</span>" for text in _chips(view, language))
     prompt = f'<p class="ea-prompt">{escape(view.prompt)}</p><div class="ea-chips">{chips}</div>'
     if view.state is State.DONE:
         took = word("took", language).format(seconds((view.ended or 0) - (view.started or 0)))
@@ -151,13 +168,15 @@ def _card(view: JobView, current: str, language: str) -> str:
     )
 
 
-def _caption(view: JobView | None) -> str:
-    return "" if view is None else " · ".join(escape(text) for text in (view.prompt[:120], *_chips(view)))
+def _caption(view: JobView, language: str) -> str:
+    return " · ".join(escape(text) for text in (view.prompt[:120], *_chips(view, language)))
 
 
-def _chips(view: JobView) -> list[str]:
-    told = [f"seed {view.seed}"]
-    told += [f"{key} {_plain(view.options[key])}" for key in _SHOWN if key in view.options]
+def _chips(view: JobView, language: str) -> list[str]:
+    told = [f"{word('seed', language)} {view.seed}"]
+    told += [
+        f"{field_label(key, language)} {_plain(view.options[key])}" for key in _SHOWN if key in view.options
+    ]
     told += [] if view.model == "default" else [Path(view.model).name]
     return told
 

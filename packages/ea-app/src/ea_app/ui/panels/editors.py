@@ -12,7 +12,7 @@ from ea_data.control.moves import MOVES
 _CANVAS = """
 <div class="ea-editor" data-kind="${kind}" data-usable="${usable}">
   <p class="ea-label">${title}${note ? ` · ${note}` : ``}</p>
-  <div class="ea-canvas"><img alt="" src="" hidden><canvas></canvas></div>
+  <div class="ea-canvas"><img alt="" src="" hidden><canvas></canvas><p class="ea-hint">${hint}</p></div>
   <div class="ea-tools"><button type="button" data-do="undo">${undo}</button>
   <button type="button" data-do="clear">${clear}</button></div>
 </div>
@@ -55,6 +55,7 @@ def editor_props(kind: str, key: str, *, language: str = "en", note: str = "") -
     return {
         "kind": kind,
         "title": word(key, language),
+        "hint": word(f"{key}.hint", language),
         "undo": word("undo", language),
         "clear": word("clear", language),
         "usable": not note,
@@ -64,7 +65,16 @@ def editor_props(kind: str, key: str, *, language: str = "en", note: str = "") -
 
 def camera_props(*, language: str = "en", usable: bool = True) -> dict[str, Any]:
     """The words of the camera editor."""
-    return {"add": word("add_move", language), "clear": word("clear", language), "usable": usable}
+    return {
+        "add": word("add_move", language),
+        "clear": word("clear", language),
+        "speed": word("speed", language),
+        "frames": word("frames", language),
+        "also": word("also", language),
+        "remove": word("remove", language),
+        "moves": {name: word(f"move.{name}", language) for name in MOVES},
+        "usable": usable,
+    }
 
 
 def camera_editor() -> gr.HTML:

@@ -28,13 +28,15 @@ def build(page: Page) -> None:
         page.part("below_mask", backdrop("mask"))
     with page.say(gr.Accordion(word("control_panel", "en"), open=False), "control_panel"):
         page.control("control", _video("control"))
-        kinds = [(word("control_as_is", "en"), ""), *((kind.name, kind.name) for kind in _made_here())]
-        page.control("control_kind", gr.Dropdown(kinds, value="", **labels("control_kind")))
+        kind = gr.Dropdown(_kinds("en"), value="", elem_id="ea-control-kind", **labels("control_kind"))
+        page.chosen[page.control("control_kind", kind)] = _kinds
+        page.part("control_preview", gr.HTML(elem_id="ea-control-preview", js_on_load=None))
 
 
-def _made_here() -> list:
+def _kinds(language: str) -> list[tuple[str, str]]:
     """Kinds of signals that need no weights: visitors start no downloads."""
-    return [kind for kind in KINDS.values() if not kind.has_weights]
+    made_here = [kind.name for kind in KINDS.values() if not kind.has_weights]
+    return [(word("control_as_is", language), ""), *((name, name) for name in made_here)]
 
 
 def _picture(page: Page, name: str) -> None:

@@ -15,13 +15,13 @@ def build(page: Page) -> None:
         with gr.Row():
             for name in ("width", "height", "frames", "fps"):
                 page.control(
-                    name, gr.Textbox(max_lines=1, min_width=80, elem_id=f"ea-{name}", **_label(name))
+                    name, gr.Textbox(max_lines=1, min_width=60, elem_id=f"ea-{name}", **_label(name))
                 )
         page.control("size_mode", gr.Checkbox(value=False, **labels("size_mode")))
         with gr.Row():
             for name in ("window", "overlap"):
                 page.control(
-                    name, gr.Textbox(max_lines=1, min_width=80, elem_id=f"ea-{name}", **_label(name))
+                    name, gr.Textbox(max_lines=1, min_width=60, elem_id=f"ea-{name}", **_label(name))
                 )
             page.control(
                 "join",

@@ -3,6 +3,8 @@
 import gradio as gr
 
 from ea_app.ui.page import Page, labels
+from ea_app.ui.panels.editors import static
+from ea_app.ui.studio import VARIES
 from ea_app.ui.text import word
 
 _CLICKS = """
@@ -17,6 +19,7 @@ element.addEventListener('click', (event) => {
 def build(page: Page) -> None:
     """The large picture with its buttons, and the queue below."""
     page.part("stage", gr.HTML(elem_id="ea-stage", js_on_load=None))
+    page.part("comparison", gr.HTML(elem_id="ea-comparison", js_on_load=static("together.js")))
     with gr.Row(elem_id="ea-actions"):
         for name in ("cancel", "reuse", "resume", "delete"):
             button = gr.Button(word(name, "en"), size="sm", visible=False, elem_id=f"ea-{name}", min_width=90)
@@ -48,16 +51,16 @@ def build_batch(page: Page) -> None:
 
 def build_compare(page: Page) -> None:
     """Two results side by side, and making such a pair."""
-    with gr.Row():
-        for side in ("side_a", "side_b"):
-            page.part(
-                side,
-                gr.Dropdown([], value=None, elem_id=f"ea-{side.replace('_', '-')}", **labels(side)),
-                side,
-            )
-    page.part("comparison", gr.HTML(elem_id="ea-comparison", js_on_load=None))
-    with gr.Row(elem_id="ea-vary"):
-        choices = [(word(f"vary.{name}", "en"), name) for name in ("seed", "sampler", "lora")]
-        page.part("vary", gr.Dropdown(choices, value="seed", **labels("vary")), "vary")
-        page.part("other_sampler", gr.Dropdown([], value=None, **labels("sampler")), "sampler")
-        page.part("vary_run", gr.Button(word("vary_run", "en"), elem_id="ea-vary-run"), "vary_run", "value")
+    for side in ("side_a", "side_b"):
+        elem_id = f"ea-{side.replace('_', '-')}"
+        page.part(side, gr.Dropdown([], value=None, elem_id=elem_id, **labels(side)), side)
+    with page.say(gr.Accordion(word("vary_new", "en"), open=True, elem_id="ea-vary"), "vary_new"):
+        vary = gr.Dropdown(_varies("en"), value="seed", **labels("vary"))
+        page.chosen[page.part("vary", vary, "vary")] = _varies
+        page.part("other_sampler", gr.Dropdown([], value=None, visible=False, **labels("sampler")), "sampler")
+        button = gr.Button(word("vary_run", "en"), variant="primary", elem_id="ea-vary-run")
+        page.part("vary_run", button, "vary_run", "value")
+
+
+def _varies(language: str) -> list[tuple[str, str]]:
+    return [(word(f"vary.{name}", language), name) for name in VARIES]

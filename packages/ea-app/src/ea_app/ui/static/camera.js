@@ -11,7 +11,7 @@ const choice = (part, key, empty) => {
   for (const name of [...(empty ? [''] : []), ...Object.keys(MOVES)]) {
     const option = document.createElement('option');
     option.value = name;
-    option.textContent = name || '+';
+    option.textContent = name ? props.moves[name] : props.also;
     option.selected = part[key] === name;
     select.append(option);
   }
@@ -36,9 +36,9 @@ const show = () => {
     const remove = document.createElement('button');
     remove.type = 'button';
     remove.textContent = '×';
-    remove.setAttribute('aria-label', 'remove');
+    remove.setAttribute('aria-label', props.remove);
     remove.addEventListener('click', () => { parts.splice(at, 1); tell(); });
-    box.append(choice(part, 'move', false), choice(part, 'second', true), number(part, 'speed', 'speed', 0.1), number(part, 'frames', 'frames', 1), remove);
+    box.append(choice(part, 'move', false), choice(part, 'second', true), number(part, 'speed', props.speed, 0.1), number(part, 'frames', props.frames, 1), remove);
     return box;
   }));
   draw();
@@ -94,5 +94,5 @@ element.addEventListener('click', (event) => {
   tell();
 });
 watch('value', show);
-watch(['add', 'clear'], show);
+watch(['add', 'clear', 'moves'], show);
 show();

@@ -32,6 +32,7 @@ const show = () => {
   if (!target) return;
   target.width = width;
   target.height = height;
+  target.parentElement.classList.toggle('ea-drawn', strokes.length > 0);
   const context = target.getContext('2d');
   context.globalAlpha = kind() === 'mask' ? 0.55 : 1;
   context.strokeStyle = context.fillStyle = accent();
@@ -131,5 +132,5 @@ watch('value', () => {
   }
   follow();
 });
-watch(['usable', 'title'], follow);
+watch(['usable', 'title', 'hint'], follow);
 requestAnimationFrame(follow);
