@@ -340,7 +340,10 @@ def _add_ui(add_parser: Callable[..., Parser]) -> None:
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on [default: 127.0.0.1]")
     parser.add_argument("--port", type=int, default=7860, metavar="N", help="port [default: 7860]")
     parser.add_argument(
-        "--token", metavar="TEXT", help="what visitors have to know; needed with any other --host"
+        "--token",
+        metavar="TEXT",
+        help="what visitors have to know; needed with any other --host. EA_TOKEN in the environment is the "
+        "better place, since others may see arguments",
     )
     parser.add_argument("--models-dir", metavar="DIR", help="folder whose model directories may be chosen")
     parser.add_argument("--loras-dir", metavar="DIR", help="folder whose LoRA files may be chosen")

@@ -1,6 +1,7 @@
 """`ea-app ui`."""
 
 import argparse
+import os
 from pathlib import Path
 
 from ea_app.jobs import JobsError, Settings, Supervisor
@@ -18,7 +19,7 @@ def run(arguments: argparse.Namespace) -> int:
         settings = UiSettings(
             host=arguments.host,
             port=arguments.port,
-            token=arguments.token,
+            token=arguments.token or os.environ.get("EA_TOKEN") or None,
             models=_folder(arguments.models_dir),
             loras=_folder(arguments.loras_dir),
         )
