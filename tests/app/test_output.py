@@ -15,6 +15,9 @@ def test_names():
     assert record_path(Path("a/out.mp4")) == Path("a/out.mp4.json")
     assert default_output(1) == Path("out.png")
     assert default_output(2) == Path("out.mp4")
+    assert default_output(2, "png") == Path("out.zip")
+    assert default_output(1, "png") == Path("out.png")
+    assert default_output(1, "webm") == Path("out.webm")
 
 
 def test_checking_leaves_nothing(tmp_path):
@@ -25,7 +28,9 @@ def test_checking_leaves_nothing(tmp_path):
 
 @pytest.mark.parametrize("name", ["a.avi", "a", ".mp4", "a.mp4.txt"])
 def test_unknown_suffixes(name, tmp_path):
-    with pytest.raises(InputError, match=r"^output: must end with one of .mp4, .gif, .webp, .png; got"):
+    with pytest.raises(
+        InputError, match=r"^output: must end with one of .mp4, .webm, .gif, .webp, .png, .zip; got"
+    ):
         check_output(tmp_path / name, 5)
 
 

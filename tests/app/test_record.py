@@ -39,7 +39,7 @@ def test_what_is_in_it(record, tiny_model, tmp_path):
     assert json.loads(json.dumps(record)) == record
 
 
-@pytest.mark.parametrize("suffix", [".mp4", ".gif", ".webp", ".png"])
+@pytest.mark.parametrize("suffix", [".mp4", ".webm", ".gif", ".webp", ".png", ".zip"])
 def test_the_file_itself_carries_it(suffix, record, tmp_path):
     path = tmp_path / f"a{suffix}"
     frames = np.zeros((1 if suffix == ".png" else 2, 32, 32, 3), dtype=np.uint8)

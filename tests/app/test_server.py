@@ -48,6 +48,24 @@ def events_of(client, video_id, query=""):
     return found
 
 
+@pytest.mark.parametrize(
+    ("kind", "frames", "content_type"),
+    [
+        ("webm", 5, "video/webm"),
+        ("gif", 5, "image/gif"),
+        ("webp", 5, "image/webp"),
+        ("png", 5, "application/zip"),
+        ("png", 1, "image/png"),
+    ],
+)
+def test_the_kind_of_file_may_be_chosen(kind, frames, content_type, client):
+    made = finished(client, create(client, frames=frames, format=kind)["id"])
+    assert made["options"]["format"] == kind
+    content = client.get(f"/v1/videos/{made['id']}/content")
+    assert content.headers["content-type"] == made["content_type"] == content_type
+    refused(client.post("/v1/videos", json={"prompt": "x", "format": "avi"}), 422, "format")
+
+
 def test_from_prompt_to_file(client, media):
     answer = client.post(
         "/v1/videos", json={"prompt": "a red circle", "seed": 7, "size": "32x64", "steps": 3}

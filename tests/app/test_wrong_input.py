@@ -57,7 +57,12 @@ CASES = [
     ),
     (["x", "--output", "a" * 300 + ".mp4"], "output: the name is too long: 304 letters"),
     (["x", "--model", "a" * 300], "model: 'a{40}'...: File name too long; give a directory or a hub id"),
-    (["x", "--output", "out.avi"], "output: must end with one of .mp4, .gif, .webp, .png; got 'out.avi'"),
+    (
+        ["x", "--output", "out.avi"],
+        "output: must end with one of .mp4, .webm, .gif, .webp, .png, .zip; got 'out.avi'",
+    ),
+    (["x", "--format", "avi"], "format: must be one of mp4, webm, gif, webp, png; got 'avi'"),
+    (["x", "--format", "gif", "--output", "o.gif"], "format: cannot be combined with --output"),
     (["x", "--output", "out.png"], "output: .png holds one frame, not 5"),
     (["x", "--output", ""], "output: must be a file name"),
     (["x", "--device", "tpu"], "device: must be 'auto', 'cpu', 'cuda' or 'cuda:N'"),

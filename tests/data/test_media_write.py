@@ -4,6 +4,7 @@ import errno
 import json
 import subprocess
 import sys
+import zipfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -12,11 +13,13 @@ import numpy as np
 import pytest
 
 from ea_data.media import (
+    Limits,
     MediaError,
     open_writer,
     probe,
     read_frames,
     read_metadata,
+    read_sequence,
     read_video,
     write_text,
     write_video,
@@ -94,6 +97,7 @@ def test_one_frame_is_a_picture(tmp_path: Path, clip: np.ndarray) -> None:
         assert np.array_equal(read_frames(path), clip[:1])
         assert read_metadata(path) == TEXT
     assert read_frames(write_video(tmp_path / "one.mp4", clip[:1])).shape == (1, 48, 64, 3)
+    assert read_frames(write_video(tmp_path / "one.webm", clip[:1])).shape == (1, 48, 64, 3)
 
 
 def test_many_frames_as_png_make_a_folder(tmp_path: Path, clip: np.ndarray) -> None:
@@ -107,7 +111,49 @@ def test_many_frames_as_png_make_a_folder(tmp_path: Path, clip: np.ndarray) -> N
         write_video(tmp_path / "clip.png", clip)
 
 
-@pytest.mark.parametrize("suffix", ["mp4", "gif", "webp"])
+def test_webm_is_vp9(tmp_path: Path, clip: np.ndarray) -> None:
+    path = write_video(tmp_path / "clip.webm", clip, fps=12.5, repeatable=True)
+    with av.open(str(path)) as container:
+        codec = container.streams.video[0].codec_context
+        assert (codec.name, codec.pix_fmt, codec.colorspace) == ("vp9", "yuv420p", 1)
+    video = read_video(path)
+    assert (len(video.frames), video.fps) == (9, 12.5)
+    assert _psnr(video.frames, clip) > 28
+    again = write_video(tmp_path / "again.webm", clip, fps=12.5, repeatable=True)
+    assert again.read_bytes() == path.read_bytes()
+
+
+def test_pictures_in_a_zip_file(tmp_path: Path, clip: np.ndarray) -> None:
+    path = write_video(tmp_path / "clip.zip", clip, metadata=TEXT)
+    with zipfile.ZipFile(path) as archive:
+        assert archive.namelist() == [f"{index:05d}.png" for index in range(9)]
+    assert np.array_equal(read_sequence(path), clip)
+    assert write_video(tmp_path / "again.zip", clip, metadata=TEXT).read_bytes() == path.read_bytes()
+    with pytest.raises(MediaError, match=r"9 pictures; allowed: 1 to 8"):
+        read_sequence(path, limits=Limits(max_frames=8))
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        ([], "0 pictures; allowed"),
+        (["../escape.png"], "it holds no 00000.png"),
+        (["00000.png"], "not a known video or image"),
+    ],
+)
+def test_zip_files_of_others(tmp_path: Path, names: list[str], message: str) -> None:
+    path = tmp_path / "clip.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in names:
+            archive.writestr(name, b"no picture")
+    with pytest.raises(MediaError, match=message):
+        read_sequence(path)
+    path.write_bytes(path.read_bytes()[:-4] + b"\xff\xff\xff\xff")
+    with pytest.raises(MediaError, match="cannot read"):
+        read_metadata(path)
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "webm", "gif", "webp", "zip"])
 def test_the_text_comes_back(tmp_path: Path, clip: np.ndarray, suffix: str) -> None:
     assert read_metadata(write_video(tmp_path / f"with.{suffix}", clip, metadata=TEXT)) == TEXT
     assert read_metadata(write_video(tmp_path / f"without.{suffix}", clip)) is None
@@ -132,7 +178,7 @@ def test_an_older_file_is_replaced(tmp_path: Path, clip: np.ndarray) -> None:
     assert [entry.name for entry in tmp_path.iterdir()] == ["clip.mp4"]
 
 
-@pytest.mark.parametrize("suffix", ["mp4", "gif", "webp", "png"])
+@pytest.mark.parametrize("suffix", ["mp4", "webm", "gif", "webp", "png", "zip"])
 def test_a_failure_leaves_nothing_behind(
     tmp_path: Path, clip: np.ndarray, suffix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -151,7 +197,12 @@ def test_a_failure_leaves_nothing_behind(
 
 def test_wrong_arguments(tmp_path: Path, clip: np.ndarray) -> None:
     wrong = [
-        (tmp_path / "clip.avi", clip, {}, r"unknown suffix '.avi'; allowed: .mp4, .gif, .webp, .png"),
+        (
+            tmp_path / "clip.avi",
+            clip,
+            {},
+            r"unknown suffix '.avi'; allowed: .mp4, .webm, .gif, .webp, .png, .zip",
+        ),
         (tmp_path / "absent" / "clip.mp4", clip, {}, "the folder .* does not exist"),
         (tmp_path / "clip.mp4", clip[0], {}, "allowed: uint8"),
         (tmp_path / "clip.mp4", clip.astype(np.float32), {}, "allowed: uint8"),
@@ -175,7 +226,7 @@ def test_text_files_are_written_whole(tmp_path: Path) -> None:
         write_text(tmp_path / "absent" / "note.json", "")
 
 
-@pytest.mark.parametrize("name", ["clip.mp4", "clip.gif", "clip.webp", "clip.png"])
+@pytest.mark.parametrize("name", ["clip.mp4", "clip.webm", "clip.gif", "clip.webp", "clip.png", "clip.zip"])
 def test_frame_by_frame_writes_the_same_file(tmp_path: Path, clip: np.ndarray, name: str) -> None:
     with open_writer(tmp_path / name, fps=8, metadata=TEXT) as writer:
         buffer = np.empty_like(clip[0])
@@ -233,7 +284,7 @@ def _write_each(path: Path, frames: Iterable[np.ndarray]) -> None:
 def test_what_does_not_read_back_is_not_kept(
     tmp_path: Path, clip: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ea_data.media.mp4_sink.decode_all", lambda *_: iter(()))
+    monkeypatch.setattr("ea_data.media.video_sink.decode_all", lambda *_: iter(()))
     with pytest.raises(MediaError, match="reading it back gave 0 of 9 frames"):
         write_video(tmp_path / "clip.mp4", clip)
     assert not list(tmp_path.iterdir())

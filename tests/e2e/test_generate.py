@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from ea_app.api.record import read_record
-from ea_data.media import probe, read_frames, read_image, read_video
+from ea_data.media import probe, read_frames, read_image, read_sequence, read_video
 
 MODES = {
     "text_to_video": [],
@@ -52,7 +52,7 @@ def test_every_mode_makes_a_file_and_makes_it_again(name, command, media, tmp_pa
     )
 
 
-@pytest.mark.parametrize("suffix", [".mp4", ".gif", ".webp", ".png"])
+@pytest.mark.parametrize("suffix", [".mp4", ".webm", ".gif", ".webp", ".png", ".zip"])
 def test_every_format_carries_the_whole_request(suffix, command, tmp_path, tiny_model):
     output = tmp_path / f"红色{suffix}"
     frames = ["--frames", "1"] if suffix == ".png" else ["--frames", "6"]
@@ -73,12 +73,13 @@ def test_every_format_carries_the_whole_request(suffix, command, tmp_path, tiny_
     beside = json.loads((tmp_path / f"红色{suffix}.json").read_text(encoding="utf-8"))
     beside["timings"].pop("write")  # not known yet while the file is written
     assert beside == record
-    if suffix in (".webp", ".png"):  # lossless
+    if suffix in (".webp", ".png", ".zip"):  # lossless
         import torch
 
         from ea_app.api.result import hash_frames
 
-        assert hash_frames(torch.from_numpy(read_frames(output))) == record["frames"]["xxh3"]
+        read = read_sequence if suffix == ".zip" else read_frames
+        assert hash_frames(torch.from_numpy(read(output))) == record["frames"]["xxh3"]
     code, out, _ = command("replay", f"{output}.json", "--output", tmp_path / "again.webp", "--device", "cpu")
     assert (code, out.splitlines()[-1]) == (0, "identical frames")
 

@@ -53,6 +53,7 @@ def _encoders() -> Finding:
     from PIL import features  # noqa: PLC0415
 
     missing = [] if "libx264" in av.codec.codecs_available else ["mp4 (libx264)"]
+    missing += [] if "libvpx-vp9" in av.codec.codecs_available else ["webm (libvpx-vp9)"]
     missing += [] if features.check("webp") else ["webp"]
     if missing:
         return Finding("encoders", False, f"missing: {', '.join(missing)}")

@@ -215,8 +215,8 @@ class Engine:
 
         Args:
             job: From `job`, or a request with tensors.
-            output: File to write (.mp4, .gif, .webp, or .png for one frame), with a JSON beside it; both
-                appear together when all is done. None writes nothing.
+            output: File to write (.mp4, .webm, .gif, .webp, .zip of pictures, or .png for one frame), with a
+                JSON beside it; both appear together when all is done. None writes nothing.
             on_progress: See `ProgressCallback`.
             on_event: Gets a `Progress` for the same steps and the writing, with previews now and then.
             cancel: Stops the job, also inside a step; so does `Engine.cancel`.

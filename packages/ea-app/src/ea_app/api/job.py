@@ -23,7 +23,7 @@ from ea_app.options import InputError, Limits, complete, concerning, parse
 DRAWN_SEED_BITS = 31
 """Drawn seeds are short enough to be typed again."""
 
-_MACHINE = ("model", "device", "dtype", "memory", "output", *WEIGHT_KEYS)
+_MACHINE = ("model", "device", "dtype", "memory", "output", "format", *WEIGHT_KEYS)
 
 
 class CancelToken:
@@ -174,6 +174,8 @@ def make_job(model: Model, /, **options: Any) -> Job:
         InputError: The first mistake found, naming its option and what is allowed.
     """
     given = parse(options)
+    if {"output", "format"} <= set(given):
+        raise InputError("format", "cannot be combined with --output, whose ending says it")
     values = complete(
         {key: value for key, value in given.items() if key not in _MACHINE}, limits_of(model.info)
     )

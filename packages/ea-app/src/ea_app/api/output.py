@@ -19,9 +19,21 @@ def record_path(output: Path) -> Path:
     return output.with_name(output.name + ".json")
 
 
-def default_output(frames: int) -> Path:
-    """Where to write when nothing was said."""
-    return Path("out.png" if frames == 1 else "out.mp4")
+def default_output(frames: int, kind: str | None = None) -> Path:
+    """Where to write when no file was named.
+
+    Args:
+        frames: How many it will have.
+        kind: Option `format`; None for what suits.
+    """
+    return Path(f"out{suffix_of(frames, kind)}")
+
+
+def suffix_of(frames: int, kind: str | None = None) -> str:
+    """The ending of a result's name; arguments as for `default_output`."""
+    if kind is None:
+        return ".png" if frames == 1 else ".mp4"
+    return ".zip" if kind == "png" and frames > 1 else f".{kind}"
 
 
 def check_output(output: str | Path, frames: int, inputs: Iterable[Path] = ()) -> Path:
@@ -45,7 +57,7 @@ def check_output(output: str | Path, frames: int, inputs: Iterable[Path] = ()) -
         raise InputError("output", f"must end with one of {', '.join(OUTPUT_SUFFIXES)}; got {str(output)!r}")
     if suffix == ".png" and frames > 1:
         raise InputError(
-            "output", f".png holds one frame, not {frames}; use --frames 1, or .mp4, .gif or .webp"
+            "output", f".png holds one frame, not {frames}; use .zip for a .png of each, or .mp4"
         )
     for given in inputs:
         if any(target.exists() and target.samefile(given) for target in (path, record_path(path))):

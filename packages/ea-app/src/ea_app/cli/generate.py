@@ -31,7 +31,8 @@ def run(arguments: argparse.Namespace) -> int:
         allow_pickle=arguments.allow_pickle,
     )
     job = make_job(model, **given)
-    output = check_output(given.get("output") or default_output(job.frames), job.frames, job.files)
+    output = given.get("output") or default_output(job.frames, given.get("format"))
+    output = check_output(output, job.frames, job.files)
 
     from ea_app.api import Engine, Resume
 

@@ -77,11 +77,13 @@ def build_parser() -> Parser:
     _add_generate(commands.add_parser)
     _add_decode(commands.add_parser)
     _add_replay(commands.add_parser)
+    _add_diff(commands.add_parser)
     _add_models(commands.add_parser)
     _add_convert(commands.add_parser)
     _add_lora(commands.add_parser)
     _add_serve(commands.add_parser)
     _add_ui(commands.add_parser)
+    _add_comfy(commands.add_parser)
     doctor = commands.add_parser("doctor", help="check this installation", allow_abbrev=False)
     _add_option(doctor.add_argument, "model")
     _add_common(doctor)
@@ -147,6 +149,25 @@ def _add_replay(add_parser: Callable[..., Parser]) -> None:
     parser.add_argument("--model", metavar="NAME", help="use this model instead of the recorded one")
     parser.add_argument("--device", metavar="NAME", help="auto, cpu, cuda or cuda:N [default: as recorded]")
     _add_allow_pickle(parser)
+    _add_common(parser)
+
+
+def _add_diff(add_parser: Callable[..., Parser]) -> None:
+    parser = add_parser(
+        "diff",
+        help="say which field explains that two results differ",
+        description="Compare two results by their records: request, seed, inputs, hashes of model and LoRAs, "
+        "machine, versions. Ends with 0 when the frames are the same, with 1 when they differ.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("first", metavar="FIRST", help="a file that ea-app wrote, or its .json")
+    parser.add_argument("second", metavar="SECOND", help="another one")
+    parser.add_argument(
+        "--pixels",
+        action="store_true",
+        help="compare the frames in the files too, as is done where no field differs and frames do",
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON")
     _add_common(parser)
 
 
@@ -336,6 +357,17 @@ def _add_ui(add_parser: Callable[..., Parser]) -> None:
         "--queue-limit", type=int, default=100, metavar="N", help="jobs that may wait [default: 100]"
     )
     parser.add_argument("--timeout", type=float, metavar="S", help="seconds that a job may take")
+    _add_common(parser)
+
+
+def _add_comfy(add_parser: Callable[..., Parser]) -> None:
+    parser = add_parser(
+        "comfy",
+        help="put the ComfyUI node pack into a custom_nodes folder",
+        description="Put EasyAnimate's nodes, run by this installation, and their workflows into a ComfyUI.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("folder", metavar="FOLDER", help="the custom_nodes of a ComfyUI")
     _add_common(parser)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from ea_app.api.inputs import Source
 from ea_app.api.job import find_model, make_job
 from ea_app.api.loras import find_loras
-from ea_app.api.output import check_output
+from ea_app.api.output import check_output, suffix_of
 from ea_app.api.weights import find_weights, paths_of
 from ea_app.jobs.folders import job_folder
 from ea_app.jobs.view import JobView
@@ -71,7 +71,7 @@ def make_view(given: Submission, folder: Path) -> JobView:
     output = options.pop("output", None)
     if output is None:
         place.mkdir(parents=True, exist_ok=True)
-        output = place / f"{job_id}{'.png' if job.frames == 1 else '.mp4'}"
+        output = place / f"{job_id}{suffix_of(job.frames, options.get('format'))}"
     try:
         path = check_output(output, job.frames, job.files).absolute()
     except InputError:

@@ -4,6 +4,8 @@ from ea_app.options.option import FROM_MODEL, KEYFRAME, MAX_FRAMES, MAX_SEED, SI
 
 _DTYPES = ("auto", "float32", "bfloat16", "float16", "fp32", "bf16", "fp16")
 # The names of ea_kernels.runtime.placement, which this module cannot import: it would load torch.
+FORMATS = ("mp4", "webm", "gif", "webp", "png")
+"""Kinds of results."""
 _MEMORY = (
     "auto",
     "model_full_load",
@@ -67,8 +69,11 @@ OPTIONS: tuple[Option, ...] = (
     Option(name="loops", kind="int", group="inputs", minimum=1, maximum=1000, metavar="N",
            help="clips of --frames each that go on from each other; a prompt may have a text for each"),
     Option(name="output", kind="file", group="output", metavar="FILE",
-           help=".mp4, .gif, .webp, or .png for one frame; an existing file is replaced "
-           "[default: out.mp4, or out.png for one frame]"),
+           help=".mp4, .webm, .gif, .webp, .png for one frame, or .zip with a .png for every frame; an "
+           "existing file is replaced [default: out.mp4, or out.png for one frame]"),
+    Option(name="format", kind="choice", group="output", choices=FORMATS, metavar="NAME",
+           help="kind of file where --output names none; png makes a .zip of several frames [default: mp4, "
+           "or png for one frame]"),
     Option(name="fps", kind="int", group="output", default=FROM_MODEL, minimum=1, maximum=120, metavar="N",
            help="frames per second of the file; with --video or --control that video's own unless given"),
     Option(name="enhance-prompt", kind="url", group="words", metavar="URL",

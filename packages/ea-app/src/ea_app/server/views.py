@@ -22,6 +22,14 @@ STATUS: Mapping[State, str] = {
 }
 
 _DENOISED, _DECODED = 90, 97
+_TYPES: Mapping[str, str] = {
+    ".mp4": "video/mp4",
+    ".webm": "video/webm",
+    ".png": "image/png",
+    ".gif": "image/gif",
+    ".webp": "image/webp",
+    ".zip": "application/zip",
+}
 _PRIVATE = ("model", "seed", "lora", "camera", "size")
 
 
@@ -116,5 +124,4 @@ def progress_of(view: JobView) -> int:
 
 def content_type(path: Path | None) -> str | None:
     """The media type of a result."""
-    types = {".mp4": "video/mp4", ".png": "image/png", ".gif": "image/gif", ".webp": "image/webp"}
-    return None if path is None else types.get(path.suffix, "application/octet-stream")
+    return None if path is None else _TYPES.get(path.suffix, "application/octet-stream")

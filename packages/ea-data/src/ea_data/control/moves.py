@@ -18,6 +18,7 @@ from ea_data.parsing import error_at, expected_at
 __all__ = [
     "INTRINSICS",
     "MOVES",
+    "motion_poses",
     "parse_camera",
 ]
 
@@ -89,15 +90,23 @@ def parse_camera(
     parts = _Parser(text).parts()
     poses, last = [], np.eye(4)
     for part, count in zip(parts, _shares(text, parts, frames), strict=True):
-        made = _poses(part.motion, count) @ last
+        made = motion_poses(part.motion, count) @ last
         poses.append(made)
         last = made[-1]
     world_to_camera = np.concatenate(poses)[:, :3]
     return CameraPath(np.tile(np.array(intrinsics, dtype=np.float64), (frames, 1)), world_to_camera)
 
 
-def _poses(motion: NDArray[np.float64], count: int) -> NDArray[np.float64]:
-    """(count, 4, 4): a motion from its start to one step before its end."""
+def motion_poses(motion: NDArray[np.float64], count: int) -> NDArray[np.float64]:
+    """The poses of a motion, from its start to one step before its end.
+
+    Args:
+        motion: Four numbers as in `MOVES`, times the speed; sums of moves happen together.
+        count: Number of poses.
+
+    Returns:
+        (count, 4, 4) world to camera.
+    """
     done = np.arange(count) / count
     turn = done * _TURN * motion[3]
     poses = np.tile(np.eye(4), (count, 1, 1))

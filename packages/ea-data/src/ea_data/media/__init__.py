@@ -7,6 +7,7 @@ from ea_data.media.limits import IMAGE_SUFFIXES, VIDEO_SUFFIXES, Limits
 from ea_data.media.metadata import read_metadata
 from ea_data.media.probe import MediaInfo, probe, read_frames, read_mask
 from ea_data.media.reader import VideoReader, read_clip
+from ea_data.media.sequence import read_sequence
 from ea_data.media.video import Video, read_video
 from ea_data.media.writer import OUTPUT_SUFFIXES, VideoWriter, check_output, open_writer, write_video
 
@@ -29,6 +30,7 @@ __all__ = [
     "read_image",
     "read_mask",
     "read_metadata",
+    "read_sequence",
     "read_video",
     "write_text",
     "write_video",

@@ -9,6 +9,7 @@ from ea_data.media.container import CONTAINERS, opened
 from ea_data.media.errors import media_errors
 from ea_data.media.image import open_pillow
 from ea_data.media.limits import Limits, sniff
+from ea_data.media.sequence import first_picture, is_sequence, picture_name
 
 PNG_KEY: Final = "comment"
 _XMP_HEAD: Final = (
@@ -24,9 +25,9 @@ def xmp_packet(text: str) -> bytes:
 
 
 def read_metadata(path: str | Path, *, limits: Limits | None = None) -> str | None:
-    """The text that `write_video` embedded: the comment of an mp4, gif or png, the XMP description of a webp.
+    """The text that `write_video` embedded: a comment, of a webp the XMP description.
 
-    For the folder of a frame sequence, that of its first picture.
+    For the folder or the zip file of a sequence of pictures, that of its first picture.
 
     Returns:
         The text, or None when there is none.
@@ -36,7 +37,10 @@ def read_metadata(path: str | Path, *, limits: Limits | None = None) -> str | No
     """
     path, limits = Path(path), limits or Limits()
     if path.is_dir():
-        path = path / "00000.png"
+        path = path / picture_name(0)
+    if is_sequence(path):
+        with first_picture(path, limits) as first:
+            return read_metadata(first, limits=limits)
     name = sniff(path, limits)
     with media_errors(path, "read"):
         if name in CONTAINERS:

@@ -1,4 +1,4 @@
-"""Writing frames to mp4, gif, webp or png: complete, checked, and carrying a text on how they were made."""
+"""Writing frames to files: complete, checked, and carrying a text on how they were made."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,14 +10,15 @@ from numpy.typing import NDArray
 
 from ea_data.media.animation_sink import AnimationSink
 from ea_data.media.errors import MediaError, media_errors
-from ea_data.media.mp4_sink import Mp4Sink
 from ea_data.media.png_sink import PngSink
+from ea_data.media.video_sink import VideoSink
+from ea_data.media.zip_sink import ZipSink
 
 __all__ = ["OUTPUT_SUFFIXES", "VideoWriter", "check_output", "open_writer", "write_video"]
 
 Frames = NDArray[np.uint8]
 
-OUTPUT_SUFFIXES: Final = (".mp4", ".gif", ".webp", ".png")
+OUTPUT_SUFFIXES: Final = (".mp4", ".webm", ".gif", ".webp", ".png", ".zip")
 
 
 class Sink(Protocol):
@@ -106,16 +107,16 @@ def open_writer(
     """Write a video frame by frame: a block in which `writer.add(frame)` appends one.
 
     The file is read back and gets its name when the block ends without an error; otherwise nothing is left
-    and a file that was there stays. An mp4 and a sequence of pictures are written as frames come, so that
+    and a file that was there stays. Videos and sequences of pictures are written as frames come, so that
     their length is not bound by memory; gif and webp are held until the end.
 
     Args:
         path: Output; its folder must exist. See `write_video` for what the suffix means.
         fps: Frames per second, 0.1 to 240.
-        crf: x264 quality, 0 (lossless 4:2:0) to 51; 14 shows no loss to the eye.
+        crf: Quality on the scale of x264, 0 (lossless 4:2:0) to 51; 14 shows no loss to the eye.
         metadata: Text to embed, read back by `read_metadata`; any Unicode without NUL.
         repeatable: Encode in one thread and in a way that makes the same bytes of the same frames every time;
-            else an `.mp4` of the same frames can differ a little from run to run.
+            else a video of the same frames can differ a little from run to run.
 
     Raises:
         MediaError: Wrong suffix, rate or text; no frames; an unwritable folder; a full disk.
@@ -129,10 +130,12 @@ def open_writer(
         raise MediaError("metadata contains a NUL character")
     suffix = path.suffix.lower()
     sink: Sink
-    if suffix == ".mp4":
-        sink = Mp4Sink(path, fps, crf, metadata, repeatable=repeatable)
+    if suffix in (".mp4", ".webm"):
+        sink = VideoSink(path, fps, crf, metadata, repeatable=repeatable)
     elif suffix == ".png":
         sink = PngSink(path, metadata)
+    elif suffix == ".zip":
+        sink = ZipSink(path, metadata)
     else:
         sink = AnimationSink(path, fps, metadata)
     writer = VideoWriter(path, sink)
@@ -159,18 +162,20 @@ def write_video(
 
     * `.mp4`: H.264, 4:2:0, BT.709, index first, plays in browsers. An odd height or width gets one repeated
       row or column, since 4:2:0 has none.
+    * `.webm`: the same with VP9.
     * `.gif` (256 colours per frame), `.webp` (lossless): endless loops.
     * `.png`: one frame makes a picture; more make a folder of that name without the suffix, holding
       `00000.png`, `00001.png`, ...
+    * `.zip`: such pictures in one file.
 
     Args:
         path: Output; its folder must exist.
         frames: Shape (T, H, W, 3), sRGB 0..255.
         fps: Frames per second, 0.1 to 240.
-        crf: x264 quality, 0 (lossless 4:2:0) to 51; 14 shows no loss to the eye.
+        crf: Quality on the scale of x264, 0 (lossless 4:2:0) to 51; 14 shows no loss to the eye.
         metadata: Text to embed, read back by `read_metadata`; any Unicode without NUL.
         repeatable: Encode in one thread and in a way that makes the same bytes of the same frames every time;
-            else an `.mp4` of the same frames can differ a little from run to run.
+            else a video of the same frames can differ a little from run to run.
 
     Returns:
         What was written: the path, or the folder of a sequence.

@@ -1,6 +1,8 @@
-"""H.264 in mp4, encoded as frames come."""
+"""H.264 in mp4 and VP9 in webm, encoded as frames come."""
 
+from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from typing import Final
@@ -18,23 +20,68 @@ from ea_data.media.container import decode_all, opened
 from ea_data.media.errors import MediaError
 from ea_data.media.limits import Limits
 
-__all__ = ["Mp4Sink"]
+__all__ = ["VideoSink"]
 
 _BT709: Final = 1
-# x264's macroblock tree reads memory that is not set in small pictures, and its threads race.
-_REPEATABLE: Final = {"threads": "1", "x264-params": "no-mbtree=1"}
+_MOST_CRF: Final = 51  # of x264
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Format:
+    """How a kind of file is written and read back.
+
+    Attributes:
+        muxer: FFmpeg's name for writing.
+        demuxer: For reading.
+        encoder: Of the frames.
+        container: Options of the file.
+        options: Of the encoder.
+        repeatable: More of them, for the same bytes every time.
+        most_crf: The worst quality on the encoder's scale.
+    """
+
+    muxer: str
+    demuxer: str
+    encoder: str
+    container: Mapping[str, str] = field(default_factory=dict)
+    options: Mapping[str, str] = field(default_factory=dict)
+    repeatable: Mapping[str, str] = field(default_factory=dict)
+    most_crf: int = _MOST_CRF
+
+
+_FORMATS: Final = {
+    ".mp4": _Format(
+        muxer="mp4",
+        demuxer="mp4",
+        encoder="libx264",
+        container={"movflags": "+faststart"},
+        options={"preset": "medium"},
+        # x264's macroblock tree reads memory that is not set in small pictures, and its threads race.
+        repeatable={"threads": "1", "x264-params": "no-mbtree=1"},
+    ),
+    ".webm": _Format(
+        muxer="webm",
+        demuxer="matroska",
+        encoder="libvpx-vp9",
+        container={"fflags": "+bitexact"},  # no random number that names the file
+        # Without alternate frames every packet is a frame that is shown, as `decode_all` counts them.
+        options={"b": "0", "deadline": "good", "cpu-used": "4", "row-mt": "1", "auto-alt-ref": "0"},
+        repeatable={"threads": "1", "row-mt": "0"},
+        most_crf=63,
+    ),
+}
 _NO_LIMITS: Final = Limits(
     max_pixels=1 << 31, max_frames=1 << 62, max_seconds=float("inf"), max_bytes=1 << 62
 )
 
 
-class Mp4Sink:
-    """4:2:0, BT.709, index first.
+class VideoSink:
+    """4:2:0, BT.709; of an mp4 the index first.
 
     Args:
-        path: Output.
+        path: Output, .mp4 or .webm.
         fps: Frames per second.
-        crf: x264 quality.
+        crf: Quality on the scale of x264, also for webm.
         metadata: The comment, None for none.
         repeatable: See `ea_data.media.write_video`.
     """
@@ -44,7 +91,9 @@ class Mp4Sink:
     ) -> None:
         self._path, self._temporary = path, temporary_name(path)
         self._rate, self._metadata = Fraction(fps).limit_denominator(1001), metadata
-        self._options = {"crf": str(crf), "preset": "medium", **(_REPEATABLE if repeatable else {})}
+        self._format = _FORMATS[path.suffix.lower()]
+        quality = {"crf": str(round(crf * self._format.most_crf / _MOST_CRF))}
+        self._options = {**quality, **self._format.options, **(self._format.repeatable if repeatable else {})}
         self._container: av.container.OutputContainer | None = None
         self._stream: av.video.stream.VideoStream
         self._reformatter = VideoReformatter()
@@ -86,11 +135,12 @@ class Mp4Sink:
         discard(self._temporary)
 
     def _open(self, height: int, width: int) -> av.container.OutputContainer:
-        options = {"movflags": "+faststart"}
-        container = av.open(str(self._temporary), "w", format="mp4", options=options)
+        options = dict(self._format.container)
+        container = av.open(str(self._temporary), "w", format=self._format.muxer, options=options)
         if self._metadata is not None:
             container.metadata["comment"] = self._metadata
-        stream = container.add_stream("libx264", rate=self._rate, options=self._options)
+        stream = container.add_stream(self._format.encoder, rate=self._rate, options=self._options)
+        assert isinstance(stream, av.video.stream.VideoStream)
         # PyAV's default cuts each frame into a slice per core, which takes more bytes for the same picture.
         stream.thread_type = "FRAME"
         stream.height, stream.width, stream.pix_fmt = height, width, "yuv420p"
@@ -103,7 +153,7 @@ class Mp4Sink:
     def _verify(self) -> None:
         size = (self._stream.height, self._stream.width)
         count = 0
-        with opened(self._temporary, "mp4", _NO_LIMITS) as (container, stream):
+        with opened(self._temporary, self._format.demuxer, _NO_LIMITS) as (container, stream):
             for frame in decode_all(self._temporary, container, stream, _NO_LIMITS):
                 count += (frame.height, frame.width) == size
         if count != self._count:

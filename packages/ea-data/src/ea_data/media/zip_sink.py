@@ -1,0 +1,62 @@
+"""Numbered pictures in one file."""
+
+import io
+import zipfile
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, PngImagePlugin
+
+from ea_data.media.atomic import discard, put_in_place, temporary_name
+from ea_data.media.errors import MediaError
+from ea_data.media.metadata import PNG_KEY
+from ea_data.media.sequence import picture_name
+
+__all__ = ["ZipSink"]
+
+
+class ZipSink:
+    """`00000.png`, `00001.png` and so on, stored, since png is compressed already.
+
+    Args:
+        path: Output, .zip.
+        metadata: A text of the first picture, None for none.
+    """
+
+    def __init__(self, path: Path, metadata: str | None) -> None:
+        self._path, self._temporary, self._metadata = path, temporary_name(path), metadata
+        self._archive: zipfile.ZipFile | None = None
+        self._count = 0
+
+    def add(self, picture: NDArray[np.uint8]) -> None:
+        """Write a frame (H, W, 3)."""
+        if self._archive is None:
+            self._archive = zipfile.ZipFile(self._temporary, "w")
+        note, content = PngImagePlugin.PngInfo(), io.BytesIO()
+        if self._count == 0 and self._metadata is not None:
+            note.add_itxt(PNG_KEY, self._metadata)
+        Image.fromarray(picture).save(content, "PNG", pnginfo=note)
+        # A fixed date: the same frames make the same bytes.
+        self._archive.writestr(zipfile.ZipInfo(picture_name(self._count)), content.getvalue())
+        self._count += 1
+
+    def finish(self) -> Path:
+        """Close the file, check it, rename it.
+
+        Raises:
+            MediaError: A picture came back damaged.
+        """
+        assert self._archive is not None
+        self._archive.close()
+        with zipfile.ZipFile(self._temporary) as archive:
+            if (broken := archive.testzip()) is not None or len(archive.namelist()) != self._count:
+                raise MediaError(f"cannot write {self._path}: {broken or 'a picture'} came back damaged")
+        put_in_place(self._temporary, self._path)
+        return self._path
+
+    def abandon(self) -> None:
+        """Remove what was begun."""
+        if self._archive is not None:
+            self._archive.close()
+        discard(self._temporary)
