@@ -160,15 +160,27 @@ class JointAttention(nn.Module):
         of_video = self.video
         of_text = of_video if self.text is None else self.text
         num_text = text_BMD.shape[1]
-        norms = {"text_norm": _head_norm(of_text.key_norm), "video_norm": _head_norm(of_video.key_norm)}
-        k_BSHK = ops.join_heads(of_text.keys(text_BMD), of_video.keys(video_BLD), **norms, rope=rope)
+        key_norms = _head_norm(of_text.key_norm), _head_norm(of_video.key_norm)
+        k_BSHK = ops.join_heads(
+            of_text.keys(text_BMD),
+            of_video.keys(video_BLD),
+            text_norm=key_norms[0],
+            video_norm=key_norms[1],
+            rope=rope,
+        )
         v_BSHK = _joint_values(of_text, of_video, text_BMD, video_BLD)
         if not self.updates_text:
             q_BLHK = ops.norm_heads(of_video.queries(video_BLD), _head_norm(of_video.query_norm), rope)
             out_BLHK = ops.attention(q_BLHK, k_BSHK, v_BSHK)
             return of_video.out(out_BLHK.flatten(2)), None
-        norms = {"text_norm": _head_norm(of_text.query_norm), "video_norm": _head_norm(of_video.query_norm)}
-        q_BSHK = ops.join_heads(of_text.queries(text_BMD), of_video.queries(video_BLD), **norms, rope=rope)
+        query_norms = _head_norm(of_text.query_norm), _head_norm(of_video.query_norm)
+        q_BSHK = ops.join_heads(
+            of_text.queries(text_BMD),
+            of_video.queries(video_BLD),
+            text_norm=query_norms[0],
+            video_norm=query_norms[1],
+            rope=rope,
+        )
         out_BSD = ops.attention(q_BSHK, k_BSHK, v_BSHK).flatten(2)
         return of_video.out(out_BSD[:, num_text:]), of_text.out(out_BSD[:, :num_text])
 
