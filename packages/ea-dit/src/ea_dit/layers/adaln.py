@@ -9,6 +9,11 @@ from torch import Tensor, nn
 from ea_kernels import ops
 from ea_kernels.nn import LayerNorm
 
+GatedUpdate = tuple[Tensor, Tensor, Tensor]
+"""A stream (B, L, D), the gate (B, D), and the update (B, L, D) that it lets through."""
+NormedStream = tuple[Tensor, Tensor, Tensor]
+"""A stream (B, L, D), its modulated norm, and the gate (B, D) of the next update."""
+
 
 class JointAdaNorm(nn.Module):
     """One LayerNorm for the video and the text stream, each with its own shift, scale and gate.
@@ -34,6 +39,27 @@ class JointAdaNorm(nn.Module):
         video = ops.modulated_layer_norm(video_BLD, scale_v, shift_v, weight, bias, eps=eps)
         text = ops.modulated_layer_norm(text_BLD, scale_t, shift_t, weight, bias, eps=eps)
         return video, text, gate_v, gate_t
+
+    def after_updates(
+        self, video: GatedUpdate, text: GatedUpdate | None, condition_BC: Tensor
+    ) -> tuple[NormedStream, NormedStream | None]:
+        """Adds gated updates to the streams and norms what comes out, in one pass where a kernel does it.
+
+        Args:
+            video: Of the video stream.
+            text: Of the text stream, None where nothing reads it any more.
+            condition_BC: The condition.
+
+        Returns:
+            Of video and text: the stream, what is normed of it, and the gate (B, D) of what is made of that.
+        """
+        shift_v, scale_v, gate_v, shift_t, scale_t, gate_t = self.modulation(condition_BC).chunk(6, dim=-1)
+        of_video = (*self._after(video, scale_v, shift_v), gate_v)
+        return of_video, None if text is None else (*self._after(text, scale_t, shift_t), gate_t)
+
+    def _after(self, update: GatedUpdate, scale: Tensor, shift: Tensor) -> tuple[Tensor, Tensor]:
+        norm = self.norm
+        return ops.gated_residual_norm(*update, (scale, shift), norm.weight, norm.bias, eps=norm.eps)
 
 
 class OutputHead(nn.Module):

@@ -42,7 +42,6 @@ class MMDiTBlock(nn.Module):
         super().__init__()
         width, hidden = config.width, 4 * config.width
         norm = {"eps": config.norm_eps, "affine": config.norm_elementwise_affine}
-        self.last = last
         self.attention_norm = JointAdaNorm(config.time_embed_dim, width, **norm)
         self.attention = JointAttention(
             width,
@@ -61,13 +60,13 @@ class MMDiTBlock(nn.Module):
         condition_BC = context.condition_BC
         video, text, gate_v, gate_t = self.attention_norm(video_BLD, text_BMD, condition_BC)
         update_v, update_t = self.attention(video, text, context.rope)
-        video_BLD = ops.gated_residual(video_BLD, gate_v, update_v)
-        if update_t is not None:
-            text_BMD = ops.gated_residual(text_BMD, gate_t, update_t)
+        of_text = None if update_t is None else (text_BMD, gate_t, update_t)
+        of_video, of_text = self.mlp_norm.after_updates((video_BLD, gate_v, update_v), of_text, condition_BC)
 
-        video, text, gate_v, gate_t = self.mlp_norm(video_BLD, text_BMD, condition_BC)
+        video_BLD, video, gate_v = of_video
         video_BLD = ops.gated_residual(video_BLD, gate_v, self._mlp(self.video_mlp, video))
-        if not self.last:
+        if of_text is not None:
+            text_BMD, text, gate_t = of_text
             text_mlp = self.video_mlp if self.text_mlp is None else self.text_mlp
             text_BMD = ops.gated_residual(text_BMD, gate_t, self._mlp(text_mlp, text))
         return video_BLD, text_BMD
