@@ -25,7 +25,7 @@ def apply_rotary(x_BLHD: Tensor, cos_LP: Tensor, sin_LP: Tensor, *, backend: str
         sin_LP: float32 sines.
         backend: See the module.
     """
-    chosen = resolve_backend(backend, x_BLHD)
+    chosen = resolve_backend(backend, x_BLHD, "apply_rotary")
     if chosen == "reference":
         return reference_rotary.apply_rotary(x_BLHD, cos_LP, sin_LP)
     if chosen == "triton":
@@ -52,7 +52,7 @@ def norm_heads(
         rope: Cosines and sines of the tokens, None for no rotation.
         backend: See `ea_kernels.ops`.
     """
-    chosen = resolve_backend(backend, x_BLHD)
+    chosen = resolve_backend(backend, x_BLHD, "norm_heads")
     if chosen == "reference":
         return reference_heads.norm_heads(x_BLHD, norm, rope)
     if chosen == "triton":
@@ -91,7 +91,7 @@ def join_heads(
     """
     if _kind(text_norm) != _kind(video_norm):
         raise ValueError("text_norm and video_norm must be of one kind: LayerNorm, RMSNorm or None")
-    chosen = resolve_backend(backend, video_BLHD)
+    chosen = resolve_backend(backend, video_BLHD, "join_heads")
     if chosen == "reference":
         return reference_heads.join_heads(text_BMHD, video_BLHD, text_norm, video_norm, rope)
     if chosen == "triton":

@@ -21,10 +21,10 @@ def layer_norm(
     backend: str = "auto",
 ) -> Tensor:
     """LayerNorm over the last axis: statistics and affine in float32, the result in the dtype of x."""
-    chosen = resolve_backend(backend, x)
+    chosen = resolve_backend(backend, x, "layer_norm")
     if chosen == "reference":
         return reference_norms.layer_norm(x, weight, bias, eps)
-    if backend == "triton":  # "auto" stays with torch's kernel, which is fused too
+    if chosen == "triton":
         from ea_kernels.triton_ops import adaln
 
         rows = x.reshape(1, -1, x.shape[-1])
@@ -40,7 +40,7 @@ def layer_norm(
 
 def rms_norm(x: Tensor, weight: Tensor | None = None, *, eps: float = 1e-6, backend: str = "auto") -> Tensor:
     """x / sqrt(mean(x^2) + eps) in float32, cast back to the dtype of x, then times the weight."""
-    chosen = resolve_backend(backend, x)
+    chosen = resolve_backend(backend, x, "rms_norm")
     if chosen == "reference":
         return reference_norms.rms_norm(x, weight, eps)
     if chosen == "triton":
@@ -63,9 +63,10 @@ def group_norm(
     backend: str = "auto",
 ) -> Tensor:
     """GroupNorm of (B, C, ...): statistics in float32, the result in the dtype of x."""
-    if resolve_backend(backend, x) == "reference":
+    chosen = resolve_backend(backend, x, "group_norm")
+    if chosen == "reference":
         return reference_norms.group_norm(x, num_groups, weight, bias, eps)
-    if backend == "triton":  # "auto" stays with torch's kernel: which of them is faster is not measured
+    if chosen == "triton":
         from ea_kernels.triton_ops import group_norm as kernels
 
         return kernels.group_norm(x, num_groups, weight, bias, eps=eps, silu=False, per_frame=False)
@@ -93,7 +94,7 @@ def group_norm_silu(
         per_frame: Statistics of each frame on its own.
         backend: See the module. The kernels write channels-last memory.
     """
-    chosen = resolve_backend(backend, x)
+    chosen = resolve_backend(backend, x, "group_norm_silu")
     if chosen == "reference":
         return reference_norms.group_norm_silu(x, num_groups, weight, bias, eps, per_frame=per_frame)
     if chosen == "triton":
@@ -108,7 +109,7 @@ def group_norm_silu(
 def modulate(x_BLD: Tensor, scale: Tensor, shift: Tensor, *, backend: str = "auto") -> Tensor:
     """x (1 + scale) + shift."""
     tokens = _tokens(x_BLD, scale, shift)
-    if resolve_backend(backend, x_BLD) == "reference":
+    if resolve_backend(backend, x_BLD, "modulate") == "reference":
         return reference_norms.modulate(x_BLD, scale, shift)
     # No kernel of its own: models modulate what they have just normed, which is one.
     spread = reference_norms.per_token
@@ -127,7 +128,7 @@ def modulated_layer_norm(
 ) -> Tensor:
     """`modulate(layer_norm(x), scale, shift)`, in one pass where a kernel does it."""
     _tokens(x_BLD, scale, shift)
-    chosen = resolve_backend(backend, x_BLD)
+    chosen = resolve_backend(backend, x_BLD, "modulated_layer_norm")
     if chosen == "reference":
         return reference_norms.modulated_layer_norm(x_BLD, scale, shift, weight, bias, eps)
     if chosen == "triton":
@@ -157,7 +158,7 @@ def _one_affine(x_BLD: Tensor, scale: Tensor, weight: Tensor | None) -> bool:
 def gated_residual(x_BLD: Tensor, gate: Tensor, update_BLD: Tensor, *, backend: str = "auto") -> Tensor:
     """x + gate * update; the result has the dtype of x."""
     tokens = _tokens(x_BLD, gate)
-    chosen = resolve_backend(backend, x_BLD)
+    chosen = resolve_backend(backend, x_BLD, "gated_residual")
     if chosen == "reference":
         return reference_norms.gated_residual(x_BLD, gate, update_BLD)
     if chosen == "triton":
@@ -195,7 +196,8 @@ def gated_residual_norm(
     """
     scale, shift = modulation
     _tokens(x_BLD, gate, scale, shift)
-    if resolve_backend(backend, x_BLD) == "triton" and gate.shape[1:-1] == scale.shape[1:-1]:
+    chosen = resolve_backend(backend, x_BLD, "gated_residual_norm")
+    if chosen == "triton" and gate.shape[1:-1] == scale.shape[1:-1]:
         from ea_kernels.triton_ops import adaln
 
         gate, scale, shift = (_per_sample(m, x_BLD) for m in (gate, scale, shift))

@@ -1,7 +1,8 @@
 """The functional API: every op, whatever computes it.
 
-`backend` is "auto" (Triton on a GPU, torch elsewhere), "torch", "triton" or "reference" (eager float32
-truth). A backend that was asked for by name and is not available is an error; only "auto" may choose. Shapes:
+`backend` is "auto", "torch", "triton" or "reference" (eager float32 truth). A backend that was asked for by
+name and is not available is an error; only "auto" may choose: what the environment variable EA_KERNELS names,
+else Triton where `triton_ops/measured.json` says that it is faster, else torch. Shapes:
 B batch, L tokens, H heads, D width (of the model or of a head), P = D / 2 pairs, G groups of L / G
 consecutive tokens that share a modulation. Scales, shifts and gates are (B, D), one per sample, or (B, G, D):
 per frame or token.
@@ -84,7 +85,7 @@ def attention(
 
 def gelu(x: Tensor, bias: Tensor | None = None, *, tanh: bool = False, backend: str = "auto") -> Tensor:
     """Gaussian error linear unit of x (+ bias over the last axis), exact or with the tanh approximation."""
-    chosen = resolve_backend(backend, x)
+    chosen = resolve_backend(backend, x, "gelu")
     if chosen == "reference":
         x32 = x if bias is None else x.float() + bias.float()
         return reference_activations.gelu(x32, tanh=tanh).to(x.dtype)
@@ -97,7 +98,7 @@ def gelu(x: Tensor, bias: Tensor | None = None, *, tanh: bool = False, backend: 
 
 def geglu(x: Tensor, *, backend: str = "auto") -> Tensor:
     """Splits the last axis in halves (a, g) and returns a * exact gelu(g)."""
-    chosen = resolve_backend(backend, x)
+    chosen = resolve_backend(backend, x, "geglu")
     if chosen == "reference":
         return reference_activations.geglu(x)
     if chosen == "triton":
@@ -110,6 +111,6 @@ def geglu(x: Tensor, *, backend: str = "auto") -> Tensor:
 
 def silu(x: Tensor, *, backend: str = "auto") -> Tensor:
     """x * sigmoid(x); torch's kernel is what "triton" would be."""
-    if resolve_backend(backend, x) == "reference":
+    if resolve_backend(backend, x, "silu") == "reference":
         return reference_activations.silu(x)
     return F.silu(x)

@@ -5,6 +5,7 @@ from torch import Tensor
 
 from ea_kernels.attention.fused import packed, windowed
 from ea_kernels.attention.select import choose, resolve_attention, shape_of
+from ea_kernels.triton_ops.measured import faster
 
 
 def window_mask(queries: int, keys: int, window: tuple[int, int], device: torch.device) -> Tensor:
@@ -48,7 +49,7 @@ def window_attention(
         )
     if min(window) < 0:
         raise ValueError(f"window must be (left, right), both at least 0, got {window}")
-    if _by_kernel(backend, q_BLHD):
+    if _by_kernel(backend, q_BLHD, "window_attention"):
         return windowed(q_BLHD, k_BLHD, v_BLHD, window=window, scale=scale)
     tokens = q_BLHD.shape[1]
     mask = window_mask(tokens, tokens, window, q_BLHD.device)
@@ -91,7 +92,7 @@ def packed_attention(
         )
     if any(q and not k for q, k in zip(query_lengths, key_lengths, strict=True)):
         raise ValueError(f"a sequence with queries needs keys, got key_lengths {key_lengths}")
-    if _by_kernel(backend, q_1LHD):
+    if _by_kernel(backend, q_1LHD, "packed_attention"):
         lengths = {"query_lengths": query_lengths, "key_lengths": key_lengths}
         return packed(q_1LHD, k_1SHD, v_1SHD, **lengths, scale=scale)
     attend = resolve_attention(backend)
@@ -104,8 +105,9 @@ def packed_attention(
     return torch.cat([attend(q, k, v, scale=scale) if q.shape[1] else q for q, k, v in parts], dim=1)
 
 
-def _by_kernel(backend: str, q: Tensor) -> bool:
-    """Whether the kernel that needs no mask computes it: asked for, or on a GPU where it can."""
-    if backend == "auto" and q.is_cuda:
-        return choose(shape_of(q, None), "triton", strict=False).name == "triton"
-    return choose(shape_of(q, None), backend).name == "triton"
+def _by_kernel(backend: str, q: Tensor, kernel: str) -> bool:
+    """Whether the kernel that needs no mask computes it: asked for, or measured to be faster than masks."""
+    shape = shape_of(q, None)
+    if backend == "auto" and q.is_cuda and faster(kernel, shape.capability, q.dtype) is not None:
+        return choose(shape, "triton", strict=False).name == "triton"
+    return choose(shape, backend).name == "triton"

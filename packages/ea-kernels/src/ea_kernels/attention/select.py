@@ -1,9 +1,9 @@
 """The choice of the attention backend: once per class of shapes, by name, by EA_ATTENTION, or automatic.
 
 A name (an argument, else the environment variable EA_ATTENTION) that cannot compute what is asked is an error
-that says why; only the automatic choice may pass over a backend. Order of the automatic choice on a GPU:
-flash-attn 3 where it is installed, else what torch prefers (cuDNN first on compute capability 9.0 in recent
-versions). For plain attention the Triton kernel is chosen by name only, until measurements put it in front.
+that says why; only the automatic choice may pass over a backend. Order of the automatic choice on a GPU: the
+Triton kernel where it was measured to be the fastest (`triton_ops/measured.json`), flash-attn 3 where it is
+installed, else what torch prefers (cuDNN first on compute capability 9.0 in recent versions).
 """
 
 import os
@@ -22,6 +22,7 @@ from ea_kernels.attention.sdpa import only
 from ea_kernels.attention.spec import AttentionFunction, AttentionShape, kind_of_mask
 from ea_kernels.reference.attention import attention as reference_attention
 from ea_kernels.triton_ops.availability import why_not
+from ea_kernels.triton_ops.measured import faster
 
 ENVIRONMENT = "EA_ATTENTION"
 
@@ -161,6 +162,10 @@ def _automatic(shape: AttentionShape) -> Choice:
     plain = _BACKENDS["torch"]
     if shape.device != "cuda":
         return Choice("torch", plain.function, f"torch's fused kernel is the fastest on {shape.device!r}")
+    measured = faster("attention", shape.capability, shape.dtype)
+    if measured is not None and _triton(shape) is None:
+        reason = f"measured {measured.gain:g} times as fast as {measured.against} ({measured.source})"
+        return Choice("triton", triton_attention, reason)
     obstacle = _BACKENDS["flash3"].obstacle(shape)
     if obstacle is None:
         return Choice("flash3", flash3, "flash-attn 3 is installed and takes these shapes")
@@ -208,8 +213,12 @@ def describe(
     shape = AttentionShape(device.type, capability, dtype, head_dim)
     chosen = choose(shape, backend)
     others = {
-        name: entry.obstacle(shape) or "could be asked for"
+        name: entry.obstacle(shape) or _free_choice(name)
         for name, entry in _BACKENDS.items()
         if name != chosen.name
     }
     return chosen, others
+
+
+def _free_choice(name: str) -> str:
+    return "could be asked for" + ("; never chosen unmeasured" if name == "triton" else "")

@@ -7,6 +7,8 @@ from importlib.util import find_spec
 import torch
 from torch import Tensor
 
+from ea_kernels.triton_ops.measured import faster
+
 
 def why_not(device: torch.device) -> str | None:
     """The reason that Triton kernels cannot run on tensors of this device, None when they can.
@@ -43,28 +45,47 @@ def _capability(index: int | None) -> tuple[int, int]:
 
 
 BACKENDS = ("auto", "torch", "triton", "reference")
+ENVIRONMENT = "EA_KERNELS"
 _DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 
 
-def resolve_backend(name: str, x: Tensor) -> str:
+def resolve_backend(name: str, x: Tensor, kernel: str) -> str:
     """What computes an op on x: "torch", "triton" or "reference".
 
-    "auto" is Triton on a GPU that has it, and torch elsewhere and while a compiler traces (it fuses such ops
-    itself).
+    "auto" is what the environment variable EA_KERNELS names, else Triton where its kernel was measured to be
+    faster (see `measured`), else torch; and torch while a compiler traces, which fuses such ops itself.
+
+    Args:
+        name: One of `BACKENDS`.
+        x: What the op is of.
+        kernel: Name of the op.
 
     Raises:
         ValueError: For an unknown name, and for "triton" where it cannot run.
     """
-    if name not in BACKENDS:
-        raise ValueError(f"backend {name!r} is not available; choose one of: {', '.join(BACKENDS)}")
+    _check_name(name, "backend")
+    if name == "auto":
+        if torch.compiler.is_compiling():
+            return "torch"
+        name = os.environ.get(ENVIRONMENT) or "auto"
+        _check_name(name, ENVIRONMENT)
     if name == "triton":
         reason = why_not(x.device)
         if reason is None and x.dtype not in _DTYPES:
             reason = f"kernels take float32, float16 and bfloat16, got {x.dtype}"
         if reason is not None:
             raise ValueError(f"backend 'triton' is not available: {reason}")
-        return name
     if name != "auto":
         return name
-    wanted = x.is_cuda and x.numel() > 0 and x.dtype in _DTYPES and not torch.compiler.is_compiling()
-    return "triton" if wanted and why_not(x.device) is None else "torch"
+    return "triton" if _measured(x, kernel) else "torch"
+
+
+def _check_name(name: str, field: str) -> None:
+    if name not in BACKENDS:
+        raise ValueError(f"{field} {name!r} is not available; choose one of: {', '.join(BACKENDS)}")
+
+
+def _measured(x: Tensor, kernel: str) -> bool:
+    if not x.is_cuda or x.numel() == 0 or why_not(x.device) is not None:
+        return False
+    return faster(kernel, _capability(x.device.index), x.dtype) is not None
