@@ -211,3 +211,27 @@ def test_a_compiled_rotation_is_the_eager_one():
     compiled = torch.compile(ops.apply_rotary, backend="eager", fullgraph=True)
     expected = ops.apply_rotary(x, angles.cos(), angles.sin())
     assert torch.allclose(compiled(x, angles.cos(), angles.sin()), expected, atol=1e-6)
+
+
+def test_memory_is_reused_only_without_gradients_and_only_if_allowed():
+    x, update = torch.randn(2, 3, 8), torch.randn(2, 3, 8)
+    gate, scale, shift = torch.randn(3, 2, 8)
+    expected = ops.gated_residual(x, gate, update), ops.gelu(x, tanh=True)
+    kept = update.clone(), x.clone()
+    assert ops.gated_residual(x, gate, update, reuse=True).data_ptr() != update.data_ptr()
+    with torch.no_grad():
+        ops.gated_residual(x, gate, update)
+        ops.gelu(x, tanh=True)
+        assert torch.equal(update, kept[0])
+        assert torch.equal(x, kept[1])
+        half = ops.gated_residual(x, gate, update.bfloat16(), reuse=True)
+        assert half.dtype == torch.float32
+        stream, normed = ops.gated_residual_norm(x, gate, update, (scale, shift), reuse=True)
+        assert stream.data_ptr() == update.data_ptr()
+        assert torch.equal(stream, expected[0])
+        assert torch.equal(normed, ops.modulated_layer_norm(expected[0], scale, shift))
+        spaced = torch.randn(2, 6)[:, ::2]
+        assert ops.gelu(spaced, reuse=True).data_ptr() != spaced.data_ptr()
+        active = ops.gelu(x, tanh=True, reuse=True)
+        assert active.data_ptr() == x.data_ptr()
+        assert torch.equal(active, expected[1])

@@ -6,7 +6,7 @@ Shapes: B batch, M text tokens, L video tokens, H heads, D width (of a head or a
 import torch
 from torch import Tensor
 
-from ea_kernels.norms import layer_norm, rms_norm
+from ea_kernels.norms import layer_norm, rms_norm, writes_in_place
 from ea_kernels.reference import heads as reference_heads
 from ea_kernels.reference import rotary as reference_rotary
 from ea_kernels.reference.heads import HeadNorm
@@ -122,12 +122,6 @@ def linear_into(x_BLD: Tensor, weight_ED: Tensor, bias_E: Tensor, out_BLE: Tenso
     """Writes x weight^T + bias into `out_BLE`, part of a larger buffer; for when no gradient is wanted."""
     for x_LD, out_LE in zip(x_BLD, out_BLE, strict=True):
         torch.addmm(bias_E, x_LD, weight_ED.T, out=out_LE)
-
-
-def writes_in_place(x: Tensor) -> bool:
-    """Whether results may be written into parts of a buffer: no gradient, no compiler, no autocast."""
-    recording = torch.is_grad_enabled() or torch.compiler.is_compiling()
-    return not recording and not torch.is_autocast_enabled(x.device.type)
 
 
 _NO_NORM = HeadNorm(None, None, 0.0)

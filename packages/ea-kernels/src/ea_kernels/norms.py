@@ -127,7 +127,7 @@ def modulated_layer_norm(
     backend: str = "auto",
 ) -> Tensor:
     """`modulate(layer_norm(x), scale, shift)`, in one pass where a kernel does it."""
-    _tokens(x_BLD, scale, shift)
+    tokens = _tokens(x_BLD, scale, shift)
     chosen = resolve_backend(backend, x_BLD, "modulated_layer_norm")
     if chosen == "reference":
         return reference_norms.modulated_layer_norm(x_BLD, scale, shift, weight, bias, eps)
@@ -143,7 +143,9 @@ def modulated_layer_norm(
         bias_D = shift_D if bias is None else torch.addcmul(shift_D, bias, scale_D)
         return F.layer_norm(x_BLD, x_BLD.shape[-1:], weight_D, bias_D, eps)
     normed = layer_norm(x_BLD, weight, bias, eps=eps, backend="torch")
-    return modulate(normed, scale, shift, backend="torch")
+    spread = reference_norms.per_token
+    shift, factor = spread(shift, tokens), 1 + spread(scale, tokens)
+    return torch.addcmul(shift, normed, factor, out=reusable(normed, shift, factor))
 
 
 def _one_affine(x_BLD: Tensor, scale: Tensor, weight: Tensor | None) -> bool:
@@ -155,8 +157,18 @@ def _one_affine(x_BLD: Tensor, scale: Tensor, weight: Tensor | None) -> bool:
     return plain and len(x_BLD) == 1 and scale.numel() == x_BLD.shape[-1] and torch.is_grad_enabled()
 
 
-def gated_residual(x_BLD: Tensor, gate: Tensor, update_BLD: Tensor, *, backend: str = "auto") -> Tensor:
-    """x + gate * update; the result has the dtype of x."""
+def gated_residual(
+    x_BLD: Tensor, gate: Tensor, update_BLD: Tensor, *, reuse: bool = False, backend: str = "auto"
+) -> Tensor:
+    """x + gate * update; the result has the dtype of x.
+
+    Args:
+        x_BLD: The residual stream.
+        gate: Of the update.
+        update_BLD: What is added.
+        reuse: The update is read by nothing else: the result may take its memory where no gradient is wanted.
+        backend: See `ea_kernels.ops`.
+    """
     tokens = _tokens(x_BLD, gate)
     chosen = resolve_backend(backend, x_BLD, "gated_residual")
     if chosen == "reference":
@@ -165,10 +177,12 @@ def gated_residual(x_BLD: Tensor, gate: Tensor, update_BLD: Tensor, *, backend: 
         from ea_kernels.triton_ops import adaln
 
         return adaln.gated_residual(x_BLD, _per_sample(gate, x_BLD), update_BLD)
-    return torch.addcmul(x_BLD, reference_norms.per_token(gate, tokens), update_BLD).to(x_BLD.dtype)
+    gate = reference_norms.per_token(gate, tokens)
+    out = reusable(update_BLD, x_BLD, gate) if reuse else None
+    return torch.addcmul(x_BLD, gate, update_BLD, out=out).to(x_BLD.dtype)
 
 
-def gated_residual_norm(
+def gated_residual_norm(  # noqa: PLR0913  (two ops in one)
     x_BLD: Tensor,
     gate: Tensor,
     update_BLD: Tensor,
@@ -177,6 +191,7 @@ def gated_residual_norm(
     bias: Tensor | None = None,
     *,
     eps: float = 1e-5,
+    reuse: bool = False,
     backend: str = "auto",
 ) -> tuple[Tensor, Tensor]:
     """A gated residual and the modulated norm that reads it, in one pass where a kernel does it.
@@ -189,6 +204,7 @@ def gated_residual_norm(
         weight: Of the norm, or None.
         bias: Of the norm, or None.
         eps: Of the norm.
+        reuse: See `gated_residual`.
         backend: See the module.
 
     Returns:
@@ -202,8 +218,23 @@ def gated_residual_norm(
 
         gate, scale, shift = (_per_sample(m, x_BLD) for m in (gate, scale, shift))
         return adaln.gated_residual_norm(x_BLD, gate, update_BLD, scale, shift, weight, bias, eps)
-    x_BLD = gated_residual(x_BLD, gate, update_BLD, backend=backend)
+    x_BLD = gated_residual(x_BLD, gate, update_BLD, reuse=reuse, backend=backend)
     return x_BLD, modulated_layer_norm(x_BLD, scale, shift, weight, bias, eps=eps, backend=backend)
+
+
+def writes_in_place(x: Tensor) -> bool:
+    """Whether results may be written into parts of a buffer: no gradient, no compiler, no autocast."""
+    recording = torch.is_grad_enabled() or torch.compiler.is_compiling()
+    return not recording and not torch.is_autocast_enabled(x.device.type)
+
+
+def reusable(buffer: Tensor, *others: Tensor) -> Tensor | None:
+    """The buffer, if a result made of it and of what broadcasts to it can be written over it; else None.
+
+    A large result in new memory costs the pages that the system has to clear first.
+    """
+    same = all(other.dtype == buffer.dtype for other in others)
+    return buffer if same and buffer.is_contiguous() and writes_in_place(buffer) else None
 
 
 def _tokens(x_BLD: Tensor, *modulations: Tensor) -> int:

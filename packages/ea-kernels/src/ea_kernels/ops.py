@@ -8,12 +8,13 @@ consecutive tokens that share a modulation. Scales, shifts and gates are (B, D),
 per frame or token.
 """
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from ea_kernels.attention import packed_attention, resolve_attention, window_attention
 from ea_kernels.convolution import conv2d, conv3d
-from ea_kernels.heads import apply_rotary, join_heads, linear_into, norm_heads, writes_in_place
+from ea_kernels.heads import apply_rotary, join_heads, linear_into, norm_heads
 from ea_kernels.norms import (
     gated_residual,
     gated_residual_norm,
@@ -22,7 +23,9 @@ from ea_kernels.norms import (
     layer_norm,
     modulate,
     modulated_layer_norm,
+    reusable,
     rms_norm,
+    writes_in_place,
 )
 from ea_kernels.reference import activations as reference_activations
 from ea_kernels.reference.heads import HeadNorm
@@ -47,6 +50,7 @@ __all__ = [
     "modulated_layer_norm",
     "norm_heads",
     "packed_attention",
+    "reusable",
     "rms_norm",
     "silu",
     "window_attention",
@@ -83,8 +87,23 @@ def attention(
     return resolve_attention(backend)(q_BLHD, k_BSHD, v_BSHD, mask=mask, scale=scale)
 
 
-def gelu(x: Tensor, bias: Tensor | None = None, *, tanh: bool = False, backend: str = "auto") -> Tensor:
-    """Gaussian error linear unit of x (+ bias over the last axis), exact or with the tanh approximation."""
+def gelu(
+    x: Tensor,
+    bias: Tensor | None = None,
+    *,
+    tanh: bool = False,
+    reuse: bool = False,
+    backend: str = "auto",
+) -> Tensor:
+    """Gaussian error linear unit of x (+ bias over the last axis), exact or with the tanh approximation.
+
+    Args:
+        x: Any shape.
+        bias: Added first, over the last axis.
+        tanh: The approximation.
+        reuse: x is read by nothing else: the result may take its memory where no gradient is wanted.
+        backend: See the module.
+    """
     chosen = resolve_backend(backend, x, "gelu")
     if chosen == "reference":
         x32 = x if bias is None else x.float() + bias.float()
@@ -93,7 +112,11 @@ def gelu(x: Tensor, bias: Tensor | None = None, *, tanh: bool = False, backend: 
         from ea_kernels.triton_ops import activations
 
         return activations.bias_gelu(x, bias, tanh=tanh)
-    return F.gelu(x if bias is None else x + bias, approximate="tanh" if tanh else "none")
+    x = x if bias is None else x + bias
+    kind = "tanh" if tanh else "none"
+    if (reuse or bias is not None) and reusable(x) is not None:
+        return torch.ops.aten.gelu_(x, approximate=kind)
+    return F.gelu(x, approximate=kind)
 
 
 def geglu(x: Tensor, *, backend: str = "auto") -> Tensor:
