@@ -34,12 +34,14 @@ class Benchmark:
         about: One line.
         bars: What its figures must reach; figures without a bar are reported too.
         of_a_model: Whether it measures a model; otherwise there is no `--model`.
+        suite: Name of the suite that it belongs to, see `suite.py`; empty if to none.
     """
 
     module: str
     about: str
     bars: tuple[Bar, ...] = field(default=())
     of_a_model: bool = True
+    suite: str = ""
 
 
 BENCHMARKS: dict[str, Benchmark] = {
@@ -128,6 +130,39 @@ BENCHMARKS: dict[str, Benchmark] = {
         "how fast is a training step, and how much memory does it take, beside diffusers with accelerate",
         (Bar("throughput_ratio", least=1.2), Bar("peak_memory_ratio", most=0.9)),
         of_a_model=False,
+    ),
+    "mmdit_forward": Benchmark(
+        "mmdit_forward",
+        "how fast is one pass of an MMDiT, and in what memory, beside diffusers",
+        (
+            Bar("forward_ratio", least=1.12),
+            Bar("forward_memory_ratio", most=1.10),
+        ),
+        of_a_model=False,
+        suite="cpu",
+    ),
+    "mmdit_training": Benchmark(
+        "mmdit_training",
+        "how fast are forward and backward of an MMDiT, and in what memory, beside diffusers",
+        (Bar("training_ratio", least=1.05), Bar("training_memory_ratio", most=1.10)),
+        of_a_model=False,
+        suite="cpu",
+    ),
+    "vae_speed": Benchmark(
+        "vae_speed",
+        "how fast are clips encoded and decoded, and in what memory, beside diffusers",
+        (
+            Bar("encode_17x128_ratio", least=1.2),
+            Bar("encode_49x256_ratio", least=1.35),
+            Bar("decode_17x128_ratio", least=1.35),
+            Bar("decode_49x256_ratio", least=1.6),
+            Bar("encode_17x128_memory_ratio", most=1.10),
+            Bar("encode_49x256_memory_ratio", most=1.10),
+            Bar("decode_17x128_memory_ratio", most=1.10),
+            Bar("decode_49x256_memory_ratio", most=1.10),
+        ),
+        of_a_model=False,
+        suite="cpu",
     ),
     "batch_order": Benchmark(
         "batch_order",

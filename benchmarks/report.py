@@ -75,14 +75,13 @@ def write_report(
 
 
 def spread(values: Sequence[float]) -> dict[str, float]:
-    """Median, mean and the 10th and 90th percentiles."""
+    """Median, mean and the 10th, 20th, 80th and 90th percentiles."""
     ordered = sorted(values)
     last = len(ordered) - 1
     return {
         "median": _short(statistics.median(ordered)),
         "mean": _short(statistics.fmean(ordered)),
-        "p10": _short(ordered[round(0.1 * last)]),
-        "p90": _short(ordered[round(0.9 * last)]),
+        **{f"p{share}": _short(ordered[round(share / 100 * last)]) for share in (10, 20, 80, 90)},
     }
 
 

@@ -5,6 +5,7 @@ A benchmark first checks that what it measures is right (its gate); when that fa
 
 import argparse
 import sys
+from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from registry import BENCHMARKS
 from report import RESULTS, GateError, write_report
 
 
-def main() -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Exit code: 0 when every bar is reached, 1 when one is missed, 3 when the gate is red."""
     parser = argparse.ArgumentParser(description=__doc__)
     commands = parser.add_subparsers(dest="name", required=True)
@@ -23,7 +24,7 @@ def main() -> int:
             command.add_argument("--model", default="default", help="as for ea-app [default: default]")
         command.add_argument("--result", type=Path, help="JSON to write [default: results/NAME.json]")
         import_module(benchmark.module).add_arguments(command)
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(argv)
     benchmark = BENCHMARKS[arguments.name]
     model = find_model(arguments.model) if benchmark.of_a_model else None
     try:

@@ -20,12 +20,9 @@ from typing import Any
 import torch
 
 from memory import peak_gigabytes
+from peer_models import LATENTS, MMDIT, SEED, TEXT, mmdit_inputs, save_mmdit
 from report import GateError, Report, spread
 
-LAYERS, HEADS, HEAD_WIDTH = 4, 8, 64
-LATENTS = (1, 16, 5, 32, 32)
-TEXT = (1, 128, 3584)
-SEED = 0
 OPTIM = {"lr": 1e-4, "betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0.01}
 MAX_NORM = 1.0
 SAME = 1e-4
@@ -42,7 +39,7 @@ def run(arguments: argparse.Namespace) -> Report:
     """Measure."""
     steps, threads = arguments.steps, arguments.threads
     with tempfile.TemporaryDirectory() as folder:
-        model = _model(Path(folder))
+        model = save_mmdit(Path(folder))
         found = _alone(_timed, model, steps, threads)
         gate = _check(found)
         peaks = {name: _alone(_peak, model, name, threads) for name in ("ours", "diffusers")}
@@ -56,7 +53,7 @@ def run(arguments: argparse.Namespace) -> Report:
         "gflops": found["flops"] / statistics.median(found["ours"]) / 1e9,
     }
     settings = {
-        "network": f"MMDiT, {LAYERS} blocks, {HEADS} heads of {HEAD_WIDTH}",
+        "network": MMDIT,
         "latents": LATENTS,
         "text": TEXT,
         "optimiser": f"AdamW, float32, gradients clipped at {MAX_NORM:g}",
@@ -71,42 +68,11 @@ def run(arguments: argparse.Namespace) -> Report:
     return Report(figures=figures, gate=gate, settings=settings, details={**details, "memory": peaks})
 
 
-def _model(folder: Path) -> dict[str, Path]:
-    """The same weights in both layouts; those that begin at zero are drawn, so that all get gradients."""
-    from ea_dit import save_transformer
-    from ea_dit.families.mmdit import MMDiT, MMDiTConfig
-
-    torch.manual_seed(SEED)
-    network = MMDiT(
-        MMDiTConfig(
-            num_layers=LAYERS,
-            num_attention_heads=HEADS,
-            attention_head_dim=HEAD_WIDTH,
-            in_channels=LATENTS[1],
-            out_channels=LATENTS[1],
-            text_embed_dim=TEXT[2],
-        )
-    )
-    with torch.no_grad():
-        for parameter in network.parameters():
-            if not parameter.any():
-                parameter.normal_(std=0.02)
-    folders = {"ours": folder / "ours", "diffusers": folder / "diffusers"}
-    for name, place in folders.items():
-        save_transformer(network, place, diffusers=name == "diffusers")
-    return folders
-
-
-def _data() -> tuple[torch.Tensor, torch.Tensor]:
-    generator = torch.Generator().manual_seed(SEED)
-    return torch.randn(LATENTS, generator=generator), torch.randn(TEXT, generator=generator)
-
-
 class _FixedSource:
     """One batch, encoded already."""
 
     def __init__(self) -> None:
-        self.latents, self.text = _data()
+        self.latents, self.text = mmdit_inputs()
         self.inputs: dict[str, str] = {}
 
     def batch(self, seed: int, place: Any, size: int) -> dict[str, Any]:
@@ -164,7 +130,7 @@ def _baseline(model: Path) -> Callable[[int], float]:
     network.train()
     optimizer = torch.optim.AdamW(network.parameters(), **OPTIM)
     network, optimizer = accelerator.prepare(network, optimizer)
-    latents, text = _data()
+    latents, text = mmdit_inputs()
 
     def step(number: int) -> float:
         noise, sigma = _draw(latents, number)
@@ -240,7 +206,7 @@ def _peak(model: dict[str, Path], name: str, threads: int) -> dict[str, float]:
     torch.set_num_threads(threads)
     if name == "diffusers":
         step = _baseline(model["diffusers"])
-        _draw(_data()[0], 0)
+        _draw(mmdit_inputs()[0], 0)
         built = peak_gigabytes()
         for number in range(3):
             step(number)

@@ -20,11 +20,20 @@ if "PYTEST_XDIST_WORKER" in os.environ:
         os.environ.setdefault(variable, "1")
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Run Triton kernels in their interpreter, but on a device in device tests; before triton is imported."""
+    if not _on_device(config):
+        os.environ.setdefault("TRITON_INTERPRET", "1")
+
+
+def _on_device(config: pytest.Config) -> bool:
+    return "gpu" in config.option.markexpr.replace("not gpu", "").replace("not multi_gpu", "")
+
+
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """Spread the whole suite over the cores; run named tests, or device tests, in one process."""
     whole_suite = config.args_source is pytest.Config.ArgsSource.TESTPATHS
-    on_device = "gpu" in config.option.markexpr.replace("not gpu", "").replace("not multi_gpu", "")
-    if not whole_suite or on_device or config.option.collectonly:
+    if not whole_suite or _on_device(config) or config.option.collectonly:
         return 0
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
     return min(MAX_WORKERS, cores)

@@ -213,3 +213,72 @@ def test_signals_are_measured(load, monkeypatch, tmp_path):
     assert code == 0
     assert result["gate"] == {"same_alone": 1.0}
     assert min(result["figures"].values()) > 1
+
+
+def test_two_programs_in_turns_are_compared_turn_by_turn(load):
+    turns = load("turns")
+    ours = [turns.Sample(1.0, 2.0, 0.5), turns.Sample(2.0, 2.0, 0.75), turns.Sample(1.0, 1.0, 0.5)]
+    theirs = [turns.Sample(2.0, 3.0, 1.0), turns.Sample(4.0, 4.0, 1.5), turns.Sample(3.0, 1.0, 1.0)]
+    found = turns.Turns(ours, theirs)
+    assert found.figures("pass") == {
+        "pass_ratio": 2.0,
+        "pass_processor_ratio": 1.5,
+        "pass_seconds": 1.0,
+        "pass_peer_seconds": 3.0,
+        "pass_memory_ratio": 0.5,
+    }
+    assert found.details()["ratio"] == {
+        "median": 2.0, "mean": 2.33333, "p10": 2.0, "p20": 2.0, "p80": 3.0, "p90": 3.0
+    }  # fmt: skip
+
+
+def test_programs_that_compute_something_else_are_not_timed(load):
+    import torch
+
+    turns, report = load("turns"), load("report")
+
+    class Program:
+        def __init__(self, result):
+            self.result_ = result
+
+        def submit(self, *_):
+            return self
+
+        def result(self):
+            return self.result_
+
+    same, other = Program(torch.tensor([1.0, 4.0])), Program(torch.tensor([1.0, 4.4]))
+    assert turns.Pair(same, same).check("case", most=0.0) == 0
+    with pytest.raises(report.GateError, match=r"case: the results differ by 0\.091, more than 0\.0001"):
+        turns.Pair(same, other).check("case", most=1e-4)
+    with pytest.raises(report.GateError, match="shapes"):
+        turns.Pair(same, Program(torch.zeros(3))).check("case", most=1e-4)
+
+
+def test_a_suite_writes_a_page(load, tmp_path):
+    suite = load("suite")
+    spread = {"median": 2.0, "mean": 2.0, "p10": 1.9, "p20": 1.95, "p80": 2.05, "p90": 2.1}
+    case = {
+        "ratio": spread,
+        "seconds": spread,
+        "peer_seconds": spread,
+        "turns": 3,
+        "peer_peak_gigabytes": 1.5,
+    }
+    result = {
+        "date": "2026-01-02T00:00:00",
+        "figures": {"encode_memory_ratio": 0.8},
+        "bars": {"encode_ratio": {"bar": ">= 2.5", "passed": False}},
+        "settings": {"threads": 2},
+        "machine": {"processor": "some processor"},
+        "versions": {"torch": "2"},
+        "details": {"encode": case, "loaded": True, "load_average": [3.0, 2.0, 1.0]},
+    }
+    (tmp_path / "vae_speed.json").write_text(json.dumps(result))
+    page = suite.describe("cpu", ["vae_speed", "mmdit_forward"], tmp_path)
+    assert "2026-01-02, some processor, 2 threads, **on a loaded machine**; torch 2." in page
+    assert (
+        "| encode | 3 | 2.00 (1.95-2.05) | 2.000 | 2.000 | 0.80 of 1.50 GB | ratio >= 2.5: **missed** |"
+        in page
+    )
+    assert "## mmdit_forward\n\nNot measured." in page

@@ -1,6 +1,7 @@
 """The MMDiT model itself: shapes, refusals, gradients, precision."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ from tiny import TINY, tiny_transformer
 from ea_dit import Conditioning, load_transformer, save_transformer
 from ea_dit.families.mmdit import MMDiT
 from ea_dit.layers.rope import fit_grid, rope_3d
+from ea_dit.pipelines import predictor
 from ea_kernels.runtime.weights import read_config
 
 
@@ -64,6 +66,39 @@ def test_samples_of_a_batch_do_not_touch_each_other():
             conditioning=Conditioning(inpaint_latents=condition),
         )
     torch.testing.assert_close(together[1:], alone, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_conditions_of_all_steps_at_once_are_those_of_each(dtype):
+    model, given = tiny_transformer().to(dtype).eval(), inputs()
+    timesteps = torch.tensor([999.0, 500.0, 3.0]).to(dtype)
+    with torch.no_grad():
+        conditions = model.conditions(timesteps)
+        assert len(conditions) == 3
+        for timestep, condition in zip(timesteps, conditions, strict=True):
+            alone = model(**{**given, "timestep_B": timestep.expand(2)})
+            ahead = model(**{**given, "timestep_B": condition})
+            share = 1e-5 if dtype == torch.float32 else 3e-2
+            assert (alone - ahead).abs().max() <= share * alone.abs().max()
+
+
+def test_conditions_are_made_in_chunks_that_do_not_depend_on_where_a_run_begins(monkeypatch):
+    asked = []
+
+    def conditions(timesteps):
+        asked.append(timesteps.tolist())
+        return [f"of {t}" for t in timesteps.tolist()]
+
+    monkeypatch.setattr(predictor, "STEPS_AHEAD", 4)
+    network = SimpleNamespace(conditions=conditions)
+    parts = SimpleNamespace(transformer=network, device=torch.device("cpu"), dtype=torch.float32)
+    timesteps = torch.arange(10.0, 0.0, -1.0)
+    at = predictor._conditions_ahead(parts, timesteps)
+    assert [at(index) for index in (5, 6, 7, 8, 9)] == ["of 5.0", "of 4.0", "of 3.0", "of 2.0", "of 1.0"]
+    assert asked == [[6.0, 5.0, 4.0, 3.0], [2.0, 1.0]]
+    assert predictor._conditions_ahead(parts, None) is None
+    parts.transformer = SimpleNamespace()
+    assert predictor._conditions_ahead(parts, timesteps) is None
 
 
 def test_low_precision_stays_close():

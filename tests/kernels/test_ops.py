@@ -153,13 +153,45 @@ def test_activations(tanh):
     compare(ops.silu, (x,), torch.float32)
 
 
-@pytest.mark.parametrize("backend", ["triton", "flash", "cuda", ""])
-def test_an_unavailable_backend_is_refused(backend):
+@pytest.mark.parametrize("backend", ["flash", "cuda", ""])
+def test_an_unknown_backend_is_refused(backend):
     x = torch.randn(1, 2, 3, 4)
-    with pytest.raises(ValueError, match="choose one of: auto, torch, reference"):
+    with pytest.raises(ValueError, match="choose one of: auto, torch, flash3, flash2, cudnn, torch-flash"):
         ops.attention(x, x, x, backend=backend)
-    with pytest.raises(ValueError, match="choose one of: auto, torch, reference"):
+    with pytest.raises(ValueError, match="choose one of: auto, torch, triton, reference"):
         ops.layer_norm(x, backend=backend)
+
+
+def test_triton_asked_for_where_it_cannot_run_is_refused(monkeypatch):
+    monkeypatch.delenv("TRITON_INTERPRET", raising=False)
+    x = torch.randn(1, 2, 3, 16)
+    with pytest.raises(ValueError, match=r"backend 'triton' is not available: (.*'cpu'|.*not installed)"):
+        ops.attention(x, x, x, backend="triton")
+    with pytest.raises(ValueError, match=r"backend 'triton' is not available: (.*'cpu'|.*not installed)"):
+        ops.layer_norm(x, backend="triton")
+
+
+@pytest.mark.parametrize("groups", [1, 3, 6])
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_modulation_of_groups_of_tokens(groups, dtype):
+    x, update = (strided(2, 6, 10, dtype=dtype) for _ in range(2))
+    scale, shift, gate = (torch.randn(2, groups, 10).to(dtype) for _ in range(3))
+    weight, bias = torch.randn(2, 10).to(dtype).unbind()
+    compare(ops.modulate, (x, scale, shift), dtype)
+    compare(ops.gated_residual, (x, gate, update), dtype)
+
+    def both(x, gate, update, scale, shift, weight, bias, backend):
+        streams = ops.gated_residual_norm(x, gate, update, (scale, shift), weight, bias, backend=backend)
+        return torch.cat(streams, dim=-1)
+
+    compare(both, (x, gate, update, scale, shift, weight, bias), dtype)
+
+
+@pytest.mark.parametrize("shape", [(3, 10), (2, 4, 10), (2, 6, 9), (2, 1, 1, 10)], ids=str)
+def test_a_modulation_that_does_not_fit_is_refused(shape):
+    x = torch.randn(2, 6, 10)
+    with pytest.raises(ValueError, match=r"must be \(B, D\) or \(B, G, D\), G a divisor of 6"):
+        ops.modulate(x, torch.randn(shape), torch.randn(shape))
 
 
 def test_norm_modules_are_the_ops():
@@ -179,3 +211,27 @@ def test_a_compiled_rotation_is_the_eager_one():
     compiled = torch.compile(ops.apply_rotary, backend="eager", fullgraph=True)
     expected = ops.apply_rotary(x, angles.cos(), angles.sin())
     assert torch.allclose(compiled(x, angles.cos(), angles.sin()), expected, atol=1e-6)
+
+
+def test_memory_is_reused_only_without_gradients_and_only_if_allowed():
+    x, update = torch.randn(2, 3, 8), torch.randn(2, 3, 8)
+    gate, scale, shift = torch.randn(3, 2, 8)
+    expected = ops.gated_residual(x, gate, update), ops.gelu(x, tanh=True)
+    kept = update.clone(), x.clone()
+    assert ops.gated_residual(x, gate, update, reuse=True).data_ptr() != update.data_ptr()
+    with torch.no_grad():
+        ops.gated_residual(x, gate, update)
+        ops.gelu(x, tanh=True)
+        assert torch.equal(update, kept[0])
+        assert torch.equal(x, kept[1])
+        half = ops.gated_residual(x, gate, update.bfloat16(), reuse=True)
+        assert half.dtype == torch.float32
+        stream, normed = ops.gated_residual_norm(x, gate, update, (scale, shift), reuse=True)
+        assert stream.data_ptr() == update.data_ptr()
+        assert torch.equal(stream, expected[0])
+        assert torch.equal(normed, ops.modulated_layer_norm(expected[0], scale, shift))
+        spaced = torch.randn(2, 6)[:, ::2]
+        assert ops.gelu(spaced, reuse=True).data_ptr() != spaced.data_ptr()
+        active = ops.gelu(x, tanh=True, reuse=True)
+        assert active.data_ptr() == x.data_ptr()
+        assert torch.equal(active, expected[1])

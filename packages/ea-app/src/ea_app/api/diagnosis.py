@@ -36,6 +36,7 @@ def examine(model: str = "default") -> Iterator[Finding]:
         "versions", "unknown" not in found.values(), ", ".join(f"{k} {v}" for k, v in found.items())
     )
     yield _devices()
+    yield _attention()
     yield _encoders()
     yield _model(model)
 
@@ -46,6 +47,20 @@ def _devices() -> Finding:
     names = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
     gpus = ", ".join(names) if names else "no usable GPU"
     return Finding("device", True, f"{platform.machine()} with {torch.get_num_threads()} threads; {gpus}")
+
+
+def _attention() -> Finding:
+    """What would compute attention of the usual head width on the best device, and why."""
+    from ea_kernels.attention import describe  # noqa: PLC0415
+    from ea_kernels.runtime.device import resolve_device, resolve_dtype  # noqa: PLC0415
+
+    device = resolve_device("auto")
+    try:
+        chosen, others = describe(device, resolve_dtype("auto", device))
+    except ValueError as error:
+        return Finding("attention", False, str(error))
+    rest = "; ".join(f"{name}: {reason}" for name, reason in others.items())
+    return Finding("attention", True, f"{chosen.name} ({chosen.reason}). Others: {rest}")
 
 
 def _encoders() -> Finding:

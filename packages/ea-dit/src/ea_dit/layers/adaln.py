@@ -1,13 +1,48 @@
-"""Adaptive layer norms. Shapes: B batch, L tokens, D width, C condition width.
+"""Adaptive layer norms. Shapes: B batch, S steps, L tokens, D width, C condition width.
 
 The condition of `JointAdaNorm` and `OutputHead` has its SiLU already applied: it is the same for all of them.
 """
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from ea_kernels import ops
 from ea_kernels.nn import LayerNorm
+
+GatedUpdate = tuple[Tensor, Tensor, Tensor]
+"""A stream (B, L, D), the gate (B, D), and the update (B, L, D) that it lets through."""
+NormedStream = tuple[Tensor, Tensor, Tensor]
+"""A stream (B, L, D), its modulated norm, and the gate (B, D) of the next update."""
+
+
+@dataclass(frozen=True)
+class Condition:
+    """What the blocks of one denoising step depend on, and what their layers make of it.
+
+    Attributes:
+        vector_BC: SiLU of the timestep embedding; one row may count for a whole batch.
+        ahead: Of layers that were run for all steps at once: what they make of it.
+    """
+
+    vector_BC: Tensor
+    ahead: Mapping[nn.Module, Tensor] | None = None
+
+    def through(self, layer: nn.Module) -> Tensor:
+        """What a layer makes of the vector."""
+        made = None if self.ahead is None else self.ahead.get(layer)
+        return layer(self.vector_BC) if made is None else made
+
+
+def conditions_ahead(vectors_SC: Tensor, layers: Iterable[nn.Module]) -> list[Condition]:
+    """The conditions of several steps: every layer reads its weights once for all of them."""
+    made = {layer: layer(vectors_SC).split(1) for layer in layers}
+    return [
+        Condition(vector_1C, {layer: rows[step] for layer, rows in made.items()})
+        for step, vector_1C in enumerate(vectors_SC.split(1))
+    ]
 
 
 class JointAdaNorm(nn.Module):
@@ -26,14 +61,39 @@ class JointAdaNorm(nn.Module):
         self.norm = LayerNorm(width, eps=eps, affine=affine)
 
     def forward(
-        self, video_BLD: Tensor, text_BLD: Tensor, condition_BC: Tensor
+        self, video_BLD: Tensor, text_BLD: Tensor, condition: Condition
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Returns the modulated video and text and the gates (B, D) of video and text."""
-        shift_v, scale_v, gate_v, shift_t, scale_t, gate_t = self.modulation(condition_BC).chunk(6, dim=-1)
+        parts = condition.through(self.modulation).chunk(6, dim=-1)
+        shift_v, scale_v, gate_v, shift_t, scale_t, gate_t = parts
         weight, bias, eps = self.norm.weight, self.norm.bias, self.norm.eps
         video = ops.modulated_layer_norm(video_BLD, scale_v, shift_v, weight, bias, eps=eps)
         text = ops.modulated_layer_norm(text_BLD, scale_t, shift_t, weight, bias, eps=eps)
         return video, text, gate_v, gate_t
+
+    def after_updates(
+        self, video: GatedUpdate, text: GatedUpdate | None, condition: Condition
+    ) -> tuple[NormedStream, NormedStream | None]:
+        """Adds gated updates to the streams and norms what comes out, in one pass where a kernel does it.
+
+        Args:
+            video: Of the video stream.
+            text: Of the text stream, None where nothing reads it any more.
+            condition: Of the step.
+
+        Returns:
+            Of video and text: the stream, what is normed of it, and the gate (B, D) of what is made of that.
+        """
+        parts = condition.through(self.modulation).chunk(6, dim=-1)
+        shift_v, scale_v, gate_v, shift_t, scale_t, gate_t = parts
+        of_video = (*self._after(video, scale_v, shift_v), gate_v)
+        return of_video, None if text is None else (*self._after(text, scale_t, shift_t), gate_t)
+
+    def _after(self, update: GatedUpdate, scale: Tensor, shift: Tensor) -> tuple[Tensor, Tensor]:
+        norm = self.norm
+        return ops.gated_residual_norm(
+            *update, (scale, shift), norm.weight, norm.bias, eps=norm.eps, reuse=True
+        )
 
 
 class OutputHead(nn.Module):
@@ -56,9 +116,9 @@ class OutputHead(nn.Module):
         self.norm = LayerNorm(width, eps=eps, affine=affine)
         self.projection = nn.Linear(width, out_features)
 
-    def forward(self, x_BLD: Tensor, condition_BC: Tensor) -> Tensor:
+    def forward(self, x_BLD: Tensor, condition: Condition) -> Tensor:
         """Returns (B, L, out_features)."""
-        shift, scale = self.modulation(condition_BC).chunk(2, dim=-1)
+        shift, scale = condition.through(self.modulation).chunk(2, dim=-1)
         norm = self.norm
         x_BLD = ops.modulated_layer_norm(
             self.first_norm(x_BLD), scale, shift, norm.weight, norm.bias, eps=norm.eps

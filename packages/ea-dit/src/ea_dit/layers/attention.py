@@ -122,12 +122,12 @@ class AttentionStream(nn.Module):
         self.out = nn.Linear(num_heads * head_dim, width)
 
     def queries(self, x_BLD: Tensor) -> Tensor:
-        """Returns normalised queries (B, L, H, K)."""
-        return self.query_norm(self.query(x_BLD).unflatten(-1, (self.num_heads, -1)))
+        """Returns queries (B, L, H, K), not yet normed."""
+        return self.query(x_BLD).unflatten(-1, (self.num_heads, -1))
 
     def keys(self, x_BLD: Tensor) -> Tensor:
-        """Returns normalised keys (B, L, H, K)."""
-        return self.key_norm(self.key(x_BLD).unflatten(-1, (self.num_heads, -1)))
+        """Returns keys (B, L, H, K), not yet normed."""
+        return self.key(x_BLD).unflatten(-1, (self.num_heads, -1))
 
     def values(self, x_BLD: Tensor) -> Tensor:
         """Returns values (B, L, H, K)."""
@@ -160,13 +160,46 @@ class JointAttention(nn.Module):
         of_video = self.video
         of_text = of_video if self.text is None else self.text
         num_text = text_BMD.shape[1]
-        q_BLHK = ops.apply_rotary(of_video.queries(video_BLD), *rope)
-        k_BLHK = ops.apply_rotary(of_video.keys(video_BLD), *rope)
-        k_BSHK = torch.cat((of_text.keys(text_BMD), k_BLHK), dim=1)
-        v_BSHK = torch.cat((of_text.values(text_BMD), of_video.values(video_BLD)), dim=1)
+        key_norms = _head_norm(of_text.key_norm), _head_norm(of_video.key_norm)
+        k_BSHK = ops.join_heads(
+            of_text.keys(text_BMD),
+            of_video.keys(video_BLD),
+            text_norm=key_norms[0],
+            video_norm=key_norms[1],
+            rope=rope,
+        )
+        v_BSHK = _joint_values(of_text, of_video, text_BMD, video_BLD)
         if not self.updates_text:
+            q_BLHK = ops.norm_heads(of_video.queries(video_BLD), _head_norm(of_video.query_norm), rope)
             out_BLHK = ops.attention(q_BLHK, k_BSHK, v_BSHK)
             return of_video.out(out_BLHK.flatten(2)), None
-        q_BSHK = torch.cat((of_text.queries(text_BMD), q_BLHK), dim=1)
+        query_norms = _head_norm(of_text.query_norm), _head_norm(of_video.query_norm)
+        q_BSHK = ops.join_heads(
+            of_text.queries(text_BMD),
+            of_video.queries(video_BLD),
+            text_norm=query_norms[0],
+            video_norm=query_norms[1],
+            rope=rope,
+        )
         out_BSD = ops.attention(q_BSHK, k_BSHK, v_BSHK).flatten(2)
         return of_video.out(out_BSD[:, num_text:]), of_text.out(out_BSD[:, :num_text])
+
+
+def _head_norm(norm: LayerNorm) -> ops.HeadNorm:
+    return ops.HeadNorm(norm.weight, norm.bias, norm.eps)
+
+
+def _joint_values(
+    of_text: AttentionStream, of_video: AttentionStream, text_BMD: Tensor, video_BLD: Tensor
+) -> Tensor:
+    """Values of [text, video]: written by the projections into one buffer where no gradient is wanted."""
+    layers = (of_text.value, of_video.value)
+    plain = all(type(layer) is nn.Linear for layer in layers)  # adapted and quantised layers compute more
+    if not plain or not ops.writes_in_place(video_BLD):
+        return torch.cat((of_text.values(text_BMD), of_video.values(video_BLD)), dim=1)
+    num_text, num_video = text_BMD.shape[1], video_BLD.shape[1]
+    v_BSD = video_BLD.new_empty(len(video_BLD), num_text + num_video, of_video.value.out_features)
+    parts = (v_BSD[:, :num_text], v_BSD[:, num_text:])
+    for layer, x, out in zip(layers, (text_BMD, video_BLD), parts, strict=True):
+        ops.linear_into(x, layer.weight, layer.bias, out)
+    return v_BSD.unflatten(-1, (of_video.num_heads, -1))

@@ -106,4 +106,4 @@ class CaptionEmbed(nn.Module):
 
     def forward(self, states_BLE: Tensor) -> Tensor:
         """Returns (B, L, width)."""
-        return self.outer(ops.gelu(self.inner(states_BLE), tanh=True))
+        return self.outer(ops.gelu(self.inner(states_BLE), tanh=True, reuse=True))

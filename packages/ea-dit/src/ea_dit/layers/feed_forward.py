@@ -20,7 +20,7 @@ class FeedForward(nn.Module):
 
     def forward(self, x_BLD: Tensor) -> Tensor:
         """Returns the update, same shape."""
-        return self.down(ops.gelu(self.up(x_BLD), tanh=True))
+        return self.down(ops.gelu(self.up(x_BLD), tanh=True, reuse=True))
 
 
 class GatedFeedForward(nn.Module):

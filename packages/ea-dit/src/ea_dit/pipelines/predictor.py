@@ -1,6 +1,8 @@
 """The guided network of every step. Shapes: B batch, C latent channels; t, h, w the latent sizes."""
 
+from collections.abc import Callable
 from dataclasses import fields, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,6 +16,9 @@ from ea_dit.pipelines.inputs import Inputs, Picture
 from ea_dit.text.base import TextStates
 from ea_dit.types import Conditioning
 
+STEPS_AHEAD = 64
+"""Steps whose conditions are computed at once; of the largest model that is about 230 MB."""
+
 
 def predictor_at(
     parts: Components,
@@ -23,6 +28,7 @@ def predictor_at(
     *,
     channels: int,
     hold: HeldFrames | None = None,
+    timesteps: Tensor | None = None,
 ) -> PredictorAt:
     """The network with its text, conditions and guidance bound, for every step.
 
@@ -33,6 +39,8 @@ def predictor_at(
         guidance: How the halves are combined.
         channels: Leading channels of the network's output that the sampler takes; the rest is dropped.
         hold: Frames that the network takes for given, by step.
+        timesteps: Of all model calls, where no gradients are wanted: what depends on them alone is computed
+            for many steps at once, by networks that can.
     """
     call = bind_text(parts.transformer, parts.traits, text)
     fixed = Conditioning(
@@ -42,6 +50,8 @@ def predictor_at(
             if (value := getattr(inputs.conditioning, field.name)) is not None
         }
     )
+
+    condition_at = _conditions_ahead(parts, timesteps)
 
     def at(index: int, total: int) -> Predictor:
         conditioning = fixed
@@ -55,10 +65,29 @@ def predictor_at(
             x_BCthw = guidance.double(latents_BCthw.to(parts.dtype))
             # Released runs round the timestep to the latents' dtype.
             timestep_B = timestep.to(device=x_BCthw.device, dtype=x_BCthw.dtype).expand(x_BCthw.shape[0])
-            prediction = call(x_BCthw, timestep_B, conditioning=conditioning)
+            step = timestep_B if condition_at is None else condition_at(index)
+            prediction = call(x_BCthw, step, conditioning=conditioning)
             return guidance.combine(prediction[:, :channels])
 
         return predict
+
+    return at
+
+
+def _conditions_ahead(parts: Components, timesteps: Tensor | None) -> Callable[[int], Any] | None:
+    """Gives what the network makes of the timestep of a call, None if it makes nothing ahead."""
+    make = getattr(parts.transformer, "conditions", None)
+    if make is None or timesteps is None:
+        return None
+    rounded = timesteps.to(device=parts.device, dtype=parts.dtype)
+    made: dict[int, list[Any]] = {}
+
+    def at(index: int) -> Any:
+        chunk, step = divmod(index, STEPS_AHEAD)  # by absolute numbers, so that a resumed run sees the same
+        if chunk not in made:
+            made.clear()
+            made[chunk] = make(rounded[chunk * STEPS_AHEAD : (chunk + 1) * STEPS_AHEAD])
+        return made[chunk][step]
 
     return at
 

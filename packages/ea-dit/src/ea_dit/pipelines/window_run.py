@@ -222,6 +222,7 @@ class WindowRun:
                 self.guidance,
                 channels=channels,
                 hold=held,
+                timesteps=sampler.timesteps,
             ),
             start,
             sampler,

@@ -1,8 +1,13 @@
-"""Attention by PyTorch's fused kernel. This is the only call of it in the workspace."""
+"""Attention by PyTorch's fused kernels. These are the only calls of them in the workspace."""
+
+from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from ea_kernels.attention.spec import AttentionFunction
 
 
 def attention(
@@ -13,12 +18,30 @@ def attention(
     mask: Tensor | None = None,
     scale: float | None = None,
 ) -> Tensor:
-    """See `ea_kernels.reference.attention.attention`."""
+    """See `ea_kernels.reference.attention.attention`; torch chooses among its kernels."""
     if _slow_backward(q_BLHD):
         with torch.autocast("cpu", enabled=False):
             out_BLHD = _fused(q_BLHD.float(), k_BSHD.float(), v_BSHD.float(), mask, scale)
         return out_BLHD.to(q_BLHD.dtype)
     return _fused(q_BLHD, k_BSHD, v_BSHD, mask, scale)
+
+
+def only(backend: SDPBackend) -> AttentionFunction:
+    """Attention by one of torch's kernels, an error where that cannot compute it."""
+    return partial(_by_one_kernel, backend)
+
+
+def _by_one_kernel(
+    backend: SDPBackend,
+    q_BLHD: Tensor,
+    k_BSHD: Tensor,
+    v_BSHD: Tensor,
+    *,
+    mask: Tensor | None = None,
+    scale: float | None = None,
+) -> Tensor:
+    with sdpa_kernel(backend):
+        return _fused(q_BLHD, k_BSHD, v_BSHD, mask, scale)
 
 
 def _slow_backward(q_BLHD: Tensor) -> bool:

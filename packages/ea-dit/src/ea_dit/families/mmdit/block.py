@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from ea_dit.families.mmdit.config import MMDiTConfig
-from ea_dit.layers.adaln import JointAdaNorm
+from ea_dit.layers.adaln import Condition, JointAdaNorm
 from ea_dit.layers.attention import JointAttention
 from ea_dit.layers.feed_forward import FeedForward
 from ea_kernels import ops
@@ -20,11 +20,11 @@ class BlockContext:
     """What every block gets beside the tokens.
 
     Attributes:
-        condition_BC: SiLU of the timestep embedding.
+        condition: Of the timestep.
         rope: Cosines and sines of the video tokens.
     """
 
-    condition_BC: Tensor
+    condition: Condition
     rope: tuple[Tensor, Tensor]
 
 
@@ -42,7 +42,6 @@ class MMDiTBlock(nn.Module):
         super().__init__()
         width, hidden = config.width, 4 * config.width
         norm = {"eps": config.norm_eps, "affine": config.norm_elementwise_affine}
-        self.last = last
         self.attention_norm = JointAdaNorm(config.time_embed_dim, width, **norm)
         self.attention = JointAttention(
             width,
@@ -58,18 +57,18 @@ class MMDiTBlock(nn.Module):
 
     def forward(self, video_BLD: Tensor, text_BMD: Tensor, context: BlockContext) -> tuple[Tensor, Tensor]:
         """Returns video and text after the block."""
-        condition_BC = context.condition_BC
-        video, text, gate_v, gate_t = self.attention_norm(video_BLD, text_BMD, condition_BC)
+        condition = context.condition
+        video, text, gate_v, gate_t = self.attention_norm(video_BLD, text_BMD, condition)
         update_v, update_t = self.attention(video, text, context.rope)
-        video_BLD = ops.gated_residual(video_BLD, gate_v, update_v)
-        if update_t is not None:
-            text_BMD = ops.gated_residual(text_BMD, gate_t, update_t)
+        of_text = None if update_t is None else (text_BMD, gate_t, update_t)
+        of_video, of_text = self.mlp_norm.after_updates((video_BLD, gate_v, update_v), of_text, condition)
 
-        video, text, gate_v, gate_t = self.mlp_norm(video_BLD, text_BMD, condition_BC)
-        video_BLD = ops.gated_residual(video_BLD, gate_v, self._mlp(self.video_mlp, video))
-        if not self.last:
+        video_BLD, video, gate_v = of_video
+        video_BLD = ops.gated_residual(video_BLD, gate_v, self._mlp(self.video_mlp, video), reuse=True)
+        if of_text is not None:
+            text_BMD, text, gate_t = of_text
             text_mlp = self.video_mlp if self.text_mlp is None else self.text_mlp
-            text_BMD = ops.gated_residual(text_BMD, gate_t, self._mlp(text_mlp, text))
+            text_BMD = ops.gated_residual(text_BMD, gate_t, self._mlp(text_mlp, text), reuse=True)
         return video_BLD, text_BMD
 
     def _mlp(self, mlp: FeedForward, x_BLD: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from ea_dit.blocks.stack import BlockStack
 from ea_dit.families.mmdit.block import BlockContext, MMDiTBlock
 from ea_dit.families.mmdit.config import MMDiTConfig
-from ea_dit.layers.adaln import JointAdaNorm, OutputHead
+from ea_dit.layers.adaln import Condition, JointAdaNorm, OutputHead, conditions_ahead
 from ea_dit.layers.embeddings import TextEmbed, TimestepEmbed
 from ea_dit.layers.patchify import PatchEmbed, token_grid, unpatchify
 from ea_dit.layers.rope import rope_3d
@@ -70,7 +70,7 @@ class MMDiT(nn.Module):
     def forward(
         self,
         hidden_BCTHW: Tensor,
-        timestep_B: Tensor,
+        timestep_B: Tensor | Condition,
         text_BME: Tensor,
         second_text_BNE: Tensor | None = None,
         *,
@@ -82,7 +82,7 @@ class MMDiT(nn.Module):
         Args:
             hidden_BCTHW: Noisy latents, H and W multiples of the patch size.
             timestep_B: One timestep per sample in 0 ... 1000; its dtype's rounding counts, as in released
-                runs.
+                runs. Or what `conditions` made of the timestep of all samples.
             text_BME: Text states; padding takes part in attention, as released.
             second_text_BNE: States of the second encoder, for models that have one.
             conditioning: Inpaint, control, reference and image inputs; see `Conditioning`.
@@ -105,13 +105,25 @@ class MMDiT(nn.Module):
         # Under autocast the projections give low precision; the residual streams stay in the weights' dtype.
         video_BLD = self.patch_embed(x_BCTHW).to(dtype)
         text_BMD = self._text_tokens(text_BME, second_text_BNE, conditioning, grid).to(dtype)
-        condition_BC = F.silu(self.time_embed(timestep_B))
+        condition = timestep_B if isinstance(timestep_B, Condition) else self._condition(timestep_B)
         rope = rope_3d(grid, config.attention_head_dim, base=config.base_grid, device=x_BCTHW.device)
 
-        context = BlockContext(condition_BC, rope)
+        context = BlockContext(condition, rope)
         video_BLD, _ = self.blocks((video_BLD, text_BMD), context, recompute=recompute)
-        patches_BLK = self.head(video_BLD, condition_BC)
+        patches_BLK = self.head(video_BLD, condition)
         return unpatchify(patches_BLK, grid=grid, patch_size=config.patch_size)
+
+    def conditions(self, timestep_S: Tensor) -> list[Condition]:
+        """All that depends on the timestep alone, for several steps at once; each takes a timestep's place.
+
+        Args:
+            timestep_S: Timestep of each step, the same for all samples.
+        """
+        layers = (m.modulation for m in self.modules() if isinstance(m, JointAdaNorm | OutputHead))
+        return conditions_ahead(self._condition(timestep_S).vector_BC, layers)
+
+    def _condition(self, timestep_B: Tensor) -> Condition:
+        return Condition(F.silu(self.time_embed(timestep_B)))
 
     def _text_tokens(
         self,

@@ -1,0 +1,221 @@
+"""Times kernels and models on a GPU: python benchmarks/gpu_suite.py --part kernels|step|vae|train --out FILE.
+
+Stands alone (torch, triton, safetensors, einops), so that it runs where only the sources are. A kernel is
+checked against the reference before it is timed. `--tiny --device cpu` walks through the same code.
+"""
+
+import argparse
+import json
+import platform
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ea_dit.families.mmdit.config import MMDiTConfig
+from ea_dit.families.mmdit.model import MMDiT
+from ea_kernels import ops
+
+Rows = list[dict[str, object]]
+
+
+def measure(run: Callable[[], object], device: str, repeats: int) -> dict[str, float]:
+    """Median, 20th and 80th percentile of seconds, after two runs that do not count."""
+    seconds: list[float] = []
+    for index in range(repeats + 2):
+        _wait(device)
+        start = time.perf_counter()
+        run()
+        _wait(device)
+        if index >= 2:
+            seconds.append(time.perf_counter() - start)
+    seconds.sort()
+    last = len(seconds) - 1
+    return {
+        name: seconds[round(share * last)] for name, share in (("p20", 0.2), ("median", 0.5), ("p80", 0.8))
+    }
+
+
+def _wait(device: str) -> None:
+    if device == "cuda":
+        torch.cuda.synchronize()
+
+
+def check(actual: Tensor, expected: Tensor) -> float:
+    """Relative error.
+
+    Raises:
+        SystemExit: If it is too large: what is wrong is not timed.
+    """
+    error = ((actual.float() - expected.float()).norm() / expected.float().norm()).item()
+    if not error < 2e-2:
+        sys.exit(f"the gate is red: relative error {error:.2g}; nothing was measured")
+    return error
+
+
+def kernels(device: str, repeats: int, *, tiny: bool) -> Rows:
+    """Element-wise kernels beside the copy rate, and attention by every backend, in bfloat16."""
+    tokens, heads, width = (64, 2, 32) if tiny else (13568, 48, 64)
+    dtype = torch.float32 if device == "cpu" else torch.bfloat16
+    x, update = (torch.randn(1, tokens, heads * width, device=device, dtype=dtype) for _ in range(2))
+    gate, scale, shift = (torch.randn(1, heads * width, device=device, dtype=dtype) for _ in range(3))
+    angles = torch.randn(tokens, width // 2, device=device)
+    rope, heads4 = (angles.cos(), angles.sin()), x.unflatten(-1, (heads, width))
+    cases: dict[str, tuple[Callable[[str], Tensor], int]] = {
+        "adaln": (lambda b: ops.modulated_layer_norm(x, scale, shift, backend=b), 2),
+        "gated residual + adaln": (
+            lambda b: ops.gated_residual_norm(x, gate, update, (scale, shift), backend=b)[1],
+            4,
+        ),
+        "gated residual": (lambda b: ops.gated_residual(x, gate, update, backend=b), 3),
+        "head norm + rotation": (
+            lambda b: ops.norm_heads(heads4, ops.HeadNorm(None, None, 1e-6), rope, backend=b),
+            2,
+        ),
+        "gelu": (lambda b: ops.gelu(x, tanh=True, backend=b), 2),
+    }
+    target = torch.empty_like(x)
+    copy = measure(lambda: target.copy_(x), device, repeats)
+    bytes_each = x.numel() * x.element_size()
+    rows: Rows = [{"what": "copy", "bytes_per_second": 2 * bytes_each / copy["median"], **copy}]
+    with torch.no_grad():
+        for name, (run, passes) in cases.items():
+            for backend in ("torch", "auto"):
+                error = check(run(backend), run("reference"))
+                times = measure(lambda run=run, b=backend: run(b), device, repeats)
+                share = passes / 2 * copy["median"] / times["median"]
+                rows.append(
+                    {"what": name, "backend": backend, "error": error, "of_copy_rate": share, **times}
+                )
+        rows.extend(_attention(device, repeats, dtype, tiny=tiny))
+    return rows
+
+
+def _attention(device: str, repeats: int, dtype: torch.dtype, *, tiny: bool) -> Rows:
+    rows: Rows = []
+    for tokens in (64,) if tiny else (3584, 13568):
+        q, k, v = (
+            torch.randn(1, tokens, 2 if tiny else 48, 64, device=device, dtype=dtype) for _ in range(3)
+        )
+        expected = ops.attention(q[:, :64], k, v, backend="reference")
+        for backend in ("torch", "cudnn", "torch-flash", "flash3", "triton"):
+            try:
+                error = check(ops.attention(q, k, v, backend=backend)[:, :64], expected)
+            except ValueError as reason:
+                rows.append({"what": f"attention {tokens}", "backend": backend, "not_measured": str(reason)})
+                continue
+            times = measure(partial(ops.attention, q, k, v, backend=backend), device, repeats)
+            flops = 4 * tokens**2 * q.shape[2] * 64 / times["median"]
+            entry = {
+                "what": f"attention {tokens}",
+                "backend": backend,
+                "error": error,
+                "flops": flops,
+                **times,
+            }
+            rows.append(entry)
+    return rows
+
+
+def _network(device: str, *, tiny: bool, layers: int) -> MMDiT:
+    small = {"num_layers": 2, "num_attention_heads": 2, "text_embed_dim": 32} if tiny else {}
+    config = MMDiTConfig(**{"num_layers": layers, **small})
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float32 if device == "cpu" else torch.bfloat16)
+    try:
+        with torch.device(device):
+            network = MMDiT(config)
+    finally:
+        torch.set_default_dtype(before)
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter, std=0.02)
+    return network
+
+
+def _inputs(network: MMDiT, side: int, batch: int, *, tiny: bool) -> tuple[Tensor, Tensor, Tensor]:
+    like = network.patch_embed.weight
+    frames = 1 if tiny else 13
+    hidden = torch.randn(batch, 16, frames, side, side, device=like.device, dtype=like.dtype)
+    width = network.config.text_embed_dim
+    text = torch.randn(batch, 256, width, device=like.device, dtype=like.dtype)
+    return hidden, torch.full((batch,), 500.0, device=like.device), text
+
+
+def step(device: str, repeats: int, *, tiny: bool) -> Rows:
+    """A denoising step with guidance (batch of two) of the 12B model with random weights."""
+    network = _network(device, tiny=tiny, layers=48).eval()
+    rows: Rows = []
+    for side in (8,) if tiny else (32, 64, 128):  # 13 frames of 16, 32 and 64 squared tokens
+        inputs = _inputs(network, side, 2, tiny=tiny)
+        count = 2 if side == 128 else min(repeats, 5)
+        with torch.no_grad():
+            rows.append({"what": "step", "side": side, **measure(partial(network, *inputs), device, count)})
+        if device == "cuda":
+            rows[-1]["peak_bytes"] = torch.cuda.max_memory_allocated()
+    return rows
+
+
+def train(device: str, repeats: int, *, tiny: bool) -> Rows:
+    """Forward and backward with recompute of an eight-layer cut of the 12B model."""
+    network = _network(device, tiny=tiny, layers=8)
+    rows: Rows = []
+    for side in (8,) if tiny else (32, 64):
+        inputs = _inputs(network, side, 1, tiny=tiny)
+
+        def run(inputs: tuple[Tensor, ...] = inputs) -> None:
+            network.zero_grad(set_to_none=True)
+            network(*inputs, recompute=True).float().square().mean().backward()
+
+        rows.append({"what": "train", "layers": 8, "side": side, **measure(run, device, min(repeats, 5))})
+    return rows
+
+
+def vae(device: str, repeats: int, *, tiny: bool) -> Rows:
+    """Encoding and decoding with the autoencoder of V5.1, random weights."""
+    from ea_vae.families.magvit.config import MagvitConfig
+    from ea_vae.families.magvit.model import MagvitVae
+
+    config = MagvitConfig()
+    dtype = torch.float32 if device == "cpu" else torch.bfloat16
+    network = MagvitVae(config).to(device, dtype).eval()
+    side, frames = (32, 5) if tiny else (512, 49)
+    video = torch.randn(1, 3, frames, side, side, device=device, dtype=dtype)
+    count = 1 if tiny else min(repeats, 3)
+    with torch.no_grad():
+        latents = network.encode(video).mode()
+        rows: Rows = [
+            {"what": "encode", "side": side, **measure(lambda: network.encode(video), device, count)}
+        ]
+        rows.append(
+            {"what": "decode", "side": side, **measure(lambda: network.decode(latents), device, count)}
+        )
+    return rows
+
+
+PARTS = {"kernels": kernels, "step": step, "train": train, "vae": vae}
+
+
+def main() -> None:
+    """Run one part and write its rows with what is needed to judge them."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--part", choices=PARTS, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--device", default="cuda", choices=("cuda", "cpu"))
+    parser.add_argument("--repeats", type=int, default=20)
+    parser.add_argument("--tiny", action="store_true", help="small sizes, to try the script itself")
+    options = parser.parse_args()
+    torch.manual_seed(0)
+    rows = PARTS[options.part](options.device, options.repeats, tiny=options.tiny)
+    name = torch.cuda.get_device_name() if options.device == "cuda" else platform.machine()
+    facts = {"part": options.part, "device": name, "torch": torch.__version__, "tiny": options.tiny}
+    options.out.write_text(json.dumps({**facts, "rows": rows}, indent=2) + "\n", encoding="utf-8")
+    for row in rows:
+        print({key: round(value, 6) if isinstance(value, float) else value for key, value in row.items()})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,261 @@
+"""Norms, modulations and gated residuals, by the backend that is asked for. Public in `ea_kernels.ops`.
+
+Shapes: B batch, L tokens, D width, C channels, G groups of L / G consecutive tokens that share a modulation.
+Scales, shifts and gates are (B, D), one per sample, or (B, G, D).
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ea_kernels.reference import norms as reference_norms
+from ea_kernels.triton_ops.availability import resolve_backend
+
+
+def layer_norm(
+    x: Tensor,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    *,
+    eps: float = 1e-5,
+    backend: str = "auto",
+) -> Tensor:
+    """LayerNorm over the last axis: statistics and affine in float32, the result in the dtype of x."""
+    chosen = resolve_backend(backend, x, "layer_norm")
+    if chosen == "reference":
+        return reference_norms.layer_norm(x, weight, bias, eps)
+    if chosen == "triton":
+        from ea_kernels.triton_ops import adaln
+
+        rows = x.reshape(1, -1, x.shape[-1])
+        return adaln.modulated_layer_norm(rows, None, None, weight, bias, eps).view(x.shape)
+    # The fused forward computes in float32 inside, whatever the dtype. Its backward on a CPU does not: it
+    # sums the gradients of weight and bias in the low precision.
+    exact = x.dtype == torch.float32 or x.is_cuda or not torch.is_grad_enabled()
+    if weight is None or (weight.dtype == x.dtype and exact):
+        return F.layer_norm(x, x.shape[-1:], weight, bias, eps).to(x.dtype)
+    bias32 = None if bias is None else bias.float()
+    return F.layer_norm(x.float(), x.shape[-1:], weight.float(), bias32, eps).to(x.dtype)
+
+
+def rms_norm(x: Tensor, weight: Tensor | None = None, *, eps: float = 1e-6, backend: str = "auto") -> Tensor:
+    """x / sqrt(mean(x^2) + eps) in float32, cast back to the dtype of x, then times the weight."""
+    chosen = resolve_backend(backend, x, "rms_norm")
+    if chosen == "reference":
+        return reference_norms.rms_norm(x, weight, eps)
+    if chosen == "triton":
+        from ea_kernels.triton_ops import heads
+
+        rows = x.reshape(1, -1, 1, x.shape[-1])
+        return heads.heads(rows, weight, None, None, norm=heads.RMS, eps=eps).view(x.shape)
+    x32 = x.float()
+    out = (x32 * torch.rsqrt(x32.square().mean(dim=-1, keepdim=True) + eps)).to(x.dtype)
+    return out if weight is None else out * weight
+
+
+def group_norm(
+    x: Tensor,
+    num_groups: int,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    *,
+    eps: float = 1e-6,
+    backend: str = "auto",
+) -> Tensor:
+    """GroupNorm of (B, C, ...): statistics in float32, the result in the dtype of x."""
+    chosen = resolve_backend(backend, x, "group_norm")
+    if chosen == "reference":
+        return reference_norms.group_norm(x, num_groups, weight, bias, eps)
+    if chosen == "triton":
+        from ea_kernels.triton_ops import group_norm as kernels
+
+        return kernels.group_norm(x, num_groups, weight, bias, eps=eps, silu=False, per_frame=False)
+    return F.group_norm(x, num_groups, weight, bias, eps).to(x.dtype)
+
+
+def group_norm_silu(
+    x: Tensor,
+    num_groups: int,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    *,
+    eps: float = 1e-6,
+    per_frame: bool = False,
+    backend: str = "auto",
+) -> Tensor:
+    """SiLU of the GroupNorm of (B, C, ...), the first half of a residual block.
+
+    Args:
+        x: Clips (B, C, T, H, W), or any (B, C, ...) without `per_frame`.
+        num_groups: Channel groups.
+        weight: (C,) or None.
+        bias: (C,) or None.
+        eps: Added to the variance.
+        per_frame: Statistics of each frame on its own.
+        backend: See the module. The kernels write channels-last memory.
+    """
+    chosen = resolve_backend(backend, x, "group_norm_silu")
+    if chosen == "reference":
+        return reference_norms.group_norm_silu(x, num_groups, weight, bias, eps, per_frame=per_frame)
+    if chosen == "triton":
+        from ea_kernels.triton_ops import group_norm as kernels
+
+        return kernels.group_norm(x, num_groups, weight, bias, eps=eps, silu=True, per_frame=per_frame)
+    frames = x.transpose(1, 2).flatten(0, 1) if per_frame else x
+    out = F.silu(group_norm(frames, num_groups, weight, bias, eps=eps, backend="torch"))
+    return out.unflatten(0, (x.shape[0], -1)).transpose(1, 2) if per_frame else out
+
+
+def modulate(x_BLD: Tensor, scale: Tensor, shift: Tensor, *, backend: str = "auto") -> Tensor:
+    """x (1 + scale) + shift."""
+    tokens = _tokens(x_BLD, scale, shift)
+    if resolve_backend(backend, x_BLD, "modulate") == "reference":
+        return reference_norms.modulate(x_BLD, scale, shift)
+    # No kernel of its own: models modulate what they have just normed, which is one.
+    spread = reference_norms.per_token
+    return torch.addcmul(spread(shift, tokens), x_BLD, 1 + spread(scale, tokens))
+
+
+def modulated_layer_norm(
+    x_BLD: Tensor,
+    scale: Tensor,
+    shift: Tensor,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    *,
+    eps: float = 1e-5,
+    backend: str = "auto",
+) -> Tensor:
+    """`modulate(layer_norm(x), scale, shift)`, in one pass where a kernel does it."""
+    tokens = _tokens(x_BLD, scale, shift)
+    chosen = resolve_backend(backend, x_BLD, "modulated_layer_norm")
+    if chosen == "reference":
+        return reference_norms.modulated_layer_norm(x_BLD, scale, shift, weight, bias, eps)
+    if chosen == "triton":
+        from ea_kernels.triton_ops import adaln
+
+        return adaln.modulated_layer_norm(
+            x_BLD, _per_sample(scale, x_BLD), _per_sample(shift, x_BLD), weight, bias, eps
+        )
+    if _one_affine(x_BLD, scale, weight):
+        scale_D, shift_D = 1 + scale.reshape(-1).float(), shift.reshape(-1).float()
+        weight_D = scale_D if weight is None else weight * scale_D
+        bias_D = shift_D if bias is None else torch.addcmul(shift_D, bias, scale_D)
+        return F.layer_norm(x_BLD, x_BLD.shape[-1:], weight_D, bias_D, eps)
+    normed = layer_norm(x_BLD, weight, bias, eps=eps, backend="torch")
+    spread = reference_norms.per_token
+    shift, factor = spread(shift, tokens), 1 + spread(scale, tokens)
+    return torch.addcmul(shift, normed, factor, out=reusable(normed, shift, factor))
+
+
+def _one_affine(x_BLD: Tensor, scale: Tensor, weight: Tensor | None) -> bool:
+    """Whether a single sample learns in float32: its scale and shift can then be those of the norm itself.
+
+    The backward pass keeps no second copy of x and makes two products less.
+    """
+    plain = x_BLD.dtype == torch.float32 and (weight is None or weight.dtype == torch.float32)
+    return plain and len(x_BLD) == 1 and scale.numel() == x_BLD.shape[-1] and torch.is_grad_enabled()
+
+
+def gated_residual(
+    x_BLD: Tensor, gate: Tensor, update_BLD: Tensor, *, reuse: bool = False, backend: str = "auto"
+) -> Tensor:
+    """x + gate * update; the result has the dtype of x.
+
+    Args:
+        x_BLD: The residual stream.
+        gate: Of the update.
+        update_BLD: What is added.
+        reuse: The update is read by nothing else: the result may take its memory where no gradient is wanted.
+        backend: See `ea_kernels.ops`.
+    """
+    tokens = _tokens(x_BLD, gate)
+    chosen = resolve_backend(backend, x_BLD, "gated_residual")
+    if chosen == "reference":
+        return reference_norms.gated_residual(x_BLD, gate, update_BLD)
+    if chosen == "triton":
+        from ea_kernels.triton_ops import adaln
+
+        return adaln.gated_residual(x_BLD, _per_sample(gate, x_BLD), update_BLD)
+    gate = reference_norms.per_token(gate, tokens)
+    out = reusable(update_BLD, x_BLD, gate) if reuse else None
+    return torch.addcmul(x_BLD, gate, update_BLD, out=out).to(x_BLD.dtype)
+
+
+def gated_residual_norm(  # noqa: PLR0913  (two ops in one)
+    x_BLD: Tensor,
+    gate: Tensor,
+    update_BLD: Tensor,
+    modulation: tuple[Tensor, Tensor],
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    *,
+    eps: float = 1e-5,
+    reuse: bool = False,
+    backend: str = "auto",
+) -> tuple[Tensor, Tensor]:
+    """A gated residual and the modulated norm that reads it, in one pass where a kernel does it.
+
+    Args:
+        x_BLD: The residual stream.
+        gate: Of the update; shaped as the modulation.
+        update_BLD: What is added.
+        modulation: Scale and shift after the norm.
+        weight: Of the norm, or None.
+        bias: Of the norm, or None.
+        eps: Of the norm.
+        reuse: See `gated_residual`.
+        backend: See the module.
+
+    Returns:
+        x + gate * update, and `modulated_layer_norm` of it.
+    """
+    scale, shift = modulation
+    _tokens(x_BLD, gate, scale, shift)
+    chosen = resolve_backend(backend, x_BLD, "gated_residual_norm")
+    if chosen == "triton" and gate.shape[1:-1] == scale.shape[1:-1]:
+        from ea_kernels.triton_ops import adaln
+
+        gate, scale, shift = (_per_sample(m, x_BLD) for m in (gate, scale, shift))
+        return adaln.gated_residual_norm(x_BLD, gate, update_BLD, scale, shift, weight, bias, eps)
+    x_BLD = gated_residual(x_BLD, gate, update_BLD, reuse=reuse, backend=backend)
+    return x_BLD, modulated_layer_norm(x_BLD, scale, shift, weight, bias, eps=eps, backend=backend)
+
+
+def writes_in_place(x: Tensor) -> bool:
+    """Whether results may be written into parts of a buffer: no gradient, no compiler, no autocast."""
+    recording = torch.is_grad_enabled() or torch.compiler.is_compiling()
+    return not recording and not torch.is_autocast_enabled(x.device.type)
+
+
+def reusable(buffer: Tensor, *others: Tensor) -> Tensor | None:
+    """The buffer, if a result made of it and of what broadcasts to it can be written over it; else None.
+
+    A large result in new memory costs the pages that the system has to clear first.
+    """
+    same = all(other.dtype == buffer.dtype for other in others)
+    return buffer if same and buffer.is_contiguous() and writes_in_place(buffer) else None
+
+
+def _tokens(x_BLD: Tensor, *modulations: Tensor) -> int:
+    """L, after looking that the modulations fit.
+
+    Raises:
+        ValueError: If one is not (B, D) or (B, G, D) with G a divisor of L.
+    """
+    batch, tokens, width = x_BLD.shape
+    for given in modulations:
+        shape = tuple(given.shape)
+        groups = shape[1] if len(shape) == 3 else 1
+        fits = len(shape) in (2, 3) and shape[0] in (1, batch) and shape[-1] in (1, width)
+        if not fits or (tokens % groups if groups else tokens):
+            raise ValueError(
+                f"a modulation of tokens {tuple(x_BLD.shape)} must be (B, D) or (B, G, D), G a divisor of "
+                f"{tokens}; got {shape}"
+            )
+    return tokens
+
+
+def _per_sample(modulation: Tensor, x_BLD: Tensor) -> Tensor:
+    """One modulation that counts for all samples becomes one for each, without a copy."""
+    return modulation.expand(x_BLD.shape[0], *modulation.shape[1:-1], x_BLD.shape[-1])
