@@ -77,6 +77,7 @@ def build_parser() -> argparse.ArgumentParser:
     check.add_argument("manifest", type=Path)
     check.add_argument("--root", type=Path, help="folder of relative paths; the manifest's own by default")
 
+    _add_run(commands.add_parser)
     _add_lint(commands.add_parser)
     _add_show(commands.add_parser)
     _add_control(commands.add_parser, defaults)
@@ -115,6 +116,20 @@ def _add_synthesize(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--workers", type=int, default=1, metavar="INT", help="processes; the files are the same for any"
+    )
+
+
+def _add_run(add_parser: Callable[..., argparse.ArgumentParser]) -> None:
+    from ea_data.curation.arguments import add_arguments
+
+    add_arguments(
+        add_parser(
+            "run",
+            help="turn footage into clips with captions and a manifest, by a plan",
+            description="Cut, filter and caption the files of a folder or manifest. The same command "
+            "continues what was stopped; another option measures anew only what depends on it. See "
+            "docs/curation.md.",
+        )
     )
 
 
@@ -222,6 +237,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "probe": _probe,
         "judge": _judge,
         "check": _check,
+        "run": _run,
         "lint": _lint,
         "show": _show,
         "control": _control,
@@ -324,6 +340,15 @@ def _check(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _run(arguments: argparse.Namespace) -> None:
+    from ea_data.curation.command import run
+
+    def notify(line: str) -> None:
+        print(f"ea-data run: {line}", file=sys.stderr)
+
+    print(run(arguments, notify=notify, progress=_stage_progress()))
+
+
 def _lint(arguments: argparse.Namespace) -> int:
     from ea_data.lint.command import run
 
@@ -397,6 +422,26 @@ def _progress() -> Callable[[int, int], None]:
         if sys.stderr.isatty():
             left = (time.monotonic() - begin) / done * (total - done)
             print(f"\r{done}/{total}  {left:.0f} s left ", end="" if done < total else "\n", file=sys.stderr)
+
+    return progress
+
+
+def _stage_progress() -> Callable[[str, int, int], None]:
+    """The same for one stage after the other, each with its name."""
+    import time
+
+    begin, before, known = time.monotonic(), "", 0
+
+    def progress(stage: str, done: int, total: int) -> None:
+        nonlocal begin, before, known
+        if stage != before:
+            begin, before, known = time.monotonic(), stage, done
+        if not sys.stderr.isatty() or not total:
+            return
+        new = done - known
+        left = f"{(time.monotonic() - begin) / new * (total - done):.0f} s left" if new else ""
+        end = "" if done < total else "\n"
+        print(f"\r{stage}  {done}/{total}  {left:<16}", end=end, file=sys.stderr, flush=True)
 
     return progress
 

@@ -1,4 +1,4 @@
-"""Libraries that only some makers of control signals need: imported when such a maker is opened."""
+"""Libraries that only some control signals and stages of curation need: imported when one is opened."""
 
 import importlib
 from typing import Any, Final
@@ -8,9 +8,15 @@ __all__ = ["MissingExtraError", "load"]
 _EXTRAS: Final = {
     "cv2": "control",
     "huggingface_hub": "control-models",
+    "httpx": "curation",
     "onnxruntime": "control-models",
+    "ray": "ray",
+    "ray.data": "ray",
+    "rapidocr": "curation",
     "safetensors": "control-models",
     "safetensors.torch": "control-models",
+    "scenedetect": "curation",
+    "scenedetect.detectors": "curation",
     "scipy.ndimage": "control-models",
     "torch": "control-models",
     "torch.nn.functional": "control-models",
@@ -22,16 +28,17 @@ class MissingExtraError(ValueError):
     """A library that is not installed; the message is one line that names the extra which brings it."""
 
 
-def load(module: str) -> Any:
+def load(module: str, *, extra: str = "") -> Any:
     """Import a module of an optional library.
 
     Args:
         module: Such as "cv2"; one of those that the extras of this package bring.
+        extra: The one to tell of; the smallest that brings the module if empty.
 
     Raises:
         MissingExtraError: It is not installed, or cannot be imported on this machine.
     """
-    extra = _EXTRAS[module]
+    extra = extra or _EXTRAS[module]
     try:
         return importlib.import_module(module)
     except ImportError as error:

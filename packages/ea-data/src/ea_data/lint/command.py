@@ -1,12 +1,9 @@
 """What `ea-data lint` does."""
 
 import argparse
-import signal
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Final, NoReturn
+from typing import Final
 
 from ea_data.lint.options import LintOptions
 from ea_data.lint.page import check_folder, write_folder
@@ -16,6 +13,7 @@ from ea_data.lint.samples import sheet_samples
 from ea_data.lint.tables import report_lines
 from ea_data.media import write_text
 from ea_data.media.folders import refuse_inputs
+from ea_data.processes import terminated_in_order
 from ea_data.training.recipe import DataRecipe
 
 __all__ = ["run"]
@@ -49,7 +47,7 @@ def run(arguments: argparse.Namespace, *, progress: Callable[[int, int], None]) 
     )
     recipe = DataRecipe.from_file(arguments.recipe)
     _check_targets(arguments)
-    with _terminated_in_order():
+    with terminated_in_order():
         report = lint(
             arguments.manifest,
             recipe,
@@ -68,24 +66,6 @@ def run(arguments: argparse.Namespace, *, progress: Callable[[int, int], None]) 
         if arguments.json != _SCREEN:
             lines.append(f"report: {page}")
     return "\n".join(lines), report.exit_code(strict=arguments.strict)
-
-
-@contextmanager
-def _terminated_in_order() -> Iterator[None]:
-    """Let SIGTERM end what is at work as Ctrl-C does: the processes that read files first."""
-    if threading.current_thread() is not threading.main_thread():  # where no handler can be set
-        yield
-        return
-
-    def end(number: int, frame: object) -> NoReturn:
-        del frame
-        raise SystemExit(128 + number)
-
-    before = signal.signal(signal.SIGTERM, end)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _check_targets(arguments: argparse.Namespace) -> None:

@@ -10,8 +10,8 @@ from ea_data.lint.charts import Bars, bars_of_names, bars_of_values, draw_bars
 from ea_data.lint.findings import RULES
 from ea_data.lint.inspection import FileFacts
 from ea_data.lint.report import LintReport
-from ea_data.lint.samples import SheetSample
-from ea_data.lint.sheets import draw_sheet
+from ea_data.lint.sheets import SheetSample, draw_sheet
+from ea_data.lint.style import PAGE_STYLE, standalone_chart
 from ea_data.lint.tables import counts_line, epoch_lines
 from ea_data.media.folders import check_own_folder, replaced_folder
 
@@ -22,25 +22,6 @@ _MARK: Final = '<meta name="generator" content="ea-data lint">'
 _NAMES: Final = re.compile(r"index\.html|report\.json|sheet-[0-9]+\.jpg|[a-z]+\.svg")
 _PER_SHEET: Final = 24
 _MOST_ROWS: Final = 2000
-_STYLE: Final = """
-:root { --kept: #2f6f9f; --dropped: #d08a3c; --line: #e2e2e2; --text: #333; --paper: #fff; }
-@media (prefers-color-scheme: dark) {
-  :root { --kept: #6ba5d0; --dropped: #d9a05b; --line: #3a3a3a; --text: #ddd; --paper: #1b1b1b; }
-}
-body { font: 15px/1.5 system-ui, sans-serif; color: var(--text); background: var(--paper);
-  max-width: 1120px; margin: 2em auto; padding: 0 1.2em; }
-h1 { font-size: 1.5em; } h2 { font-size: 1.15em; margin-top: 2.2em; }
-pre { overflow-x: auto; font-size: 13px; line-height: 1.4; }
-table { border-collapse: collapse; width: 100%; font-size: 13px; }
-th, td { text-align: left; vertical-align: top; padding: .25em .8em .25em 0; overflow-wrap: anywhere;
-  border-bottom: 1px solid var(--line); }
-td.place, th.place { white-space: nowrap; }
-.error { color: #c0392b; } .warning { color: #b9770e; }
-.charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(420px, 1fr)); gap: 1.2em; }
-.key i { display: inline-block; width: .8em; height: .8em; margin: 0 .35em 0 1em; }
-img { max-width: 100%; border: 1px solid var(--line); }
-svg { width: 100%; font-family: system-ui, sans-serif; }
-"""
 
 
 def check_folder(folder: Path) -> None:
@@ -81,7 +62,7 @@ def _fill(folder: Path, report: LintReport, samples: Sequence[SheetSample]) -> N
         sheets.append((name, part))
     charts = []
     for name, bars in _charts(report).items():
-        (folder / f"{name}.svg").write_text(_standalone(draw_bars(bars)), encoding="utf-8")
+        (folder / f"{name}.svg").write_text(standalone_chart(draw_bars(bars)), encoding="utf-8")
         charts.append(draw_bars(bars))
     (folder / "report.json").write_text(report.json_text(), encoding="utf-8")
     page = "\n".join(_page(report, charts, sheets))
@@ -100,7 +81,7 @@ def _page(
 ) -> Iterator[str]:
     title = html.escape(f"Lint of {Path(report.manifest).name}")
     yield f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n{_MARK}'
-    yield f"<title>{title}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n<h1>{title}</h1>"
+    yield f"<title>{title}</title>\n<style>{PAGE_STYLE}</style>\n</head>\n<body>\n<h1>{title}</h1>"
     yield f"<p>{html.escape(report.manifest)}: {html.escape(counts_line(report.count))}</p>"
     if report.validation is not None:
         yield f"<p>{html.escape(report.validation)}: {html.escape(counts_line(report.validation_count))}</p>"
@@ -188,13 +169,3 @@ def _charts(report: LintReport) -> dict[str, Bars]:
         order = [b.bucket for b in report.epochs[0].buckets]
         charts["buckets"] = bars_of_names("Samples by bucket, first epoch", names, [], order=order)
     return charts
-
-
-def _standalone(svg: str) -> str:
-    """A chart as a file of its own, with its colours."""
-    return svg.replace(
-        "<svg ",
-        '<svg xmlns="http://www.w3.org/2000/svg" style="--kept:#2f6f9f;--dropped:#d08a3c;--line:#e2e2e2;'
-        '--text:#333;font-family:sans-serif;background:#fff" ',
-        1,
-    )

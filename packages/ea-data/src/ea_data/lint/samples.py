@@ -1,46 +1,21 @@
 """Samples as they are trained: the first ones of an epoch, opened by the data set that training uses."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ea_data.lint.fit import used_facts
 from ea_data.lint.plan import bucket_names
 from ea_data.lint.report import LintReport
+from ea_data.lint.sheets import SheetSample
 from ea_data.training.dataset import TrainingDataset
 
-__all__ = ["SheetSample", "sheet_samples"]
+__all__ = ["sheet_samples"]
 
 _OF_A_BATCH: Final = 4
 _MOST_BATCHES: Final = 1 << 16
-
-
-@dataclass(frozen=True, kw_only=True)
-class SheetSample:
-    """A sample of the first epoch.
-
-    Attributes:
-        number: On the sheets, from 1.
-        line: Of its row.
-        file: Name of its file.
-        text: Its caption, before dropout.
-        bucket: Its name.
-        frames: Of its clip.
-        picture: (H, W, 3) the first frame, as it is trained.
-        control: The first frame of its control signal, as large; None without.
-    """
-
-    number: int
-    line: int
-    file: str
-    text: str
-    bucket: str
-    frames: int
-    picture: NDArray[np.uint8]
-    control: NDArray[np.uint8] | None = None
 
 
 def sheet_samples(report: LintReport, most: int) -> Iterator[SheetSample]:

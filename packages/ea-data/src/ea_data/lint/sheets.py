@@ -2,14 +2,14 @@
 
 import unicodedata
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from ea_data.lint.samples import SheetSample
-
-__all__ = ["draw_sheet"]
+__all__ = ["SheetSample", "draw_sheet"]
 
 _COLUMNS: Final = 4
 _TILE: Final = 232
@@ -17,6 +17,31 @@ _GAP, _LINE, _TEXT_LINES = 14, 15, 4
 _PAPER, _INK, _FAINT, _MOUNT = (255, 255, 255), (30, 30, 30), (110, 110, 110), (236, 236, 236)
 _FONT_SIZE: Final = 12
 _QUOTES: Final = str.maketrans("‘’“”–—", "''\"\"--")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SheetSample:
+    """A sample of the first epoch.
+
+    Attributes:
+        number: On the sheets, from 1.
+        line: Of its row.
+        file: Name of its file.
+        text: Its caption, before dropout.
+        bucket: Its name.
+        frames: Of its clip.
+        picture: (H, W, 3) the first frame, as it is trained.
+        control: The first frame of its control signal, as large; None without.
+    """
+
+    number: int
+    line: int
+    file: str
+    text: str
+    bucket: str
+    frames: int
+    picture: NDArray[np.uint8]
+    control: NDArray[np.uint8] | None = None
 
 
 def draw_sheet(samples: Sequence[SheetSample]) -> Image.Image:

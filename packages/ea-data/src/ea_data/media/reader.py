@@ -99,6 +99,29 @@ class VideoReader:
                 convert = convert or RgbConverter(self._source.aspect)
                 yield convert(frame)
 
+    def pick(self, indexes: Sequence[int] | NDArray[np.integer]) -> Iterator[NDArray[np.uint8]]:
+        """Frames (H, W, 3) with ascending numbers, as they are, holding one at a time.
+
+        Raises:
+            MediaError: No such frame, numbers that do not ascend, or damaged.
+        """
+        numbers = np.asarray(indexes)
+        self._check(numbers[:1], None, None)
+        self._check(numbers[-1:], None, None)
+        if (np.diff(numbers) <= 0).any():
+            raise MediaError(
+                f"cannot read {self.path}: indexes do not ascend; allowed: each more than the one before"
+            )
+        with media_errors(self.path, "read"):
+            convert: RgbConverter | None = None
+            for frame in self._source.pick(numbers.tolist()):
+                convert = convert or RgbConverter(self._source.aspect)
+                yield convert(frame)
+
+    def key_frames(self) -> NDArray[np.int64]:
+        """Ascending numbers (K,) of the frames from which decoding can begin; 0 is always among them."""
+        return self._source.key_frames()
+
     def number_at(self, seconds: float) -> int:
         """Number of the frame that is on screen at a time; the last one also after the end.
 

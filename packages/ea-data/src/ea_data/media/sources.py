@@ -43,6 +43,10 @@ class FrameSource(Protocol):
         """All frames, one at a time."""
         ...
 
+    def key_frames(self) -> NDArray[np.int64]:
+        """Ascending numbers of the frames from which decoding can begin."""
+        ...
+
     def close(self) -> None:
         """Close the file."""
         ...
@@ -79,6 +83,13 @@ class VideoSource:
     def aspect(self) -> Fraction | None:
         """Width of a stored pixel over its height, as the container has it, or else the decoder."""
         return self._stream.sample_aspect_ratio or self._stream.codec_context.sample_aspect_ratio
+
+    def key_frames(self) -> NDArray[np.int64]:
+        """Ascending numbers of the frames whose packets are keys; 0 is always among them."""
+        if self.index.pts is None:
+            return np.zeros(1, np.int64)
+        keys = np.flatnonzero(np.isin(self.index.pts, self.index.keys))
+        return np.union1d(keys, [0]).astype(np.int64)
 
     def close(self) -> None:
         """Close the file."""
@@ -187,6 +198,10 @@ class AnimationSource:
     def aspect(self) -> Fraction | None:
         """Square pixels."""
         return None
+
+    def key_frames(self) -> NDArray[np.int64]:
+        """Every frame is there."""
+        return np.zeros(1, np.int64)
 
     def close(self) -> None:
         """Nothing is open."""

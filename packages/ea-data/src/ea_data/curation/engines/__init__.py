@@ -1,0 +1,1 @@
+"""What drives the stages: this process, a pool of processes, or Ray Data; all give the same results."""

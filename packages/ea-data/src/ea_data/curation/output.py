@@ -1,0 +1,166 @@
+"""What a run leaves: the manifest, its clips, and the rows that were left out."""
+
+import json
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any, Final
+
+from ea_data.curation.row import Row
+from ea_data.media import MediaError, write_text
+from ea_data.media.atomic import atomic_path
+from ea_data.media.errors import media_errors
+from ea_data.store import digest_file
+
+__all__ = ["CLIPS", "EXCLUDED", "MANIFEST", "WORK", "check_output", "manifest_row", "write_output"]
+
+MANIFEST: Final = "metadata.jsonl"
+EXCLUDED: Final = "excluded.jsonl"
+CLIPS: Final = "clips"
+WORK: Final = "work"
+
+_OWN: Final = (
+    "caption",
+    "text",
+    "stem",
+    "frames",
+    "fps",
+    "width",
+    "height",
+    "print",
+    "blank",
+    "container",
+    "codec",
+)
+
+
+def write_output(output: Path, rows: Sequence[Row]) -> Path:
+    """Write what is kept and what is not; the manifest comes last, and names only files that are there.
+
+    Clips that no row is kept of any more are removed.
+
+    Args:
+        output: A folder.
+        rows: All of them.
+
+    Returns:
+        The manifest.
+
+    Raises:
+        MediaError: The disk is full, or the folder cannot be written.
+    """
+    kept = [row for row in rows if row.fate is None]
+    names = [_file_name(row) for row in kept]
+    assert len(set(names)) == len(names)
+    manifest = output / MANIFEST
+    # The old manifest may name files that go now.
+    with media_errors(output, "write"):
+        manifest.unlink(missing_ok=True)
+        for row, name in zip(kept, names, strict=True):
+            _place(row, output / name, output / WORK)
+        _remove_others(output / CLIPS, {output / name for name in names})
+    write_text(output / EXCLUDED, _lines(_excluded(row) for row in rows if row.fate is not None))
+    text = _lines(manifest_row(row, name) for row, name in zip(kept, names, strict=True))
+    return write_text(manifest, text)
+
+
+def manifest_row(row: Row, file_name: str) -> dict[str, Any]:
+    """A row as training reads it, with its scores after it."""
+    columns = row.columns
+    found: dict[str, Any] = {
+        "file_path": file_name,
+        "text": columns.get("caption", columns.get("text", "")),
+        "type": row.kind,
+        "num_frames": columns.get("frames"),
+        "height": columns.get("height"),
+        "width": columns.get("width"),
+        "fps": columns.get("fps") or None,
+        "source": row.source,
+    }
+    scores = {name: value for name, value in columns.items() if name not in _OWN and _is_plain(value)}
+    return {name: value for name, value in {**found, **scores}.items() if value is not None}
+
+
+def _excluded(row: Row) -> Mapping[str, Any]:
+    assert row.fate is not None
+    scores = {
+        name: value
+        for name, value in row.columns.items()
+        if name not in ("print", "stem", "blank") and _is_plain(value)
+    }
+    how = "failed" if row.fate.failed else "dropped"
+    return {"file": row.name, "stage": row.fate.stage, how: row.fate.reason, **scores}
+
+
+def _is_plain(value: object) -> bool:
+    return isinstance(value, str | int | float | bool)
+
+
+def _file_name(row: Row) -> str:
+    """Below the output, unlike every other."""
+    stem = str(row.columns["stem"])
+    made = row.name.rpartition("#")[2] if "#" in row.name and row.name != row.source else ""
+    name = PurePosixPath(CLIPS) / stem
+    return str(name / made if made else name.with_name(name.name + row.path.suffix.lower()))
+
+
+def _place(row: Row, target: Path, work: Path) -> None:
+    """Have the file of a row at a place: one of the run under another name, one of the user as a copy."""
+    ours = row.path.is_relative_to(work)
+    if target.is_file() and (_same(row.path, target) if ours else digest_file(target) == row.digest):
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_path(target) as temporary:
+        if not (ours and _linked(row.path, temporary)):
+            shutil.copyfile(row.path, temporary)
+
+
+def _same(source: Path, target: Path) -> bool:
+    ours, theirs = source.stat(), target.stat()
+    return (ours.st_dev, ours.st_ino) == (theirs.st_dev, theirs.st_ino)
+
+
+def _linked(source: Path, target: Path) -> bool:
+    """Where the file system cannot do that, a copy is as good."""
+    try:
+        os.link(source, target)
+    except OSError:
+        return False
+    return True
+
+
+def _remove_others(folder: Path, wanted: set[Path]) -> None:
+    """Files that an earlier run placed, and folders that are empty then."""
+    if not folder.is_dir():
+        return
+    for path in sorted(folder.rglob("*"), key=lambda path: -len(path.parts)):
+        if path.is_dir():
+            if not any(path.iterdir()):
+                path.rmdir()
+        elif path not in wanted:
+            path.unlink()
+
+
+def _lines(rows: Any) -> str:
+    return "".join(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in rows)
+
+
+def check_output(output: Path, source: Path) -> None:
+    """Refuse a folder that a run cannot be written to, before any work is done.
+
+    Raises:
+        MediaError: It is the source or within it, or it holds something else than an earlier run.
+    """
+    with media_errors(output, "write"):
+        if not output.parent.is_dir():
+            raise MediaError(f"cannot write {output}: the folder {output.parent} does not exist")
+        if output.resolve().is_relative_to(source.resolve()) or source.resolve().is_relative_to(
+            output.resolve()
+        ):
+            raise MediaError(f"cannot write {output}: it and {source} have one in the other; allowed: apart")
+        if output.exists() and not (output / WORK).is_dir() and any(output.iterdir()):
+            raise MediaError(
+                f"cannot write {output}: it holds something else than a run; allowed: a new folder, or "
+                "that of an earlier run"
+            )

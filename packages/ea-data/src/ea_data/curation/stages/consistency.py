@@ -1,0 +1,69 @@
+"""Whether a clip stays in one scene: neighbouring key frames have to be alike."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+from ea_data.curation.frame_choice import choose_frames
+from ea_data.curation.ranges import check_ranges, outside
+from ea_data.curation.reading import load_cv2, opened
+from ea_data.curation.similarity import adjacent_similarity, colour_features
+from ea_data.curation.stage import Item, ItemStage
+
+__all__ = ["Consistency", "ConsistencyOptions"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConsistencyOptions:
+    """How alike frames are measured, and how alike they have to be.
+
+    Attributes:
+        method: `colours`, the colours of a frame and of its quarters; it needs no weights and knows no
+            content, and is no measure of meaning.
+        frames: Which frames are compared; see `ea_data.curation.frame_choice`.
+        stride: For `frames: stride`, in seconds.
+        least: Smallest likeness of two neighbours, -1 to 1.
+    """
+
+    method: Literal["colours"] = "colours"
+    frames: Literal["keyframe+first", "keyframe+last", "stride"] = "stride"
+    stride: float = 1.0
+    least: float = 0.9
+
+    def __post_init__(self) -> None:
+        """Refuses impossible values."""
+        check_ranges(self, {"stride": (0.05, 60), "least": (-1, 1)})
+
+
+class Consistency(ItemStage[ConsistencyOptions]):
+    """The likeness of neighbouring frames."""
+
+    name = "consistency"
+    summary = "clips that turn into another scene go"
+    options_type = ConsistencyOptions
+    kinds = ("video",)
+    gives = ("consistency",)
+    modules: ClassVar = ("cv2",)
+    thresholds: ClassVar = ("least",)
+
+    def open(self) -> None:
+        """OpenCV."""
+        load_cv2()
+
+    def measure(self, item: Item) -> dict[str, Any]:
+        """`consistency`: of the two neighbours that are least alike; 1 with a single frame."""
+        options = self.options
+        with opened(item.path) as reader:
+            numbers = choose_frames(
+                options.frames,
+                len(reader),
+                fps=reader.fps,
+                stride=max(1, round(options.stride * reader.fps)),
+                keyframes=reader.key_frames().tolist(),
+            )
+            alike = adjacent_similarity(colour_features(list(reader.pick(sorted(set(numbers))))))
+        return {"consistency": round(min(alike, default=1.0), 4)}
+
+    def verdict(self, columns: Mapping[str, Any]) -> str:
+        """Not alike enough."""
+        return outside("likeness of neighbouring frames", columns["consistency"], least=self.options.least)
