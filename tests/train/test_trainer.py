@@ -328,12 +328,7 @@ def _stop_after(number):
 
 @pytest.mark.parametrize(
     ("steps", "workers"),
-    [
-        (7, 0),
-        (3, 2),
-        pytest.param(20, 0, marks=pytest.mark.slow),
-        pytest.param(20, 2, marks=pytest.mark.slow),
-    ],
+    [(7, 0), (5, 2), *(pytest.param(20, workers, marks=pytest.mark.slow) for workers in (0, 2))],
 )
 def test_a_run_continues_at_every_step(steps, workers, toy, settings, trainer):
     config = settings({"steps": steps, "checkpoint_every": 3, "checkpoint_minutes": 60.0, "grad_accum": 2})
