@@ -166,7 +166,9 @@ def test_caption_batches_state_what_the_captions_say(attributes):
 
 def test_a_caption_encoder_trains_and_exports(attributes, tmp_path):
     _trains(attributes)
-    assert 0.0 <= attributes.validate()["val/all_attributes_right"] <= 1.0
+    figures = attributes.validate()
+    assert 0.0 <= figures["val/all_attributes_right"] <= 1.0
+    assert figures["val/all_attributes_right_interval"] >= 0.0
     attributes.export(tmp_path, {"steps": "0"})
     again = load_byte_encoder(tmp_path)
     ids = again.tokenize(["a red circle", "红色圆形"])
