@@ -1,4 +1,6 @@
-"""Kill runs at random instants and let them go on: python crashes.py FOLDER KILLS SEED prints counts as JSON.
+"""Kill runs at random instants and let them go on: `python crashes.py FOLDER KILLS SEED [MINUTES]`.
+
+It prints counts as JSON. After so many minutes no more runs are killed.
 
 Each run is a fork of this process, which has loaded torch and never computes: a process that has used
 autograd cannot be forked. A third of the kills waits for a checkpoint to be under way.
@@ -67,21 +69,22 @@ def wait_for_save(run, child, rng):
     time.sleep(rng.uniform(0, 0.004))
 
 
-def main(folder, kills, seed):
+def main(folder, kills, seed, minutes=float("inf")):
     """Run, kill, look, go on."""
     trainer_module.open_trackers = lambda loop, directory, finished: []
     rng = random.Random(seed)
     began = time.monotonic()
+    until = began + 60 * minutes
     assert os.waitpid(fork_run(folder / "straight"), 0)[1] == 0, "the straight run failed"
     lasts = time.monotonic() - began
     expected = bits(folder / "straight")
     counts = {"kills": 0, "inside_a_save": 0, "finished": 0, "damaged": 0, "went_back": 0, "lost_more": 0}
     counts |= {"other_end": 0, "failed": []}
     number = newest = 0
-    while counts["kills"] < kills or not counts["finished"]:
+    while (counts["kills"] < kills and time.monotonic() < until) or not counts["finished"]:
         run = folder / f"run-{number}"
         child = fork_run(run)
-        if counts["kills"] < kills:
+        if counts["kills"] < kills and time.monotonic() < until:
             time.sleep(rng.uniform(0, lasts))
             if rng.random() < 1 / 3:
                 wait_for_save(run, child, rng)
@@ -108,4 +111,4 @@ def main(folder, kills, seed):
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))
+    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), *map(float, sys.argv[4:]))

@@ -1,8 +1,11 @@
 """`ea-train` from the outside: the recipes one by one and in one command, and what it says to a mistake."""
 
+import contextlib
+import io
 import json
 import multiprocessing
 import resource
+import shutil
 import subprocess
 import sys
 
@@ -20,6 +23,7 @@ from ea_dit.pipelines import load_components
 from ea_dit.text.bytes import load_byte_encoder
 from ea_train import cli, latent_cache
 from ea_train.bundle import bundle_model
+from ea_train.loop import trainer as trainer_module
 from ea_train.sources import ProceduralClips
 
 
@@ -43,18 +47,61 @@ def _train(recipe, folder, *more):
     return cli.main([recipe, "--preset", "tiny", "--device", "cpu", "--output", str(folder), *more])
 
 
-def test_the_three_recipes_make_a_model(tmp_path, monkeypatch, capsys):
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """What `ea-train default` makes, and what it says."""
+    folder = tmp_path_factory.mktemp("default")
+    said = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stderr(said):
+        patch.setattr(latent_cache, "SHARD_CLIPS", 8)
+        patch.setattr(trainer_module, "open_trackers", lambda loop, directory, finished: [])
+        with contextlib.redirect_stdout(said):
+            assert _train("default", folder, *FEWER) == 0
+    return folder, said.getvalue()
+
+
+FEWER = ["--set", "text.loop.steps=2", "--set", "dit_pictures.loop.steps=1", "--set", "dit.loop.steps=2"]
+
+
+def test_one_command_makes_the_whole_model(whole):
+    folder, said = whole
+    assert [line for line in said.splitlines() if line.startswith("==")] == [
+        "== default-pictures",
+        "== default-vae",
+        "== default-text",
+        "== default-dit-pictures",
+        "== default-dit",
+    ]
+    assert f"ea-app generate PROMPT --model {folder / 'model'}" in said
+    assert load_components(folder / "model", dtype="float32", device="cpu").text_encoder is not None
+    training = json.loads((folder / "model/training.json").read_text())
+    assert training["preset"] == "tiny"
+    assert training["dit"]["steps"] == 2
+    assert training["vae"]["val/psnr"] > 0
+
+
+def test_started_again_it_finds_everything_finished(whole, tmp_path, monkeypatch):
     monkeypatch.setattr(latent_cache, "SHARD_CLIPS", 8)
-    assert _train("default-vae", tmp_path / "vae") == 0
-    assert _train("default-text", tmp_path / "text") == 0
-    parts = ["--vae", str(tmp_path / "vae/export"), "--text", str(tmp_path / "text/export")]
+    folder = shutil.copytree(whole[0], tmp_path / "again")
+    weights = {path: path.read_bytes() for path in (folder / "model").rglob("*.safetensors")}
+    assert _train("default", folder, *FEWER) == 0
+    assert all(path.read_bytes() == content for path, content in weights.items())
+
+
+def _parts(whole):
+    return ["--vae", str(whole[0] / "vae/export"), "--text", str(whole[0] / "text/export")]
+
+
+def test_recipes_alone_make_a_model(whole, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(latent_cache, "SHARD_CLIPS", 8)
+    parts = _parts(whole)
     assert _train("default-dit", tmp_path / "dit", *parts) == 0
     shown = capsys.readouterr()
     assert "latents: shard 1/1" in shown.err
     assert "step 4/4" in shown.err
     assert f"exported to {tmp_path / 'dit/export'}" in shown.out
-    ea_vae.load_vae(tmp_path / "vae/export")
-    load_byte_encoder(tmp_path / "text/export")
+    ea_vae.load_vae(whole[0] / "vae/export")
+    load_byte_encoder(whole[0] / "text/export")
     ea_dit.load_transformer(tmp_path / "dit/export")
     (weights,) = (tmp_path / "dit/export").glob("*.safetensors")
     with safe_open(weights, framework="pt") as file:
@@ -62,8 +109,8 @@ def test_the_three_recipes_make_a_model(tmp_path, monkeypatch, capsys):
     assert (facts["recipe"], facts["preset"], facts["steps"]) == ("default-dit", "tiny", "4")
     assert float(facts["val/loss"]) > 0
     size = bundle_model(
-        vae=tmp_path / "vae/export",
-        text=tmp_path / "text/export",
+        vae=whole[0] / "vae/export",
+        text=whole[0] / "text/export",
         transformer=tmp_path / "dit/export",
         output=tmp_path / "model",
         info={"name": "tiny"},
@@ -77,39 +124,12 @@ def test_the_three_recipes_make_a_model(tmp_path, monkeypatch, capsys):
     assert "loop.seed is 1, but the run in" in capsys.readouterr().err.splitlines()[-1]
 
 
-def test_one_command_makes_the_whole_model(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(latent_cache, "SHARD_CLIPS", 8)
-    fewer = ["--set", "text.loop.steps=2", "--set", "dit_pictures.loop.steps=1", "--set", "dit.loop.steps=2"]
-    assert _train("default", tmp_path, *fewer) == 0
-    shown = capsys.readouterr()
-    assert [line for line in shown.err.splitlines() if line.startswith("==")] == [
-        "== default-pictures",
-        "== default-vae",
-        "== default-text",
-        "== default-dit-pictures",
-        "== default-dit",
-    ]
-    assert f"ea-app generate PROMPT --model {tmp_path / 'model'}" in shown.out
-    assert load_components(tmp_path / "model", dtype="float32", device="cpu").text_encoder is not None
-    training = json.loads((tmp_path / "model/training.json").read_text())
-    assert training["preset"] == "tiny"
-    assert training["dit"]["steps"] == 2
-    assert training["vae"]["val/psnr"] > 0
-    # Started again, it finds everything finished and makes the same model.
-    weights = {path: path.read_bytes() for path in (tmp_path / "model").rglob("*.safetensors")}
-    assert _train("default", tmp_path, *fewer) == 0
-    assert all(path.read_bytes() == content for path, content in weights.items())
-
-
-def test_a_run_starts_from_an_export(tmp_path, capsys):
-    short = ["--set", "loop.steps=1"]
-    assert _train("default-pictures", tmp_path / "pictures", *short) == 0
-    export = tmp_path / "pictures/export"
-    assert _train("default-vae", tmp_path / "vae", *short, "--pictures", str(export)) == 0
-    assert _train("default-vae", tmp_path / "more", *short, "--init", str(tmp_path / "vae/export")) == 0
-    assert _train("default-text", tmp_path / "text", *short) == 0
-    assert _train("default-text", tmp_path / "text2", *short, "--init", str(tmp_path / "text/export")) == 0
+def test_a_run_starts_from_an_export(whole, tmp_path, capsys):
+    short, folder = ["--set", "loop.steps=1"], whole[0]
+    assert _train("default-vae", tmp_path / "more", *short, "--init", str(folder / "vae/export")) == 0
+    assert _train("default-text", tmp_path / "text2", *short, "--init", str(folder / "text/export")) == 0
     capsys.readouterr()
+    export = folder / "pictures/export"
     both = ["--pictures", str(export), "--init", str(export)]
     assert _train("default-vae", tmp_path / "both", *both) == 2
     assert "--pictures and --init: give one of them" in capsys.readouterr().err
@@ -125,7 +145,7 @@ def test_two_runs_do_not_share_a_folder(tmp_path, capsys):
     assert f"{tmp_path / 'run'} is in use by another run" in capsys.readouterr().err
 
 
-def test_own_footage(tmp_path, monkeypatch):
+def test_own_footage(whole, tmp_path, monkeypatch):
     monkeypatch.setattr(latent_cache, "SHARD_CLIPS", 8)
     rows = []
     for name in ("one", "two"):
@@ -136,20 +156,16 @@ def test_own_footage(tmp_path, monkeypatch):
     manifest.write_text(json.dumps(rows))
     short = ["--data", str(manifest), "--set", "loop.steps=1"]
     assert _train("default-vae", tmp_path / "vae", *short) == 0
-    assert _train("default-text", tmp_path / "text", "--set", "loop.steps=1") == 0
-    parts = ["--vae", str(tmp_path / "vae/export"), "--text", str(tmp_path / "text/export")]
+    parts = ["--vae", str(tmp_path / "vae/export"), "--text", str(whole[0] / "text/export")]
     assert _train("default-dit", tmp_path / "dit", *parts, *short) == 0
 
 
-def test_a_caption_that_no_encoder_reads_is_named(tmp_path, capsys):
-    assert _train("default-text", tmp_path / "text", "--set", "loop.steps=1") == 0
-    assert _train("default-vae", tmp_path / "vae", "--set", "loop.steps=1") == 0
+def test_a_caption_that_no_encoder_reads_is_named(whole, tmp_path, capsys):
     write_video(tmp_path / "clip.mp4", np.zeros((5, 16, 16, 3), dtype=np.uint8), fps=8)
     row = {"file_path": "clip.mp4", "text": "word " * 60, "type": "video"}
     (tmp_path / "m.jsonl").write_text(json.dumps(row) + "\n")
-    parts = ["--vae", str(tmp_path / "vae/export"), "--text", str(tmp_path / "text/export")]
     capsys.readouterr()
-    assert _train("default-dit", tmp_path / "dit", *parts, "--data", str(tmp_path / "m.jsonl")) == 2
+    assert _train("default-dit", tmp_path / "dit", *_parts(whole), "--data", str(tmp_path / "m.jsonl")) == 2
     assert "m.jsonl:1: prompt is 300 bytes" in capsys.readouterr().err
 
 

@@ -106,9 +106,13 @@ def _few_steps(task):
     return float((once - many).square().mean())
 
 
-@pytest.mark.parametrize(("kind", "steps", "lr"), [("all", 40, 2e-3), ("lora", 25, 2e-2)])
-def test_a_student_comes_to_do_in_one_step_what_the_teacher_does_in_many(folder, trainer, kind, steps, lr):
-    task = _task(folder, kind=kind, w_min=1.0, w_max=1.0)
+@pytest.mark.parametrize(
+    ("family", "kind", "steps", "lr"), [("v5-7b-inp", "all", 40, 2e-3), ("v5.1-7b-inp", "lora", 25, 2e-2)]
+)
+def test_a_student_comes_to_do_in_one_step_what_the_teacher_does_in_many(
+    family, kind, steps, lr, folders, trainer
+):
+    task = _task(folders[family], kind=kind, w_min=1.0, w_max=1.0)
     loss, apart = task.validate()["val/loss"], _few_steps(task)
     _fit(task, trainer, "run", steps, lr=lr)
     assert _few_steps(task) < 0.9 * apart
@@ -167,9 +171,9 @@ def test_a_resumed_run_ends_in_the_same_bits(folders, trainer, kind):
     def task():
         return _task(folders["v5.1-7b-inp"], kind=kind, target_ema=0.9)
 
-    whole = _fit(task(), trainer, "whole", 4, grad_accum=2).task
+    whole = _fit(task(), trainer, "whole", 3, grad_accum=2).task
     _fit(task(), trainer, "cut", 2, grad_accum=2)
-    again = _fit(task(), trainer, "cut", 4, grad_accum=2).task
+    again = _fit(task(), trainer, "cut", 3, grad_accum=2).task
     for name, module in whole.modules.items():
         other = again.modules[name].state_dict()
         assert all(torch.equal(value, other[key]) for key, value in module.state_dict().items()), name

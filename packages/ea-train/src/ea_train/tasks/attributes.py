@@ -28,6 +28,7 @@ from ea_data.synthetic import (
 )
 from ea_data.synthetic.vocabulary import Split
 from ea_dit.text.bytes import ByteTextEncoder, save_byte_encoder
+from ea_train.objectives.quality import with_interval
 from ea_train.tasks.base import Batch, Place, StepOutput
 
 NUM_CLASSES: dict[str, int] = {
@@ -125,7 +126,7 @@ class AttributesTask:
             texts, classes = zip(*rows[start : start + 64], strict=True)
             logits = self.reader(self.encoder(self.encoder.tokenize(texts).to(device)))
             right.append(_all_right(logits, torch.tensor(classes, device=device)))
-        return {"val/all_attributes_right": float(torch.cat(right).mean())}
+        return with_interval("val/all_attributes_right", torch.cat(right).cpu())
 
     def export(self, directory: Path, metadata: dict[str, str]) -> None:
         """Write the text encoder; the classifiers are not needed any more."""

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 import ea_vae
 from ea_train.objectives import reconstruction as losses
 from ea_train.objectives.adversarial import PatchDiscriminator, adaptive_weight, hinge_discriminator_loss
+from ea_train.objectives.quality import with_interval
 from ea_train.sources import ClipSource
 from ea_train.tasks.autoencoder_latents import equalised
 from ea_train.tasks.base import Batch, Place, StepOutput
@@ -153,7 +154,7 @@ class AutoencoderTask:
         for index in range(self.config.validation_clips):
             video = self._clip(self.heldout_clips, index)[None].to(device)
             values.append(losses.psnr(self.vae.decode_clip(self.vae.encode_clip(video).mode()), video))
-        return {"val/psnr": float(torch.cat(values).mean())}
+        return with_interval("val/psnr", torch.cat(values).cpu())
 
     @torch.no_grad()
     def export(self, directory: Path, metadata: dict[str, str]) -> None:

@@ -173,9 +173,6 @@ class CachedControls:
                 batch["signal"].zero_()
             yield {**batch, "text": self._prompts.draw(rows[part], rng, dropout=0.0)}
 
-    def close(self) -> None:
-        """Nothing is kept."""
-
     def _gather(
         self, rows: list[int], kinds: list[int], signal_rows: list[int], length: int
     ) -> dict[str, Tensor]:
