@@ -12,7 +12,8 @@ from ea_data.control.moves import MOVES
 _CANVAS = """
 <div class="ea-editor" data-kind="${kind}" data-usable="${usable}">
   <p class="ea-label">${title}${note ? ` · ${note}` : ``}</p>
-  <div class="ea-canvas" style="aspect-ratio:${aspect}"><img alt="" src="" hidden><canvas></canvas><p class="ea-hint">${hint}</p></div>
+  <div class="ea-canvas" style="aspect-ratio:${aspect}">
+  <img alt="" src="" hidden><canvas></canvas><p class="ea-hint">${hint}</p></div>
   <div class="ea-tools"><button type="button" data-do="undo">${undo}</button>
   <button type="button" data-do="clear">${clear}</button></div>
 </div>
