@@ -125,6 +125,16 @@ BENCHMARKS: dict[str, Benchmark] = {
             Bar("idle_gigabytes", most=1.5),
         ),
     ),
+    "studio_start": Benchmark(
+        "studio_start",
+        "seconds until the studio and the REST server answer and the page is painted; memory while idle",
+        (
+            Bar("studio_seconds", most=10.0),
+            Bar("server_seconds", most=10.0),
+            Bar("first_paint_seconds", most=2.0),
+            Bar("idle_gigabytes", most=1.5),
+        ),
+    ),
     "training_step": Benchmark(
         "training_step",
         "how fast is a training step, and how much memory does it take, beside diffusers with accelerate",

@@ -1,4 +1,7 @@
-"""`ea-app serve` as a program, with the bundled model: from start to SIGTERM, and what is there after."""
+"""`ea-app serve` as a program: from start to SIGTERM, and what is there after.
+
+The default run starts it once, with a tiny model; the whole story on the bundled model is behind `slow`.
+"""
 
 from __future__ import annotations
 
@@ -25,21 +28,23 @@ pytestmark = pytest.mark.skipif(os.name != "posix", reason="ends processes by si
 class Program:
     """A running server."""
 
-    def __init__(self, state, *arguments, environment=None):
+    def __init__(self, state, *arguments, token=None):
+        self.token = token
         command = [sys.executable, "-c", "import sys; from ea_app.cli import main; sys.exit(main())", "serve"]
         self.began = time.monotonic()
         self.process = subprocess.Popen(
             [*command, "--port", "0", "--device", "cpu", "--state", str(state), *arguments],
-            stderr=subprocess.PIPE, text=True, env={**os.environ, **(environment or {})},
+            stderr=subprocess.PIPE, text=True, env={**os.environ, "EA_TOKEN": token or ""},
         )  # fmt: skip
         line = self.process.stderr.readline()
         assert line.startswith("serving http://127.0.0.1:"), line + self.process.stderr.read()
         self.address = line.split()[1]
 
-    def ask(self, path, body=None, method=None, token=None):
-        headers = {"Content-Type": "application/json"} | (
-            {"Authorization": f"Bearer {token}"} if token else {}
-        )
+    def headers(self):
+        return {"Authorization": f"Bearer {self.token}"} if self.token else {}
+
+    def ask(self, path, body=None, method=None):
+        headers = {"Content-Type": "application/json"} | self.headers()
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(f"{self.address}{path}", data=data, headers=headers, method=method)
         try:
@@ -57,6 +62,20 @@ class Program:
             assert time.monotonic() < end, video
             time.sleep(0.05)
         return video
+
+    def events(self, video_id):
+        """Names of the events, and the data of the last."""
+        request = urllib.request.Request(
+            f"{self.address}/v1/videos/{video_id}/events", headers=self.headers()
+        )
+        names, last = [], None
+        with urllib.request.urlopen(request, timeout=120) as stream:
+            for line in stream:
+                if line.startswith(b"event: "):
+                    names.append(line[7:].decode().strip())
+                if line.startswith(b"data: "):
+                    last = json.loads(line[6:])
+        return names, last
 
     def terminate(self):
         self.process.send_signal(signal.SIGTERM)
@@ -84,6 +103,33 @@ def children_of(pid):
     return [int(text) for text in done.stdout.split()]
 
 
+def ends_with_its_workers(server):
+    """SIGTERM ends it and its workers, and it says so."""
+    workers = children_of(server.process.pid)
+    assert workers
+    code, printed = server.terminate()
+    assert (code, printed) == (0, "ending; jobs that run go on at the next start\n")
+    assert not any(os.path.exists(f"/proc/{pid}") for pid in workers)  # noqa: PTH110
+
+
+@pytest.mark.timeout(180)
+def test_one_job_of_a_program(start, tiny_model):
+    server = start("--model", f"tiny={tiny_model}", token="a-token-of-some-length")
+    assert server.json("/health") == {"status": "ok"}
+    server.token = None
+    assert server.ask("/v1/models")[0] == 401
+    server.token = "a-token-of-some-length"
+    assert server.json("/v1/models")["data"][0]["id"] == "tiny"
+    video = server.json("/v1/videos", {"prompt": PROMPT, "seed": 1})
+    names, last = server.events(video["id"])
+    assert (set(names[:-1]), names[-1], last["status"]) == ({"progress"}, "completed", "completed")
+    assert b"ftyp" in server.ask(f"/v1/videos/{video['id']}/content")[1][:16]
+    running = server.json("/v1/videos", {"prompt": PROMPT, "steps": 1000})
+    server.wait(running["id"], "running")
+    ends_with_its_workers(server)
+
+
+@pytest.mark.slow
 @pytest.mark.timeout(400)
 def test_from_start_to_end_and_again(start, tmp_path):
     server = start()
@@ -92,13 +138,7 @@ def test_from_start_to_end_and_again(start, tmp_path):
     status, body = server.ask("/v1/videos", {"prompt": PROMPT, "steps": 3, "seconds": "1", "seed": 1})
     video = json.loads(body)
     assert (status, video["status"]) == (202, "queued")
-    names, last = [], None
-    with urllib.request.urlopen(f"{server.address}/v1/videos/{video['id']}/events", timeout=120) as stream:
-        for line in stream:
-            if line.startswith(b"event: "):
-                names.append(line[7:].decode().strip())
-            if line.startswith(b"data: "):
-                last = json.loads(line[6:])
+    names, last = server.events(video["id"])
     assert set(names[:-1]) == {"progress"}
     assert (names[-1], last["status"]) == ("completed", "completed")
     (tmp_path / "a.mp4").write_bytes(server.ask(f"/v1/videos/{video['id']}/content")[1])
@@ -124,11 +164,7 @@ def test_from_start_to_end_and_again(start, tmp_path):
     assert server.ask(f"/v1/videos/{cancelled['id']}", method="DELETE")[0] == 200
     running = server.json("/v1/videos", {"prompt": PROMPT, "steps": 25, "seed": 2})
     server.wait(running["id"], "running")
-    workers = children_of(server.process.pid)
-    assert workers
-    code, printed = server.terminate()
-    assert (code, printed) == (0, "ending; jobs that run go on at the next start\n")
-    assert not any(os.path.exists(f"/proc/{pid}") for pid in workers)  # noqa: PTH110
+    ends_with_its_workers(server)
 
     again = start()
     assert again.wait(running["id"], "done")["frames"] == 17
@@ -152,10 +188,3 @@ def test_mistakes_of_the_operator(command, tmp_path, monkeypatch):
         assert (code, printed.count("\n")) == (2, 1), printed
         assert message in printed
     assert not (tmp_path / "s").exists()
-
-
-def test_the_token_may_come_from_the_environment(start):
-    server = start(environment={"EA_TOKEN": "a token".replace(" ", "-") + "-of-some-length"})
-    assert server.ask("/v1/models")[0] == 401
-    assert server.ask("/v1/models", token="a-token-of-some-length")[0] == 200
-    assert server.terminate()[0] == 0

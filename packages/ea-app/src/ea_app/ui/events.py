@@ -113,7 +113,11 @@ class Events:
             **_LIGHT,
         )
         blocks.load(self.mode, [*watched, parts["language"]], parts["mode"], **_LIGHT)
-        for source, target in (("image", "below_trajectory"), ("video", "below_mask")):
+        for source, target in (
+            ("image", "below_trajectory"),
+            ("reference", "below_trajectory"),
+            ("video", "below_mask"),
+        ):
             controls[source].change(
                 backdrop(self.studio, source), [controls[source], parts["language"]], parts[target], **_LIGHT
             )

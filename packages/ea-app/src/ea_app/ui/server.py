@@ -50,10 +50,11 @@ def make_app(jobs: Supervisor, settings: UiSettings) -> FastAPI:
     from ea_app.ui.theme import theme  # noqa: PLC0415
 
     studio = Studio(jobs, Shelf(settings.models, settings.loras), uploads)
-    threading.Thread(target=_warm, args=(studio,), daemon=True).start()
 
     @contextlib.asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        # Not before: a second process would take time from the start.
+        threading.Thread(target=_warm, args=(studio,), daemon=True).start()
         cleaning = asyncio.create_task(_clean(studio, settings.keep_uploads))
         yield
         cleaning.cancel()

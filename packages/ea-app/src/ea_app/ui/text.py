@@ -52,8 +52,9 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
     "trajectory_panel": ("Trajectory", "轨迹"),
     "trajectory": ("Draw where things move", "绘制物体的移动路径"),
     "trajectory.hint": (
-        "Draw a stroke from where it starts to where it ends; several are several paths",
-        "从起点画到终点；多笔即多条路径",
+        "Draw from where it starts to where it ends; several strokes are several paths. "
+        "A first frame or a reference picture appears here",
+        "从起点画到终点；多笔即多条路径。首帧或参考图会显示在这里",
     ),
     "shape": ("Size and length", "尺寸与长度"),
     "width": ("Width", "宽度"),

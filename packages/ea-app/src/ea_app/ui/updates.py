@@ -5,6 +5,7 @@ from typing import Any
 
 import gradio as gr
 
+from ea_app.model_info import ModelInfo
 from ea_app.options import InputError
 from ea_app.ui.modes import reason, unusable
 from ea_app.ui.page import Page
@@ -46,7 +47,7 @@ def on_model(page: Page, studio: Studio, *, defaults: bool = True) -> Callable[[
         updates: list[Any] = []
         for name in page.controls:
             update: dict[str, Any] = (
-                {} if name in ("model", "prompt") else _usable(name, greyed, info.name, language)
+                {} if name in ("model", "prompt") else _usable(name, greyed, info, language)
             )
             if name in placeholders:
                 update["placeholder"] = str(placeholders[name])
@@ -105,12 +106,12 @@ def backdrop(studio: Studio, field: str) -> Callable[..., str]:
     return handler
 
 
-def _usable(name: str, greyed: set[str], model: str, language: str) -> dict[str, Any]:
-    usable = name not in greyed
+def _usable(name: str, greyed: set[str], info: ModelInfo, language: str) -> dict[str, Any]:
+    usable, model = name not in greyed, info.name
     if name in _EDITORS:
-        return editor_props(
-            _EDITORS[name], name, language=language, note="" if usable else reason(model, language)
-        )
+        note = "" if usable else reason(model, language)
+        aspect = f"{info.native_width} / {info.native_height}"
+        return editor_props(_EDITORS[name], name, language=language, note=note, aspect=aspect)
     told: dict[str, Any] = {"interactive": usable}
     if name in _WITHOUT_INFO:
         return told | {

@@ -12,7 +12,8 @@ from ea_data.control.moves import MOVES
 _CANVAS = """
 <div class="ea-editor" data-kind="${kind}" data-usable="${usable}">
   <p class="ea-label">${title}${note ? ` · ${note}` : ``}</p>
-  <div class="ea-canvas"><img alt="" src="" hidden><canvas></canvas><p class="ea-hint">${hint}</p></div>
+  <div class="ea-canvas" style="aspect-ratio:${aspect}">
+  <img alt="" src="" hidden><canvas></canvas><p class="ea-hint">${hint}</p></div>
   <div class="ea-tools"><button type="button" data-do="undo">${undo}</button>
   <button type="button" data-do="clear">${clear}</button></div>
 </div>
@@ -43,7 +44,9 @@ def backdrop(kind: str) -> gr.HTML:
     return gr.HTML(value="", elem_id=f"ea-below-{kind}", elem_classes="ea-below", js_on_load=None)
 
 
-def editor_props(kind: str, key: str, *, language: str = "en", note: str = "") -> dict[str, Any]:
+def editor_props(
+    kind: str, key: str, *, language: str = "en", note: str = "", aspect: str = "16 / 9"
+) -> dict[str, Any]:
     """The words of an editor; gradio replaces all of them at once.
 
     Args:
@@ -51,6 +54,7 @@ def editor_props(kind: str, key: str, *, language: str = "en", note: str = "") -
         key: Of its title.
         language: Of the words.
         note: Why it cannot be used, empty when it can.
+        aspect: Width / height of what is drawn on while there is no picture.
     """
     return {
         "kind": kind,
@@ -60,6 +64,7 @@ def editor_props(kind: str, key: str, *, language: str = "en", note: str = "") -
         "clear": word("clear", language),
         "usable": not note,
         "note": note,
+        "aspect": aspect,
     }
 
 

@@ -22,10 +22,12 @@ const choice = (part, key, empty) => {
 
 const number = (part, key, label, step) => {
   const input = document.createElement('input');
-  Object.assign(input, { type: 'number', min: 0, step, placeholder: label, value: part[key] || '' });
+  Object.assign(input, { type: 'number', min: 0, step, placeholder: 'auto', value: part[key] || '' });
   input.setAttribute('aria-label', label);
   input.addEventListener('change', () => { part[key] = Math.max(0, Number(input.value)) || (key === 'speed' ? 1 : 0); tell(); });
-  return input;
+  const named = document.createElement('label');
+  named.append(label, input);
+  return named;
 };
 
 const show = () => {
@@ -59,7 +61,7 @@ const draw = () => {
   }
   const flat = points.map(([x, y, z]) => [x, -z - y * 0.5]);
   const spans = [0, 1].map((axis) => Math.max(...flat.map((point) => point[axis])) - Math.min(...flat.map((point) => point[axis])));
-  const scale = Math.min(60, canvas.width * 0.7 / (spans[0] || 1), canvas.height * 0.6 / (spans[1] || 1));
+  const scale = Math.min(110, canvas.width * 0.7 / (spans[0] || 1), canvas.height * 0.6 / (spans[1] || 1));
   const middle = [0, 1].map((axis) => (Math.max(...flat.map((p) => p[axis])) + Math.min(...flat.map((p) => p[axis]))) / 2);
   const at = (point) => [canvas.width / 2 + (point[0] - middle[0]) * scale, canvas.height / 2 + (point[1] - middle[1]) * scale];
   context.strokeStyle = context.fillStyle = style.color;
