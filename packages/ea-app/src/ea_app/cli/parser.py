@@ -105,12 +105,13 @@ def _add_generate(add_parser: Callable[..., Parser]) -> None:
         description="Make a video or an image, from words alone or also from pictures or a video.",
         allow_abbrev=False,
     )
-    parser.add_argument("prompt", metavar="PROMPT", help="what to show, in quotes")
+    parser.add_argument("prompt", metavar="PROMPT", nargs="?", help="what to show, in quotes")
     for group, title in _GROUPS.items():
         section = parser.add_argument_group(title)
         for entry in OPTIONS:
             if entry.group == group:
                 _add_option(section.add_argument, entry.key)
+    _add_batch(parser.add_argument_group("a file of prompts, one a line, instead of PROMPT"))
     parser.add_argument(
         "--resume-dir",
         metavar="DIR",
@@ -118,6 +119,21 @@ def _add_generate(add_parser: Callable[..., Parser]) -> None:
     )
     _add_allow_pickle(parser)
     _add_common(parser)
+
+
+def _add_batch(section: argparse._ArgumentGroup) -> None:
+    add = section.add_argument
+    add("--prompts", metavar="FILE", help="text file; the model is loaded once for all of them")
+    add("--start-index", metavar="N", help="first line that is taken, counted from 0 [default: 0]")
+    add("--end-index", metavar="N", help="line before which it ends [default: all]")
+    add(
+        "--num-sample",
+        metavar="N",
+        help="results of each prompt, with seeds that follow each other [default: 1]",
+    )
+    add("--sample-name", metavar="NAME", help="how names of files begin [default: sample]")
+    add("--prompt-as-path", action="store_true", help="name files after their prompts, not their lines")
+    add("--save-dir", metavar="DIR", help="where files are written [default: the present folder]")
 
 
 def _add_decode(add_parser: Callable[..., Parser]) -> None:
@@ -310,6 +326,14 @@ def _add_serve(add_parser: Callable[..., Parser]) -> None:
         action="append",
         help="auto, cpu, cuda or cuda:N; once, or once a worker [default: auto, for "
         "several workers cuda:0, cuda:1 and so on]",
+    )
+    add(
+        "--ray",
+        metavar="ADDRESS",
+        nargs="?",
+        const="auto",
+        help="place workers on a Ray cluster: that of this machine, or HOST:PORT of its head, or local for "
+        "one of its own; DIR and the models have to be at the same paths on all machines",
     )
     add("--state", metavar="DIR", help="queue, history and results [default: the place of the platform]")
     add("--max-queue", metavar="N", default="100", help="jobs that may wait [default: 100]")

@@ -29,7 +29,10 @@ def run(arguments: argparse.Namespace) -> int:
         queue_limit=_number("max-queue", arguments.max_queue, 1),
         timeout=None if arguments.timeout is None else _number("timeout", arguments.timeout, 1),
         bounds=Bounds(jobs=_number("keep", arguments.keep, 0)),
+        ray=arguments.ray,
     )
+    if arguments.ray is not None:
+        _join(arguments.ray, workers, console)
     try:
         supervisor = Supervisor(arguments.state, jobs)
     except JobsError as error:
@@ -39,6 +42,22 @@ def run(arguments: argparse.Namespace) -> int:
         serve(app, settings, lambda address: console.note(f"serving {address} (page: {address}/docs)"))
         console.note("ending; jobs that run go on at the next start")
     return 0
+
+
+def _join(address: str, workers: int, console: Console) -> None:
+    """Join a Ray cluster before there is a server, and say what it has."""
+    from ea_app.jobs import JobsError
+    from ea_app.jobs.ray_process import connect
+
+    try:
+        found = connect(address)
+    except JobsError as error:
+        raise InputError("ray", str(error)) from None
+    kind = "GPU" if found.get("GPU") else "CPU"
+    places = int(found.get(kind, 0))
+    if places < workers:
+        raise InputError("workers", f"must be at most {places}, one a {kind} of the cluster, got {workers}")
+    console.note(f"ray: {workers} of {places} {kind}s of the cluster")
 
 
 def _devices(given: list[str], workers: int) -> tuple[str, ...]:

@@ -24,6 +24,8 @@ class Settings:
         memory_limit: Bytes of data that a worker may have, beyond what its libraries take; None for what the
             machine has. Only on Linux.
         bounds: How much history is kept.
+        ray: Address of a Ray cluster that workers are placed on, see `ea_app.jobs.ray_process`; None for
+            processes of this machine. `devices` then are those of whatever machine; none is "auto".
     """
 
     workers: int = 1
@@ -38,6 +40,7 @@ class Settings:
     step_seconds: float = 10.0
     memory_limit: int | None = None
     bounds: Bounds = field(default_factory=Bounds)
+    ray: str | None = None
 
     def __post_init__(self) -> None:
         """Refuses what cannot be."""
@@ -55,4 +58,4 @@ class Settings:
         """The device of a worker for jobs that do not name one."""
         if self.devices:
             return self.devices[worker]
-        return "auto" if self.workers == 1 else f"cuda:{worker}"
+        return "auto" if self.workers == 1 or self.ray is not None else f"cuda:{worker}"

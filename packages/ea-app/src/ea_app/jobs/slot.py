@@ -176,11 +176,17 @@ class Slot:
 
     def _start(self) -> None:
         try:
-            self._process = WorkerProcess(
-                self._number, self._folder, self._settings.memory_limit, self._on_message
-            )
+            self._process = self._new_process()
         except OSError as error:
             self._start_failed(f"a worker cannot be started: {error.strerror or error}")
+
+    def _new_process(self) -> WorkerProcess:
+        arguments = (self._number, self._folder, self._settings.memory_limit, self._on_message)
+        if self._settings.ray is None:
+            return WorkerProcess(*arguments)
+        from ea_app.jobs.ray_process import RayProcess  # noqa: PLC0415  (only with --ray)
+
+        return RayProcess(*arguments)
 
     def _start_failed(self, why: str) -> None:
         self._failed_starts += 1

@@ -44,6 +44,10 @@ class Supervisor:
 
     def __init__(self, folder: str | Path | None = None, settings: Settings | None = None) -> None:
         self._settings = settings or Settings()
+        if self._settings.ray is not None:
+            from ea_app.jobs.ray_process import connect  # noqa: PLC0415  (only with --ray)
+
+            connect(self._settings.ray)
         self._store = JobStore(folder or default_state_folder())
         self.folder = self._store.folder
         self._board = Board(self._store)
