@@ -6,6 +6,7 @@ import shutil
 import numpy as np
 import pytest
 from curation_corpus import FPS, SCENE, make_corpus, pan
+from curation_workers import results_of, rows_of
 
 from ea_data.cli import main
 from ea_data.curation.curate import Engines, curate
@@ -21,19 +22,8 @@ QUICK = ("text.frames=1", "text.side=320")
 LIGHT = load_plan("offline", QUICK)
 
 
-def rows_of(path):
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-
-
 def _measured(report):
     return {count.label: count.measured for count in report.counts if count.measured}
-
-
-def results_of(output):
-    """All that a run gives and that has to be the same every time."""
-    clips = sorted((output / "clips").rglob("*.*"))
-    files = {path.relative_to(output).as_posix(): path.read_bytes() for path in clips}
-    return {name: (output / name).read_bytes() for name in ("metadata.jsonl", "excluded.jsonl")} | files
 
 
 @pytest.fixture(scope="module")

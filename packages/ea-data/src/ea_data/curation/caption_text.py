@@ -9,7 +9,7 @@ import ftfy
 
 __all__ = ["cleaned", "rewritten"]
 
-_ADDRESS: Final = re.compile(r"(?:https?://|www\.)\S+|\b[\w.+-]+@[\w-]+\.[\w.]+\b", re.IGNORECASE)
+_ADDRESS: Final = re.compile(r"(?:https?://|www\.)[^\s)\]>]+|\b[\w.+-]+@[\w-]+\.[\w.]+\b", re.IGNORECASE)
 _EMPTY_BRACKETS: Final = re.compile(r"\(\s*\)|\[\s*\]")
 _THOUGHTS: Final = re.compile(r"\A\s*<think>.*?</think>", re.DOTALL)
 _MARKS: Final = re.compile(r"\*\*|__|`|^#+\s*", re.MULTILINE)

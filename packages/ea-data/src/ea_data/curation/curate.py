@@ -72,9 +72,7 @@ def curate(
     engine = open_engine(
         engines.name, workers=engines.workers, timeout=engines.timeout, address=engines.address
     )
-    for step in plan.steps:
-        if what := step.opened().downloads():
-            (notify or _silent)(what)
+    _prepare(plan, notify or _silent)
     work = output.resolve() / WORK
     with media_errors(output, "write"):
         work.mkdir(parents=True, exist_ok=True)
@@ -100,6 +98,18 @@ def curate(
     finally:
         engine.close()
     return report
+
+
+def _prepare(plan: Plan, notify: Callable[[str], None]) -> None:
+    """Find out what is missing before hours of work are done: libraries, weights, files of words."""
+    stages = [step.opened() for step in plan.steps]
+    for stage in stages:
+        stage.check()
+    for stage in stages:
+        if what := stage.downloads():
+            notify(what)
+    for stage in stages:
+        stage.fingerprint()
 
 
 def _silent(_: str) -> None:

@@ -21,8 +21,12 @@ STAGES: Final[Mapping[str, str]] = {
     "camera": "camera:Camera",
     "text": "text_area:TextArea",
     "consistency": "consistency:Consistency",
+    "aesthetics": "aesthetics:Aesthetics",
     "captions": "captions:Captions",
+    "caption-server": "caption_server:CaptionServer",
+    "rewrite": "rewrite:Rewrite",
     "clean": "clean:Clean",
+    "match": "match:Match",
 }
 """Name to module and class."""
 

@@ -73,8 +73,6 @@ def run_stages(
     Raises:
         ValueError: The list cannot be read, or a stage cannot do its work at all.
     """
-    for step in plan.steps:
-        step.opened().check()
     begin = time.monotonic()
     rows = list_rows(source, plan.listing, threads=threads)
     failed = sum(row.fate is not None for row in rows)

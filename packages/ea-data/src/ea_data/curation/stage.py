@@ -72,6 +72,7 @@ class Stage(ABC, Generic[OptionsT]):
         gives: Columns that it adds.
         kinds: Rows that it looks at; others pass untouched.
         thresholds: Options that only decide, and change nothing that is measured.
+        ways: Options that say how or where the work is done, and change no result.
         libraries: Distributions whose version changes results.
         modules: That have to be there.
         extra: Of this package, which brings them.
@@ -86,6 +87,7 @@ class Stage(ABC, Generic[OptionsT]):
     gives: ClassVar[tuple[str, ...]] = ()
     kinds: ClassVar[tuple[Kind, ...]] = ("video", "image")
     thresholds: ClassVar[tuple[str, ...]] = ()
+    ways: ClassVar[tuple[str, ...]] = ()
     libraries: ClassVar[tuple[str, ...]] = ()
     modules: ClassVar[tuple[str, ...]] = ()
     extra: ClassVar[str] = "curation"
@@ -95,9 +97,8 @@ class Stage(ABC, Generic[OptionsT]):
 
     def fingerprint(self) -> dict[str, Any]:
         """What results depend on beside the file: version, options without thresholds, libraries, weights."""
-        options = {
-            key: value for key, value in to_mapping(self.options).items() if key not in self.thresholds
-        }
+        apart = {*self.thresholds, *self.ways}
+        options = {key: value for key, value in to_mapping(self.options).items() if key not in apart}
         return {
             "stage": self.name,
             "version": self.version,
@@ -143,8 +144,8 @@ class ItemStage(Stage[OptionsT]):
             ValueError: The file cannot be judged.
         """
 
-    def measure_all(self, items: Sequence[Item]) -> list[dict[str, Any]]:
-        """The same of up to `batch_size` files."""
+    def measure_all(self, items: Sequence[Item]) -> Sequence[dict[str, Any] | ValueError]:
+        """The same of up to `batch_size` files; an error in place of a result is of that file alone."""
         return [self.measure(item) for item in items]
 
     def verdict(self, columns: Mapping[str, Any]) -> str:

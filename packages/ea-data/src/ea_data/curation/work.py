@@ -55,10 +55,14 @@ def perform(task: Task) -> list[Outcome]:
     assert isinstance(stage, ItemStage)
     if len(task.items) > 1:
         try:
-            return [Outcome(value=value) for value in stage.measure_all(task.items)]
+            return [_outcome(value) for value in stage.measure_all(task.items)]
         except Exception:  # noqa: BLE001  (one by one below, where each tells its own)
             pass
-    return [_one(lambda item: stage.measure_all([item])[0], item) for item in task.items]
+    return [_one(stage.measure, item) for item in task.items]
+
+
+def _outcome(value: dict[str, Any] | ValueError) -> Outcome:
+    return _problem(value) if isinstance(value, ValueError) else Outcome(value=value)
 
 
 def _one(work: Any, item: Item) -> Outcome:

@@ -11,16 +11,15 @@ import warnings
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from ea_data.control.extras import load
-from ea_data.control.kinds import AnimeLineArtOptions, HedOptions, MlsdOptions
 from ea_data.control.networks.source import Notify, Source, fetch_files
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["PICKLES", "Table", "load_state"]
+__all__ = ["PICKLES", "Table", "WeightOptions", "load_state"]
 
 Table = Mapping[str, tuple[int, ...]]
 """Shapes by the names that released files have."""
@@ -46,9 +45,31 @@ _DAMAGE: Final = (
 )
 
 
-def load_state(
-    options: HedOptions | MlsdOptions | AnimeLineArtOptions, table: Table, released: str, notify: Notify
-) -> dict[str, "Tensor"]:
+class WeightOptions(Protocol):
+    """Where weights are, and how they are read."""
+
+    @property
+    def weights(self) -> str:
+        """A file or directory, or OWNER/NAME[@REVISION] of the hub."""
+        ...
+
+    @property
+    def device(self) -> str:
+        """Where they go."""
+        ...
+
+    @property
+    def offline(self) -> bool:
+        """Download nothing."""
+        ...
+
+    @property
+    def allow_pickle(self) -> bool:
+        """Read tensors in a pickle too."""
+        ...
+
+
+def load_state(options: WeightOptions, table: Table, released: str, notify: Notify) -> dict[str, "Tensor"]:
     """The weights of a network, as float32 on the device that is wanted.
 
     Args:
@@ -74,7 +95,7 @@ def load_state(
     return {name: state[name].to(device, torch.float32) for name in table}
 
 
-def _find(options: HedOptions | MlsdOptions | AnimeLineArtOptions, released: str, notify: Notify) -> Path:
+def _find(options: WeightOptions, released: str, notify: Notify) -> Path:
     source = Source.of("weights", options.weights)
     if source.path is None:
         _check_allowed(f"{released} of {source.repository}", released, allow_pickle=options.allow_pickle)

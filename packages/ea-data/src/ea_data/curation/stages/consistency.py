@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
+from ea_data.control.extras import load
+from ea_data.curation.embedding import MODULES, Embedder, download_line, weights_mark
 from ea_data.curation.frame_choice import choose_frames
 from ea_data.curation.ranges import check_ranges, outside
 from ea_data.curation.reading import load_cv2, opened
@@ -19,13 +21,19 @@ class ConsistencyOptions:
 
     Attributes:
         method: `colours`, the colours of a frame and of its quarters; it needs no weights and knows no
-            content, and is no measure of meaning.
+            content, and is no measure of meaning; `clip` and `dinov2`, vectors of these, as released.
+        weights: Directory, or OWNER/NAME[@REVISION] of the hub, of the network.
+        device: Of torch.
+        offline: Download nothing.
         frames: Which frames are compared; see `ea_data.curation.frame_choice`.
         stride: For `frames: stride`, in seconds.
         least: Smallest likeness of two neighbours, -1 to 1.
     """
 
-    method: Literal["colours"] = "colours"
+    method: Literal["colours", "clip", "dinov2"] = "colours"
+    weights: str = ""
+    device: str = "cpu"
+    offline: bool = False
     frames: Literal["keyframe+first", "keyframe+last", "stride"] = "stride"
     stride: float = 1.0
     least: float = 0.9
@@ -33,6 +41,10 @@ class ConsistencyOptions:
     def __post_init__(self) -> None:
         """Refuses impossible values."""
         check_ranges(self, {"stride": (0.05, 60), "least": (-1, 1)})
+        if (self.method == "colours") != (not self.weights):
+            raise ValueError(
+                f"weights is {self.weights!r}; allowed: none with colours, and some with a network"
+            )
 
 
 class Consistency(ItemStage[ConsistencyOptions]):
@@ -45,10 +57,31 @@ class Consistency(ItemStage[ConsistencyOptions]):
     gives = ("consistency",)
     modules: ClassVar = ("cv2",)
     thresholds: ClassVar = ("least",)
+    ways: ClassVar = ("device", "offline")
+
+    def check(self) -> None:
+        """OpenCV, and what a network needs."""
+        super().check()
+        for module in MODULES if self.options.method != "colours" else ():
+            load(module)
+
+    def weights(self) -> str:
+        """The commit of the network."""
+        return weights_mark(self.options.weights) if self.options.weights else ""
+
+    def downloads(self) -> str:
+        """Of the network."""
+        options = self.options
+        return download_line(self.name, options.weights, offline=options.offline) if options.weights else ""
 
     def open(self) -> None:
-        """OpenCV."""
+        """OpenCV, or the network."""
         load_cv2()
+        options = self.options
+        if options.method != "colours":
+            self._embedder = Embedder(
+                options.method, options.weights, device=options.device, offline=options.offline
+            )
 
     def measure(self, item: Item) -> dict[str, Any]:
         """`consistency`: of the two neighbours that are least alike; 1 with a single frame."""
@@ -61,7 +94,9 @@ class Consistency(ItemStage[ConsistencyOptions]):
                 stride=max(1, round(options.stride * reader.fps)),
                 keyframes=reader.key_frames().tolist(),
             )
-            alike = adjacent_similarity(colour_features(list(reader.pick(sorted(set(numbers))))))
+            frames = list(reader.pick(sorted(set(numbers))))
+        features = colour_features(frames) if options.method == "colours" else self._embedder.pictures(frames)
+        alike = adjacent_similarity(features)
         return {"consistency": round(min(alike, default=1.0), 4)}
 
     def verdict(self, columns: Mapping[str, Any]) -> str:
