@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
+from ea_app import catalog
 from ea_app.api.loras import (
     HEAVIEST,
     are_lora_entries,
@@ -14,6 +16,7 @@ from ea_app.api.loras import (
     parse_lora,
     recorded_loras,
 )
+from ea_app.api.record import embedded
 from ea_app.options import InputError, parse
 
 
@@ -115,6 +118,26 @@ def test_records_know_them(tmp_path):
     file.unlink()
     with pytest.raises(InputError, match=r"^lora: .*a\.safetensors does not exist"):
         recorded_loras({"loras": entries}, tmp_path)
+
+
+def test_one_in_the_box_is_named_and_recorded_by_its_name(tmp_path, monkeypatch):
+    assets = tmp_path / "assets"
+    (assets / "loras").mkdir(parents=True)
+    file = assets / "loras" / "pastel.safetensors"
+    file.write_bytes(b"x")
+    monkeypatch.setattr(catalog, "_bundled_root", lambda: assets)
+    work = tmp_path / "work"
+    work.mkdir()
+    monkeypatch.chdir(work)
+    (lora,) = find_loras(["pastel:0.5"])
+    assert (lora.source.path, lora.weight) == (file, 0.5)
+    (entry,) = lora_entries([lora])
+    assert entry["path"] == "pastel"
+    (inside,) = json.loads(embedded({"inputs": {}, "loras": [entry]}, work / "deep" / "out.mp4"))["loras"]
+    assert inside == entry
+    assert recorded_loras({"loras": [entry]}, work / "deep") == (lora,)
+    (work / "pastel").write_bytes(b"y")  # a file of that name comes first
+    assert find_loras(["pastel"])[0].source.path == work / "pastel"
 
 
 GOOD = {"path": "a", "xxh3": "0", "weight": 1.0}

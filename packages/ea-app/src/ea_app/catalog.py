@@ -127,6 +127,11 @@ def bundled() -> Iterator[Model]:
         yield find(name)
 
 
+def bundled_loras() -> dict[str, Path]:
+    """Files of the LoRAs in the box by name; each is for the bundled model."""
+    return {path.stem: path for path in sorted((_bundled_root() / "loras").glob("*.safetensors"))}
+
+
 def _bundled_root() -> Path:
     # Wheels are installed unpacked, so a resource of ours is a path on disk.
     return Path(str(resources.files("ea_app") / "assets"))

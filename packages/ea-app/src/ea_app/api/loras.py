@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ea_app.api.inputs import Source
 from ea_app.api.weights import source_of
+from ea_app.catalog import bundled_loras
 from ea_app.options import InputError
 
 if TYPE_CHECKING:
@@ -40,7 +41,9 @@ class LoraSource:
 
 
 LoraLike = LoraSource | str | Path | tuple[str | Path, float]
-"""Ways to name a LoRA from Python: "FILE:WEIGHT", a path, a path with a weight, or what `find_loras` gave."""
+"""Ways to name a LoRA from Python: "FILE:WEIGHT", a path, a path with a weight, or what `find_loras` gave.
+
+A bundled name stands for its file unless there is a file of that name."""
 
 
 def parse_lora(text: str) -> tuple[Path, float]:
@@ -87,7 +90,7 @@ def _found(given: LoraLike, *, strict: bool) -> LoraSource:
         path, weight = given, 1.0
     else:
         path, weight = parse_lora(given)
-    return LoraSource(source=_source(path), weight=weight, strict=strict)
+    return LoraSource(source=_source(_in_the_box(path)), weight=weight, strict=strict)
 
 
 def recorded_loras(record: Mapping[str, Any], folder: Path) -> tuple[LoraSource, ...]:
@@ -102,7 +105,8 @@ def recorded_loras(record: Mapping[str, Any], folder: Path) -> tuple[LoraSource,
     """
     found: list[LoraSource] = []
     for entry in record.get("loras", []):
-        source = _source(Path(os.path.normpath(folder.absolute() / entry["path"])))
+        path = Path(os.path.normpath(folder.absolute() / entry["path"]))
+        source = _source(path if _exists(str(path)) else _in_the_box(Path(entry["path"])))
         if source.xxh3 != entry["xxh3"]:
             raise InputError(
                 OPTION, f"{source.path} has changed since; this is not the LoRA it was made with"
@@ -112,11 +116,21 @@ def recorded_loras(record: Mapping[str, Any], folder: Path) -> tuple[LoraSource,
     return tuple(found)
 
 
+def _in_the_box(path: Path) -> Path:
+    """The file that a bundled name stands for; any other path as it is."""
+    return path if _exists(str(path)) else bundled_loras().get(str(path), path)
+
+
+def _recorded(path: Path) -> str:
+    """How a record names a file: a bundled one by its name, since it lies elsewhere on every machine."""
+    return next((name for name, file in bundled_loras().items() if file == path), str(path))
+
+
 def lora_entries(loras: Sequence[LoraSource]) -> list[dict[str, Any]]:
     """LoRAs as a record has them."""
     return [
         {
-            "path": str(lora.source.path),
+            "path": _recorded(lora.source.path),
             "xxh3": lora.source.xxh3,
             "weight": lora.weight,
             **({} if lora.strict else {"unmatched": "skip"}),

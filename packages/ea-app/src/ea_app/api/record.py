@@ -98,8 +98,12 @@ def embedded(record: Mapping[str, Any], output: Path) -> str:
             for key, entry in record["weights"].items()
         }
     if "loras" in record:
+        # Those in the box stand there by name.
         moved["loras"] = [
-            {**entry, "path": _relative(Path(entry["path"]), output)} for entry in record["loras"]
+            {**entry, "path": _relative(path, output)}
+            if (path := Path(entry["path"])).is_absolute()
+            else entry
+            for entry in record["loras"]
         ]
     return json.dumps(moved, ensure_ascii=False, separators=(",", ":"))
 

@@ -5,7 +5,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ea_app.catalog import bundled
+from ea_app.catalog import bundled, bundled_loras
 from ea_app.cli.console import Console
 from ea_app.hub import fetch
 from ea_app.options import InputError, concerning
@@ -33,6 +33,8 @@ def _list(arguments: argparse.Namespace) -> int:
             print(f"  {model.directory}")
     if not models and not arguments.quiet:
         print("no model is bundled with this installation")
+    for name, file in bundled_loras().items():
+        print(f"{name}: LoRA of default, {file.stat().st_size / 1e6:.1f} MB; --lora {name}")
     if not arguments.quiet:
         print("--model also takes a model directory, or owner/name of the hub")
     return 0

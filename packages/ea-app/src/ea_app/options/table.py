@@ -88,8 +88,8 @@ OPTIONS: tuple[Option, ...] = (
     Option(name="transformer-weights", kind="file", group="machine", metavar="FILE",
            help="personalised checkpoint in the place of the model's own denoiser (V1: of its image model)"),
     Option(name="lora", kind="file", group="machine", many=True, metavar="FILE[:WEIGHT]",
-           help="LoRA over the denoiser, at a weight from -100 to 100, 1 if not given; may be given several "
-                "times"),
+           help="LoRA over the denoiser, a file or the name of one in the box, at a weight from -100 to 100, "
+                "1 if not given; may be given several times"),
     Option(name="lora-unmatched", kind="choice", group="machine", default="refuse",
            choices=("refuse", "skip"), metavar="WORD",
            help="what becomes of a LoRA's layers that the denoiser has no place for"),

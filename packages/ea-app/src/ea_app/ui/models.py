@@ -4,7 +4,7 @@ import threading
 from pathlib import Path
 
 from ea_app.api.abilities import Abilities, ask
-from ea_app.catalog import bundled_names
+from ea_app.catalog import bundled_loras, bundled_names
 from ea_app.model_info import ModelInfo
 from ea_app.options import InputError
 
@@ -16,7 +16,7 @@ class Shelf:
 
     Args:
         models: Folder of model directories, None for the models in the box alone.
-        loras: Folder of LoRA files, None for none.
+        loras: Folder of LoRA files, None for those in the box alone.
     """
 
     def __init__(self, models: Path | None = None, loras: Path | None = None) -> None:
@@ -33,13 +33,15 @@ class Shelf:
         return list(dict.fromkeys(names))
 
     def loras(self) -> list[str]:
-        """Names of the LoRA files."""
-        if self._loras is None:
-            return []
-        root = self._loras
-        return sorted(
-            path.relative_to(root).as_posix() for path in root.rglob("*.safetensors") if path.is_file()
-        )
+        """Names of the LoRA files, those in the box first."""
+        return list(self._lora_files())
+
+    def _lora_files(self) -> dict[str, Path]:
+        files = bundled_loras()
+        if (root := self._loras) is not None:
+            found = sorted(path for path in root.rglob("*.safetensors") if path.is_file())
+            files |= {path.relative_to(root).as_posix(): path for path in found}
+        return files
 
     def model(self, name: object) -> str:
         """What the option `model` is for a name.
@@ -59,11 +61,10 @@ class Shelf:
         Raises:
             InputError: It is not among the names.
         """
-        if self._loras is None or not isinstance(name, str) or name not in self.loras():
-            raise InputError(
-                "lora", f"must be one of {', '.join(self.loras()) or 'none'}; got {str(name)[:80]!r}"
-            )
-        return self._loras / name
+        files = self._lora_files()
+        if not isinstance(name, str) or name not in files:
+            raise InputError("lora", f"must be one of {', '.join(files) or 'none'}; got {str(name)[:80]!r}")
+        return files[name]
 
     def name_of(self, model: str) -> str | None:
         """The name of an option's value, None when it is not among the names."""
