@@ -46,7 +46,8 @@ def connect(address: str) -> dict[str, float]:
     if not ray.is_initialized():
         options: dict[str, Any] = {"address": address, "log_to_driver": False, "configure_logging": False}
         if address == LOCAL:
-            options["include_dashboard"] = False
+            # Ray gives way to all other programs otherwise, so that nothing moves on a busy machine.
+            options |= {"include_dashboard": False, "_system_config": {"worker_niceness": 0}}
         try:
             ray.init(**options)
         except (ConnectionError, RuntimeError, ValueError, OSError) as error:
