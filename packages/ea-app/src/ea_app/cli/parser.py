@@ -111,7 +111,7 @@ def _add_generate(add_parser: Callable[..., Parser]) -> None:
         for entry in OPTIONS:
             if entry.group == group:
                 _add_option(section.add_argument, entry.key)
-    _add_batch(parser.add_argument_group("a file of prompts, one a line, instead of PROMPT"))
+    _add_batch(parser.add_argument_group("a file of prompts, one a line, instead of PROMPT").add_argument)
     parser.add_argument(
         "--resume-dir",
         metavar="DIR",
@@ -121,8 +121,7 @@ def _add_generate(add_parser: Callable[..., Parser]) -> None:
     _add_common(parser)
 
 
-def _add_batch(section: argparse._ArgumentGroup) -> None:
-    add = section.add_argument
+def _add_batch(add: Callable[..., object]) -> None:
     add("--prompts", metavar="FILE", help="text file; the model is loaded once for all of them")
     add("--start-index", metavar="N", help="first line that is taken, counted from 0 [default: 0]")
     add("--end-index", metavar="N", help="line before which it ends [default: all]")
