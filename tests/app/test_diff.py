@@ -121,6 +121,21 @@ def test_pixels_are_compared_when_no_field_differs(made, command):
     ]
 
 
+def test_loras_of_one_name_are_told_apart():
+    from ea_app.api.comparison import differences
+
+    def record(*hashes):
+        loras = [
+            {"path": f"{index}/a.safetensors", "xxh3": xxh3, "weight": 1.0}
+            for index, xxh3 in enumerate(hashes)
+        ]
+        return {"loras": loras}
+
+    found = list(differences(record("1", "2"), record("1", "3")))
+    assert [difference.field for difference in found] == ["loras.a.safetensors #2"]
+    assert list(differences(record("1", "2"), record("1", "2"))) == []
+
+
 def test_how_far_frames_are_apart(tmp_path):
     from ea_app.api.comparison import compare_pixels
 

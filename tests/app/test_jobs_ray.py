@@ -178,6 +178,7 @@ def test_devices_are_those_of_the_machine():
 
 @pytest.mark.slow
 @pytest.mark.network
+@pytest.mark.timeout(900)
 @pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray is not installed")
 @pytest.mark.filterwarnings("ignore")
 def test_with_ray_itself(tiny_model, tmp_path):

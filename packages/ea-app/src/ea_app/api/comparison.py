@@ -4,7 +4,7 @@ Fields that decide a result come first: request, inputs, model, weights, LoRAs. 
 follows: machine and versions. Times, names of files and places never decide anything and are not compared.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, TypedDict
@@ -149,7 +149,7 @@ def _fields(record: Mapping[str, Any], part: str) -> dict[str, Any]:
     """What counts of a part of a record: hashes, not the places of files."""
     entry = record.get(part)
     if part == "loras":
-        return {Path(lora["path"]).name: _content(lora) for lora in entry or []}
+        return _by_name(entry or [])
     if not isinstance(entry, Mapping):
         return {}
     if part == "model":
@@ -157,6 +157,16 @@ def _fields(record: Mapping[str, Any], part: str) -> dict[str, Any]:
     if part in ("inputs", "weights"):
         return {name: _content(value) for name, value in entry.items()}
     return dict(entry)
+
+
+def _by_name(loras: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """LoRAs by the names of their files; several of one name are numbered."""
+    found: dict[str, Any] = {}
+    for lora in loras:
+        name = Path(lora["path"]).name
+        same = sum(known.split(" #")[0] == name for known in found)
+        found[f"{name} #{same + 1}" if same else name] = _content(lora)
+    return found
 
 
 def _content(entry: Any) -> Any:

@@ -111,7 +111,7 @@ def _add_generate(add_parser: Callable[..., Parser]) -> None:
         for entry in OPTIONS:
             if entry.group == group:
                 _add_option(section.add_argument, entry.key)
-    _add_batch(parser.add_argument_group("a file of prompts, one a line, instead of PROMPT"))
+    _add_batch(parser.add_argument_group("a file of prompts, one a line, instead of PROMPT").add_argument)
     parser.add_argument(
         "--resume-dir",
         metavar="DIR",
@@ -121,8 +121,7 @@ def _add_generate(add_parser: Callable[..., Parser]) -> None:
     _add_common(parser)
 
 
-def _add_batch(section: argparse._ArgumentGroup) -> None:
-    add = section.add_argument
+def _add_batch(add: Callable[..., object]) -> None:
     add("--prompts", metavar="FILE", help="text file; the model is loaded once for all of them")
     add("--start-index", metavar="N", help="first line that is taken, counted from 0 [default: 0]")
     add("--end-index", metavar="N", help="line before which it ends [default: all]")
@@ -319,22 +318,7 @@ def _add_serve(add_parser: Callable[..., Parser]) -> None:
         action="append",
         help="LoRA file that clients may use; may be given several times",
     )
-    add("--workers", metavar="N", default="1", help="processes, each with a model of its own [default: 1]")
-    add(
-        "--device",
-        metavar="NAME",
-        action="append",
-        help="auto, cpu, cuda or cuda:N; once, or once a worker [default: auto, for "
-        "several workers cuda:0, cuda:1 and so on]",
-    )
-    add(
-        "--ray",
-        metavar="ADDRESS",
-        nargs="?",
-        const="auto",
-        help="place workers on a Ray cluster: that of this machine, or HOST:PORT of its head, or local for "
-        "one of its own; DIR and the models have to be at the same paths on all machines",
-    )
+    _add_workers(add)
     add("--state", metavar="DIR", help="queue, history and results [default: the place of the platform]")
     add("--max-queue", metavar="N", default="100", help="jobs that may wait [default: 100]")
     add("--timeout", metavar="SECONDS", help="that a job may take [default: any time]")
@@ -352,6 +336,25 @@ def _add_serve(add_parser: Callable[..., Parser]) -> None:
         help=f"width x height x frames of a job, and of each file that is sent [default: {1 << 27}]",
     )
     _add_common(parser)
+
+
+def _add_workers(add: Callable[..., object]) -> None:
+    add("--workers", metavar="N", default="1", help="processes, each with a model of its own [default: 1]")
+    add(
+        "--device",
+        metavar="NAME",
+        action="append",
+        help="auto, cpu, cuda or cuda:N; once, or once a worker [default: auto, for "
+        "several workers cuda:0, cuda:1 and so on]",
+    )
+    add(
+        "--ray",
+        metavar="ADDRESS",
+        nargs="?",
+        const="auto",
+        help="place workers on a Ray cluster: that of this machine, or HOST:PORT of its head, or local for "
+        "one of its own; DIR and the models have to be at the same paths on all machines",
+    )
 
 
 def _add_ui(add_parser: Callable[..., Parser]) -> None:

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from ea_app.api.job import Job, find_model, make_job
@@ -30,7 +29,7 @@ class Setup:
     """
 
     model: Model
-    weights: Mapping[str, Path]
+    weights: Mapping[str, Any]
     loras: tuple[LoraSource, ...]
     machine: Mapping[str, str]
 

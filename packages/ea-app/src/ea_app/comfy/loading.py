@@ -123,7 +123,8 @@ class LoadEasyAnimateModel:
     def INPUT_TYPES(cls) -> dict[str, Any]:  # noqa: N802  (ComfyUI's name)
         """The released names, then what else is there: other directories, and the bundled model."""
         folder = models_folder()
-        found = sorted(path.name for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
+        listed = sorted(folder.iterdir()) if folder.is_dir() else []
+        found = [path.name for path in listed if path.is_dir() and not path.name.startswith(".")]
         names = tuple(dict.fromkeys((*MODELS, *found, *bundled_names())))
         return {
             "required": {

@@ -43,7 +43,7 @@ class CreateTrajectoryBasedOnKJNodes:
         Raises:
             ValueError: What is no list of points.
         """
-        texts = coordinates if isinstance(coordinates, list) else [coordinates]
+        texts = [coordinates] if isinstance(coordinates, str) else coordinates
         height, width = masks.shape[-2:]
         paths = []
         for text in texts:

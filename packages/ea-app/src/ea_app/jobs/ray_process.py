@@ -46,8 +46,8 @@ def connect(address: str) -> dict[str, float]:
     if not ray.is_initialized():
         options: dict[str, Any] = {"address": address, "log_to_driver": False, "configure_logging": False}
         if address == LOCAL:
-            # Ray's dashboard asks nobody for a password.
-            options |= {"include_dashboard": False, "_node_ip_address": "127.0.0.1"}
+            # Ray gives way to all other programs otherwise, so that nothing moves on a busy machine.
+            options |= {"include_dashboard": False, "_system_config": {"worker_niceness": 0}}
         try:
             ray.init(**options)
         except (ConnectionError, RuntimeError, ValueError, OSError) as error:
@@ -84,14 +84,20 @@ class RemoteWorker:
                 f"{socket.gethostname()} does not see {folder}; the state folder has to be shared"
             )
         self._heard: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
-        self._made: queue.SimpleQueue[WorkerProcess] = queue.SimpleQueue()
+        self._made: queue.SimpleQueue[WorkerProcess | OSError] = queue.SimpleQueue()
         self._arguments = (number, Path(folder), memory_limit, lambda _, message: self._heard.put(message))
         # A worker ends with the thread that started it, so that one lives as long as the actor.
         threading.Thread(target=self._own, daemon=True).start()
-        self._process = self._made.get()
+        made = self._made.get()
+        if isinstance(made, OSError):
+            raise JobsError(f"{socket.gethostname()} cannot start a worker: {made}")
+        self._process = made
 
     def _own(self) -> None:
-        self._made.put(WorkerProcess(*self._arguments))
+        try:
+            self._made.put(WorkerProcess(*self._arguments))
+        except OSError as error:
+            self._made.put(error)
         threading.Event().wait()
 
     def send(self, message: Message) -> bool:
