@@ -32,13 +32,18 @@ def server(tmp_path_factory):
     """`ea-app ui` as a user starts it: its address, and the seconds that it took to answer."""
     if _chromium() is None:
         pytest.skip("no Chromium on this machine; install it or name it in EA_CHROMIUM")
+    from ea_dit.pipelines.tiny import make_tiny
+
     folder = tmp_path_factory.mktemp("studio")
+    for name in ("camera", "control"):
+        make_tiny(f"v5.1-7b-{name}", folder / "models" / name)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     command = [
         sys.executable, "-c", "import sys; from ea_app.cli import main; sys.exit(main())",
         "ui", "--port", str(port), "--state", str(folder / "state"), "--device", "cpu",
+        "--models-dir", str(folder / "models"),
     ]  # fmt: skip
     began = time.monotonic()
     with (folder / "log").open("w") as log:
@@ -205,6 +210,103 @@ def test_what_the_model_cannot_use_is_greyed_with_the_reason(page):
     field = page.wait_for_selector("#ea-camera :is(input, textarea)")
     assert field.is_disabled()
     assert "default cannot use this" in page.inner_text("#ea-camera")
+
+
+def _choose(page, model):
+    page.click("#ea-model input")
+    page.click(f"[role=option][aria-label='{model}']")
+    page.wait_for_function("!document.querySelector('#ea-facts').innerText.includes('64×64')")
+    for name in ("width", "height"):
+        page.fill(f"#ea-{name} :is(input, textarea)", "64")
+    page.fill("#ea-frames :is(input, textarea)", "9")
+
+
+def _stroke(page, canvas, points):
+    page.locator(canvas).scroll_into_view_if_needed()
+    box = page.locator(canvas).bounding_box()
+    places = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in points]
+    page.mouse.move(*places[0])
+    page.mouse.down()
+    for place in places[1:]:
+        page.mouse.move(*place, steps=4)
+    page.mouse.up()
+
+
+def test_a_camera_path_is_built_and_filmed(page):
+    _choose(page, "camera")
+    page.click("button:has-text('Camera')")
+    for _ in range(2):
+        page.click("#ea-camera-editor [data-do=add]")
+    page.select_option("#ea-camera-editor .ea-part >> nth=0 >> select >> nth=1", "zoom in")
+    page.select_option("#ea-camera-editor .ea-part >> nth=1 >> select >> nth=0", "clockwise")
+    speed = "#ea-camera-editor .ea-part >> nth=1 >> input >> nth=0"
+    page.fill(speed, "0.5")
+    page.press(speed, "Tab")
+    page.wait_for_function(
+        "document.querySelector('#ea-camera :is(input, textarea)').value"
+        " === 'pan left + zoom in, then clockwise 0.5'"
+    )
+    assert page.inner_text("#ea-mode") == "Control"
+    _ask(page, "a camera path", steps=2)
+    _wait_for(page, "done")
+    assert "pan left + zoom in, then clockwise 0.5" in page.inner_text("#ea-stage .ea-chips")
+
+
+def test_a_trajectory_is_drawn_on_the_reference_and_followed(page, media):
+    _choose(page, "control")
+    page.click("button:has-text('Pictures')")
+    page.set_input_files("#ea-reference input[type=file]", media / "wide.png")
+    page.click("button:has-text('Trajectory')")
+    page.wait_for_selector("#ea-trajectory img:not([hidden])")
+    _stroke(page, "#ea-trajectory canvas", [(0.1, 0.8), (0.4, 0.5), (0.9, 0.2)])
+    page.wait_for_function("document.querySelector('#ea-mode').innerText === 'Control'")
+    _ask(page, "a drawn path", steps=2)
+    _wait_for(page, "done")
+
+
+def test_edges_of_a_control_video_are_shown_and_used(page, media):
+    _choose(page, "control")
+    page.click("button:has-text('Control video')")
+    page.set_input_files("#ea-control input[type=file]", media / "clip.mp4")
+    plain = page.wait_for_selector("#ea-control-preview img").get_attribute("src")
+    page.click("#ea-control-kind input")
+    page.click("[role=option][aria-label='canny']")
+    page.wait_for_function(
+        "before => document.querySelector('#ea-control-preview img')?.src !== before", arg=plain
+    )
+    _ask(page, "edges of a clip", steps=2)
+    _wait_for(page, "done")
+
+
+def test_a_mask_is_painted_on_a_video(page, media):
+    page.click("button:has-text('Video and mask')")
+    page.set_input_files("#ea-video input[type=file]", media / "clip.mp4")
+    page.wait_for_selector("#ea-mask-drawn img:not([hidden])")
+    _stroke(page, "#ea-mask-drawn canvas", [(0.3, 0.3), (0.6, 0.4), (0.7, 0.7)])
+    page.wait_for_function("document.querySelector('#ea-mode').innerText === 'Masked video'")
+    _ask(page, "a green star grows", steps=4)
+    _wait_for(page, "done")
+
+
+def test_a_pair_is_compared_while_it_is_made(page):
+    page.fill("#ea-prompt textarea", "a pair of circles")
+    page.fill("#ea-steps input[type=number]", "4")
+    page.press("#ea-steps input[type=number]", "Tab")
+    page.click("role=tab[name='Compare']")
+    page.click("#ea-vary-run")
+    page.wait_for_selector("#ea-comparison figure >> nth=1")
+    page.wait_for_function("document.querySelectorAll('#ea-comparison video').length === 2", timeout=90_000)
+    assert "Seed" in page.inner_text("#ea-comparison table")
+    assert page.is_hidden("#ea-stage")
+
+
+@pytest.mark.parametrize("width", [390, 820, 1024, 1440])
+def test_nothing_is_wider_than_the_screen(page, width):
+    page.set_viewport_size({"width": width, "height": 844})
+    for tab in ("Batch", "Compare", "Create"):
+        page.click(f"role=tab[name='{tab}']")
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, tab
+        assert page.evaluate("document.querySelector('#ea-main').scrollWidth") <= width, tab
 
 
 def test_the_page_speaks_chinese_and_has_a_dark_side(browser, server):
