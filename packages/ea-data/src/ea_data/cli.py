@@ -77,8 +77,7 @@ def build_parser() -> argparse.ArgumentParser:
     check.add_argument("manifest", type=Path)
     check.add_argument("--root", type=Path, help="folder of relative paths; the manifest's own by default")
 
-    _add_run(commands.add_parser)
-    _add_stage(commands.add_parser)
+    _add_curation(commands.add_parser)
     _add_lint(commands.add_parser)
     _add_show(commands.add_parser)
     _add_control(commands.add_parser, defaults)
@@ -120,8 +119,8 @@ def _add_synthesize(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_run(add_parser: Callable[..., argparse.ArgumentParser]) -> None:
-    from ea_data.curation.arguments import add_arguments
+def _add_curation(add_parser: Callable[..., argparse.ArgumentParser]) -> None:
+    from ea_data.curation.arguments import add_arguments, add_stage_arguments
 
     add_arguments(
         add_parser(
@@ -132,11 +131,6 @@ def _add_run(add_parser: Callable[..., argparse.ArgumentParser]) -> None:
             "docs/curation.md.",
         )
     )
-
-
-def _add_stage(add_parser: Callable[..., argparse.ArgumentParser]) -> None:
-    from ea_data.curation.arguments import add_stage_arguments
-
     add_stage_arguments(
         add_parser(
             "stage",
