@@ -98,7 +98,7 @@ def _is_plain(value: object) -> bool:
 
 
 def _file_names(rows: Sequence[Row]) -> list[str]:
-    """Below the output; of each row another one, also where case counts nothing, and none a folder of another.
+    """Below the output; of each row another one, also where case counts nothing, none a folder of another.
 
     A piece of a.mp4 is a/a_0.mp4, which a folder of the user may have as well.
     """

@@ -87,7 +87,7 @@ class RayData:
             try:
                 self._ray.init(**options)
                 break
-            except Exception as error:  # noqa: BLE001  (of that very class where a busy machine starts too slowly)
+            except Exception as error:
                 self._ray.shutdown()
                 if attempt == _STARTS or self._address is not None:
                     where = self._address or "this machine"
