@@ -210,6 +210,12 @@ BENCHMARKS: dict[str, Benchmark] = {
         (Bar("share_of_raw", least=0.9),),
         of_a_model=False,
     ),
+    "curation": Benchmark(
+        "curation",
+        "clips a second of every stage without weights; motion vectors beside dense flow",
+        (Bar("vectors_over_farneback", least=10.0), Bar("rank_vectors_farneback", least=0.9)),
+        of_a_model=False,
+    ),
     "control_signals": Benchmark(
         "control_signals",
         "frames a second that one core turns into each kind of control signal",

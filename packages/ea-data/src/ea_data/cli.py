@@ -77,7 +77,7 @@ def build_parser() -> argparse.ArgumentParser:
     check.add_argument("manifest", type=Path)
     check.add_argument("--root", type=Path, help="folder of relative paths; the manifest's own by default")
 
-    _add_run(commands.add_parser)
+    _add_curation(commands.add_parser)
     _add_lint(commands.add_parser)
     _add_show(commands.add_parser)
     _add_control(commands.add_parser, defaults)
@@ -119,8 +119,8 @@ def _add_synthesize(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_run(add_parser: Callable[..., argparse.ArgumentParser]) -> None:
-    from ea_data.curation.arguments import add_arguments
+def _add_curation(add_parser: Callable[..., argparse.ArgumentParser]) -> None:
+    from ea_data.curation.arguments import add_arguments, add_stage_arguments
 
     add_arguments(
         add_parser(
@@ -129,6 +129,14 @@ def _add_run(add_parser: Callable[..., argparse.ArgumentParser]) -> None:
             description="Cut, filter and caption the files of a folder or manifest. The same command "
             "continues what was stopped; another option measures anew only what depends on it. See "
             "docs/curation.md.",
+        )
+    )
+    add_stage_arguments(
+        add_parser(
+            "stage",
+            help="run one stage of curation by itself, with what it needs",
+            description="Run one stage on the files of a folder or manifest, after those that give what it "
+            "needs, and write a manifest with what it measured. See docs/curation.md.",
         )
     )
 
@@ -238,6 +246,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "judge": _judge,
         "check": _check,
         "run": _run,
+        "stage": _stage,
         "lint": _lint,
         "show": _show,
         "control": _control,
@@ -347,6 +356,15 @@ def _run(arguments: argparse.Namespace) -> None:
         print(f"ea-data run: {line}", file=sys.stderr)
 
     print(run(arguments, notify=notify, progress=_stage_progress()))
+
+
+def _stage(arguments: argparse.Namespace) -> None:
+    from ea_data.curation.command import run_stage
+
+    def notify(line: str) -> None:
+        print(f"ea-data stage: {line}", file=sys.stderr)
+
+    print(run_stage(arguments, notify=notify, progress=_stage_progress()))
 
 
 def _lint(arguments: argparse.Namespace) -> int:

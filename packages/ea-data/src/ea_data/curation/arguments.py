@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 from typing import Final
 
-__all__ = ["add_arguments", "add_run_arguments"]
+__all__ = ["add_arguments", "add_stage_arguments"]
 
 _ENGINES: Final = ("processes", "inline", "ray")
 
@@ -26,10 +26,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="another value, such as motion.least=0.5; may be given several times",
     )
     parser.add_argument("--show", action="store_true", help="print the plan with all options, and do nothing")
-    add_run_arguments(parser)
+    _add_run_arguments(parser)
 
 
-def add_run_arguments(parser: argparse.ArgumentParser) -> None:
+def add_stage_arguments(parser: argparse.ArgumentParser) -> None:
+    """Give a parser the arguments of `ea-data stage`."""
+    from ea_data.curation.registry import STAGES  # noqa: PLC0415  (only where the command is asked for)
+
+    parser.add_argument("stage", choices=tuple(STAGES), metavar="STAGE", help=", ".join(STAGES))
+    parser.add_argument("input", type=Path, nargs="?", metavar="INPUT", help="folder of files, or a manifest")
+    parser.add_argument(
+        "output", type=Path, nargs="?", metavar="OUTPUT", help="folder; a run there continues"
+    )
+    parser.add_argument(
+        "--set",
+        action="append",
+        metavar="OPTION=VALUE",
+        help="another value, such as least=0.5; may be given several times",
+    )
+    parser.add_argument("--show", action="store_true", help="print the options of the stage, and do nothing")
+    _add_run_arguments(parser)
+
+
+def _add_run_arguments(parser: argparse.ArgumentParser) -> None:
     """What every command that runs stages takes."""
     parser.add_argument(
         "--engine",

@@ -10,9 +10,10 @@ from ea_data.curation.curate import Engines, curate
 from ea_data.curation.plan import Plan, load_plan
 from ea_data.curation.report import table_lines
 from ea_data.curation.run import Progress
+from ea_data.curation.single import option_lines, plan_of_stage
 from ea_data.processes import terminated_in_order
 
-__all__ = ["run"]
+__all__ = ["run", "run_stage"]
 
 _MOST_SAMPLES: Final = 200
 
@@ -32,8 +33,23 @@ def run(arguments: argparse.Namespace, *, notify: Callable[[str], None], progres
         ValueError: A mistake of the user.
     """
     plan = load_plan(arguments.plan, arguments.set or ())
+    return plan_text(plan) if arguments.show else _curated(plan, arguments, notify, progress)
+
+
+def run_stage(arguments: argparse.Namespace, *, notify: Callable[[str], None], progress: Progress) -> str:
+    """Do what a command line of `ea-data stage` says; see `run`.
+
+    Raises:
+        ValueError: A mistake of the user.
+    """
     if arguments.show:
-        return plan_text(plan)
+        return option_lines(arguments.stage)
+    return _curated(plan_of_stage(arguments.stage, arguments.set or ()), arguments, notify, progress)
+
+
+def _curated(
+    plan: Plan, arguments: argparse.Namespace, notify: Callable[[str], None], progress: Progress
+) -> str:
     if not 0 <= arguments.samples <= _MOST_SAMPLES:
         raise ValueError(f"--samples is {arguments.samples}; allowed: 0 to {_MOST_SAMPLES}")
     if arguments.input is None or arguments.output is None:

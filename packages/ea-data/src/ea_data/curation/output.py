@@ -11,7 +11,7 @@ from ea_data.curation.row import Row
 from ea_data.media import MediaError, write_text
 from ea_data.media.atomic import atomic_path
 from ea_data.media.errors import media_errors
-from ea_data.store import digest_file
+from ea_data.store import digest_file, digest_text
 
 __all__ = ["CLIPS", "EXCLUDED", "MANIFEST", "WORK", "check_output", "manifest_row", "write_output"]
 
@@ -19,6 +19,7 @@ MANIFEST: Final = "metadata.jsonl"
 EXCLUDED: Final = "excluded.jsonl"
 CLIPS: Final = "clips"
 WORK: Final = "work"
+_MARK: Final = 8
 
 _OWN: Final = (
     "caption",
@@ -51,8 +52,7 @@ def write_output(output: Path, rows: Sequence[Row]) -> Path:
         MediaError: The disk is full, or the folder cannot be written.
     """
     kept = [row for row in rows if row.fate is None]
-    names = [_file_name(row) for row in kept]
-    assert len(set(names)) == len(names)
+    names = _file_names(kept)
     manifest = output / MANIFEST
     # The old manifest may name files that go now.
     with media_errors(output, "write"):
@@ -97,8 +97,33 @@ def _is_plain(value: object) -> bool:
     return isinstance(value, str | int | float | bool)
 
 
+def _file_names(rows: Sequence[Row]) -> list[str]:
+    """Below the output; of each row another one, also where case counts nothing, none a folder of another.
+
+    A piece of a.mp4 is a/a_0.mp4, which a folder of the user may have as well.
+    """
+    names: list[str] = []
+    files: set[str] = set()
+    folders: set[str] = set()
+    for row in rows:
+        name = _file_name(row)
+        if name.lower() in files | folders or any(parent in files for parent in _folders(name)):
+            path = PurePosixPath(name)
+            mark = digest_text(row.name)[:_MARK]
+            # In the uppermost folder, where no part of the name can be another file.
+            name = f"{CLIPS}/{path.stem}-{mark}{path.suffix}"
+        names.append(name)
+        files.add(name.lower())
+        folders.update(_folders(name))
+    assert len(files) == len(rows)
+    return names
+
+
+def _folders(name: str) -> list[str]:
+    return [str(parent).lower() for parent in PurePosixPath(name).parents]
+
+
 def _file_name(row: Row) -> str:
-    """Below the output, unlike every other."""
     stem = str(row.columns["stem"])
     made = row.name.rpartition("#")[2] if "#" in row.name and row.name != row.source else ""
     name = PurePosixPath(CLIPS) / stem

@@ -21,6 +21,8 @@ from ea_data.media.limits import sniff
 __all__ = ["vector_score"]
 
 _DIGITS: Final = 5
+_ONLY_VECTORS: Final = {"skip_frame": "noref", "skip_loop_filter": "all", "skip_idct": "all"}
+"""Pixels are not needed, nor frames that no other one is predicted from."""
 
 
 def vector_score(path: Path, fps: float) -> float | None:
@@ -44,6 +46,7 @@ def vector_score(path: Path, fps: float) -> float | None:
         if codec.name != "h264":
             return None
         codec.flags2 |= Flags2.export_mvs
+        codec.options = dict(_ONLY_VECTORS)
         speeds, anchor = [], None
         for frame in container.decode(stream):
             kind = PictureType(frame.pict_type)

@@ -18,6 +18,7 @@ from ea_data.curation.work import Outcome, Task, perform
 __all__ = ["RayData"]
 
 _MOST_BLOCKS: Final = 1000
+_STARTS: Final = 3
 _STORE_BYTES: Final = 200 * 2**20
 """Tasks and outcomes are small; frames never go through Ray."""
 
@@ -82,12 +83,15 @@ class RayData:
             }
         else:
             options["address"] = self._address
-        try:
-            self._ray.init(**options)
-        except (ConnectionError, RuntimeError) as error:
-            raise ValueError(
-                f"Ray at {self._address or 'this machine'}: {str(error).strip()[:300]}"
-            ) from error
+        for attempt in range(1, _STARTS + 1):
+            try:
+                self._ray.init(**options)
+                break
+            except Exception as error:
+                self._ray.shutdown()
+                if attempt == _STARTS or self._address is not None:
+                    where = self._address or "this machine"
+                    raise ValueError(f"Ray at {where}: {' '.join(str(error).split())[:300]}") from error
         self._started = True
         context = load("ray.data").DataContext.get_current()
         context.enable_progress_bars = False
