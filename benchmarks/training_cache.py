@@ -7,6 +7,7 @@ first step are the same up to rounding.
 
 import argparse
 import json
+import resource
 import statistics
 import subprocess
 import sys
@@ -40,7 +41,7 @@ def run(arguments: argparse.Namespace) -> Report:
         filled = _timed("ea_train.cli", "precompute", "finetune", *_options(arguments, folder, cached=True))
         live = _train(arguments, folder, "live", cached=False)
         cached = _train(arguments, folder, "cached", cached=True)
-        seconds = _seconds_to_step(arguments, folder)
+        seconds, of_processor = _seconds_to_step(arguments, folder)
     first = [losses[0]["loss/generator"] for losses in (live, cached)]
     difference = abs(first[0] - first[1]) / first[0]
     if difference > _ROUNDING:
@@ -48,6 +49,7 @@ def run(arguments: argparse.Namespace) -> Report:
     figures = {
         "data_wait": statistics.median(line["speed/data_wait"] for line in cached[1:]),
         "resume_seconds": seconds,
+        "resume_processor_seconds": of_processor,
         "step_seconds_cached": statistics.median(line["speed/seconds_per_step"] for line in cached[1:]),
         "step_seconds_live": statistics.median(line["speed/seconds_per_step"] for line in live[1:]),
         "precompute_seconds": filled,
@@ -60,7 +62,7 @@ def run(arguments: argparse.Namespace) -> Report:
 def _options(arguments: argparse.Namespace, folder: Path, *, cached: bool) -> list[str]:
     places = [
         "--model",
-        str(find_model(arguments.model).path),
+        str(find_model(arguments.model).directory),
         "--data",
         str(folder / "clips/metadata.jsonl"),
     ]
@@ -84,8 +86,9 @@ def _train(arguments: argparse.Namespace, folder: Path, name: str, *, cached: bo
     return [line for line in lines if "loss/generator" in line]
 
 
-def _seconds_to_step(arguments: argparse.Namespace, folder: Path) -> float:
-    """From the start of a process that continues the cached run to its first logged step."""
+def _seconds_to_step(arguments: argparse.Namespace, folder: Path) -> tuple[float, float]:
+    """Until a process that continues the cached run logs its first step; by the clock, and of a processor."""
+    used = _processor_seconds()
     log = folder / "cached/log.jsonl"
     before = len(log.read_text().splitlines())
     options = _options(arguments, folder, cached=True)
@@ -98,10 +101,17 @@ def _seconds_to_step(arguments: argparse.Namespace, folder: Path) -> float:
             if process.poll():
                 raise GateError("the run did not continue")
             time.sleep(0.02)
-        return time.perf_counter() - start
+        seconds = time.perf_counter() - start
     finally:
         process.kill()
         process.wait()
+    return seconds, _processor_seconds() - used
+
+
+def _processor_seconds() -> float:
+    """Of all processes that were started here and have ended."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def _command(module: str, *words: str) -> list[str]:

@@ -2,10 +2,12 @@
 
 It prints counts as JSON. After so many minutes no more runs are killed.
 
-Each run is a fork of this process, which has loaded torch and never computes: a process that has used
-autograd cannot be forked. A third of the kills waits for a checkpoint to be under way.
+Each run is a fork of this process, which has loaded what runs need and never computes: a process that has
+used autograd cannot be forked. A third of the kills waits for a checkpoint to be under way.
 """
 
+import contextlib
+import importlib
 import json
 import os
 import random
@@ -31,10 +33,19 @@ def fork_run(folder):
     try:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
         ranks.run(folder, loop={"steps": STEPS, "checkpoint_every": 1, "grad_accum": 2})
+        Path(f"{folder}.modules").write_text("\n".join(sys.modules))
         os._exit(0)
     except BaseException as error:  # noqa: BLE001  a child ends here, whatever happened
         Path(f"{folder}.error").write_text(repr(error))
         os._exit(1)
+
+
+def load_what_runs_load(folder):
+    """Import what a run imports on its way, so that no fork has to."""
+    assert os.waitpid(fork_run(folder), 0)[1] == 0, "the first run failed"
+    for name in Path(f"{folder}.modules").read_text().split("\n"):
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
 
 
 def bits(folder):
@@ -73,6 +84,7 @@ def main(folder, kills, seed, minutes=float("inf")):
     """Run, kill, look, go on."""
     trainer_module.open_trackers = lambda loop, directory, finished: []
     rng = random.Random(seed)
+    load_what_runs_load(folder / "first")
     began = time.monotonic()
     until = began + 60 * minutes
     assert os.waitpid(fork_run(folder / "straight"), 0)[1] == 0, "the straight run failed"

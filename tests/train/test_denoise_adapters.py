@@ -143,6 +143,8 @@ def test_recomputed_blocks_train_factors(tiny_model):
         ({"kind": "lora", "half_rate_names": ("a",)}, r"adapter\.half_rate_names are for the kinds"),
         ({"kind": "parts", "names": ("",)}, "must not have empty texts"),
         ({"kind": "lora", "rank": 0}, r"adapter\.rank must be at least 1, got 0"),
+        ({"dropout": 0.1}, r"adapter\.dropout is for lora, loha and lokr, the kind is 'all'"),
+        ({"kind": "lora", "dropout": 1.0}, r"adapter\.dropout must be from 0 to below 1, got 1\.0"),
         ({"kind": "loha", "format": "peft"}, r"adapter\.format 'peft' has no loha"),
     ],
 )

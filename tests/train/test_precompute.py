@@ -31,7 +31,7 @@ def fill(model, data, cache, *values, recipe="finetune", more=()):
 
 def train(output, model, data, cache=None, *values, recipe="finetune"):
     """The losses of a run."""
-    values = ("loop.validate_every=2", "data.distinct_epochs=1", *values)
+    values = ("loop.steps=2", "loop.validate_every=1", "data.distinct_epochs=1", *values)
     assert cli.main([recipe, "--output", str(output), *options(model, data, cache, *values)]) == 0
     lines = [json.loads(line) for line in (output / "log.jsonl").read_text().splitlines()]
     names = ("loss/generator", "val/loss")

@@ -55,6 +55,8 @@ class AdapterConfig:
             raise ValueError(
                 f"adapter.half_rate_names are for the kinds 'all' and 'parts', the kind is {self.kind!r}"
             )
+        if self.kind in ("all", "parts") and self.dropout:
+            raise ValueError(f"adapter.dropout is for lora, loha and lokr, the kind is {self.kind!r}")
         if not all(self.names) or not all(self.half_rate_names):
             raise ValueError("adapter.names and adapter.half_rate_names must not have empty texts")
         if self.format not in FORMATS:
