@@ -181,7 +181,7 @@ def test_modulation_of_groups_of_tokens(groups, dtype):
     compare(ops.gated_residual, (x, gate, update), dtype)
 
     def both(x, gate, update, scale, shift, weight, bias, backend):
-        streams = ops.gated_residual_norm(x, gate, update, (scale, shift), weight, bias, backend=backend)
+        streams = ops.gated_residual_norm(x, gate, update, (scale, shift), (weight, bias), backend=backend)
         return torch.cat(streams, dim=-1)
 
     compare(both, (x, gate, update, scale, shift, weight, bias), dtype)

@@ -51,7 +51,7 @@ def test_one_modulation_per_frame_or_token(device, groups):
 
 
 def fused(x, gate, update, scale, shift, weight, bias, backend):
-    return ops.gated_residual_norm(x, gate, update, (scale, shift), weight, bias, backend=backend)
+    return ops.gated_residual_norm(x, gate, update, (scale, shift), (weight, bias), backend=backend)
 
 
 @pytest.mark.parametrize(("device", "dtype"), TYPES)

@@ -182,13 +182,12 @@ def gated_residual(
     return torch.addcmul(x_BLD, gate, update_BLD, out=out).to(x_BLD.dtype)
 
 
-def gated_residual_norm(  # noqa: PLR0913  (two ops in one)
+def gated_residual_norm(
     x_BLD: Tensor,
     gate: Tensor,
     update_BLD: Tensor,
     modulation: tuple[Tensor, Tensor],
-    weight: Tensor | None = None,
-    bias: Tensor | None = None,
+    affine: tuple[Tensor | None, Tensor | None] = (None, None),
     *,
     eps: float = 1e-5,
     reuse: bool = False,
@@ -201,8 +200,7 @@ def gated_residual_norm(  # noqa: PLR0913  (two ops in one)
         gate: Of the update; shaped as the modulation.
         update_BLD: What is added.
         modulation: Scale and shift after the norm.
-        weight: Of the norm, or None.
-        bias: Of the norm, or None.
+        affine: Weight and bias of the norm, or None.
         eps: Of the norm.
         reuse: See `gated_residual`.
         backend: See the module.
@@ -217,9 +215,9 @@ def gated_residual_norm(  # noqa: PLR0913  (two ops in one)
         from ea_kernels.triton_ops import adaln
 
         gate, scale, shift = (_per_sample(m, x_BLD) for m in (gate, scale, shift))
-        return adaln.gated_residual_norm(x_BLD, gate, update_BLD, scale, shift, weight, bias, eps)
+        return adaln.gated_residual_norm(x_BLD, gate, update_BLD, scale, shift, *affine, eps)
     x_BLD = gated_residual(x_BLD, gate, update_BLD, reuse=reuse, backend=backend)
-    return x_BLD, modulated_layer_norm(x_BLD, scale, shift, weight, bias, eps=eps, backend=backend)
+    return x_BLD, modulated_layer_norm(x_BLD, scale, shift, *affine, eps=eps, backend=backend)
 
 
 def writes_in_place(x: Tensor) -> bool:

@@ -12,7 +12,7 @@ from ea_app.api.checkpoint import Resume
 from ea_app.api.enhance import enhance
 from ea_app.api.generation import Generation, Prepared, prepare
 from ea_app.api.inputs import Source
-from ea_app.api.job import CancelToken, Job, find_model, limits_of, make_job
+from ea_app.api.job import CancelToken, Job, find_model, make_job
 from ea_app.api.loras import (
     LoraLike,
     LoraSource,
@@ -28,6 +28,7 @@ from ea_app.api.record import make_record
 from ea_app.api.result import Result
 from ea_app.api.weights import concerning_weights, find_weights, paths_of
 from ea_app.catalog import Model
+from ea_app.limits import limits_of
 from ea_app.options import OPTIONS, concerning
 from ea_dit.pipelines import GenerationPipeline, GenerationRequest, load_pipeline
 from ea_kernels.runtime.device import resolve_device, resolve_dtype

@@ -17,8 +17,8 @@ from ea_app.api.notices import option_notices, written_rate
 from ea_app.api.steering import draw_texts, read_texts
 from ea_app.api.weights import WEIGHT_KEYS, concerning_weights
 from ea_app.catalog import Model, find
-from ea_app.model_info import ModelInfo
-from ea_app.options import InputError, Limits, complete, concerning, parse
+from ea_app.limits import limits_of
+from ea_app.options import InputError, complete, concerning, parse
 
 DRAWN_SEED_BITS = 31
 """Drawn seeds are short enough to be typed again."""
@@ -140,23 +140,6 @@ def find_model(
     """`catalog.find`, with the mistake named as one in the option `model` or `motion-module`."""
     with concerning_weights({"motion_module": motion_module}):
         return find(name, download=download, motion_module=motion_module, allow_pickle=allow_pickle)
-
-
-def limits_of(info: ModelInfo) -> Limits:
-    """What a model allows and prefers, as the option table reads it."""
-    return Limits(
-        width=info.native_width,
-        height=info.native_height,
-        frames=info.native_frames,
-        steps=info.steps,
-        guidance=info.guidance,
-        fps=info.fps,
-        min_side=info.min_side,
-        max_side=info.max_side,
-        side_multiple=info.size_multiple,
-        max_frames=info.max_frames,
-        max_prompt_bytes=info.max_prompt_bytes,
-    )
 
 
 def make_job(model: Model, /, **options: Any) -> Job:

@@ -75,6 +75,7 @@ def build_parser() -> Parser:
     parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     _add_generate(commands.add_parser)
+    _add_plan(commands.add_parser)
     _add_decode(commands.add_parser)
     _add_replay(commands.add_parser)
     _add_diff(commands.add_parser)
@@ -133,6 +134,22 @@ def _add_batch(add: Callable[..., object]) -> None:
     add("--sample-name", metavar="NAME", help="how names of files begin [default: sample]")
     add("--prompt-as-path", action="store_true", help="name files after their prompts, not their lines")
     add("--save-dir", metavar="DIR", help="where files are written [default: the present folder]")
+
+
+def _add_plan(add_parser: Callable[..., Parser]) -> None:
+    parser = add_parser(
+        "plan",
+        help="say what memory and time a job will need",
+        description="Say what memory and time a job will need, from the model's configs; nothing is loaded.",
+        allow_abbrev=False,
+    )
+    for key in ("size", "frames", "window", "overlap", "steps", "guidance", "model", "dtype", "memory"):
+        _add_option(parser.add_argument, key)
+    parser.add_argument(
+        "--device", metavar="NAME", help="auto, cpu, cuda, cuda:N, or a GPU that is elsewhere, such as H200"
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    _add_common(parser)
 
 
 def _add_decode(add_parser: Callable[..., Parser]) -> None:

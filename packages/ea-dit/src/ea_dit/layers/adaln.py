@@ -92,7 +92,7 @@ class JointAdaNorm(nn.Module):
     def _after(self, update: GatedUpdate, scale: Tensor, shift: Tensor) -> tuple[Tensor, Tensor]:
         norm = self.norm
         return ops.gated_residual_norm(
-            *update, (scale, shift), norm.weight, norm.bias, eps=norm.eps, reuse=True
+            *update, (scale, shift), (norm.weight, norm.bias), eps=norm.eps, reuse=True
         )
 
 
