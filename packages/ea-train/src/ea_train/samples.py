@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ea_dit.lora import Overlay
 from ea_dit.pipelines import Components, GenerationPipeline, GenerationRequest
-from ea_train.tasks.denoise_validation import judged
+from ea_train.judging import judged
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,12 +9,13 @@ from ea_dit.pipelines.calling import bind_text
 from ea_dit.pipelines.variants import traits_of
 from ea_dit.registry import Transformer
 from ea_train.adapters import Trained, Weights
+from ea_train.judging import judged
 from ea_train.objectives.base import Objective, Predict
 from ea_train.objectives.levels import Ranks
 from ea_train.samples import ClipMaker
 from ea_train.tasks.base import Batch, Place, StepOutput
 from ea_train.tasks.denoise_source import BatchSource, Sample
-from ea_train.tasks.denoise_validation import ValidationConfig, judged, mean_and_interval
+from ea_train.tasks.denoise_validation import ValidationConfig, mean_and_interval
 
 
 class DenoiseTask:
