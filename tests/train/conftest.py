@@ -142,14 +142,14 @@ def clips(tmp_path_factory):
 @pytest.fixture(scope="session")
 def control_model(tmp_path_factory):
     """A directory like the bundled model's, tiny."""
-    from ea_train import precompute
+    from ea_train import latent_cache
     from ea_train.recipes import default_dit, default_text, default_vae
 
     folder = tmp_path_factory.mktemp("model")
     default_vae.build(default_vae.config("tiny")).export(folder / "vae", {})
     default_text.build(default_text.config("tiny")).export(folder / "text_encoder", {})
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(precompute, "SHARD_CLIPS", 8)
+        patch.setattr(latent_cache, "SHARD_CLIPS", 8)
         task = default_dit.build(
             default_dit.config("tiny"),
             vae_directory=folder / "vae",

@@ -10,8 +10,9 @@ import torch
 import ea_vae
 from ea_data.masks import random_mask
 from ea_dit.pipelines.channels import inpaint_condition
-from ea_train import precompute
-from ea_train.precompute import CONDITION_KINDS, CacheConfig, LatentCache, build_cache, fingerprint
+from ea_train import latent_cache
+from ea_train.latent_cache import CONDITION_KINDS, CacheConfig, LatentCache, build_cache
+from ea_train.shards import fingerprint
 from ea_train.sources import ProceduralClips
 
 CONFIG = CacheConfig(
@@ -21,7 +22,7 @@ CONFIG = CacheConfig(
 
 @pytest.fixture(autouse=True)
 def _small_shards(monkeypatch):
-    monkeypatch.setattr(precompute, "SHARD_CLIPS", 4)
+    monkeypatch.setattr(latent_cache, "SHARD_CLIPS", 4)
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ import ea_vae
 from ea_data.media import write_video
 from ea_dit.pipelines import load_components
 from ea_dit.text.bytes import load_byte_encoder
-from ea_train import cli, precompute
+from ea_train import cli, latent_cache
 from ea_train.bundle import bundle_model
 from ea_train.loop import trainer as trainer_module
 from ea_train.sources import ProceduralClips
@@ -53,7 +53,7 @@ def whole(tmp_path_factory):
     folder = tmp_path_factory.mktemp("default")
     said = io.StringIO()
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stderr(said):
-        patch.setattr(precompute, "SHARD_CLIPS", 8)
+        patch.setattr(latent_cache, "SHARD_CLIPS", 8)
         patch.setattr(trainer_module, "open_trackers", lambda loop, directory, finished: [])
         with contextlib.redirect_stdout(said):
             assert _train("default", folder, *FEWER) == 0
@@ -81,7 +81,7 @@ def test_one_command_makes_the_whole_model(whole):
 
 
 def test_started_again_it_finds_everything_finished(whole, tmp_path, monkeypatch):
-    monkeypatch.setattr(precompute, "SHARD_CLIPS", 8)
+    monkeypatch.setattr(latent_cache, "SHARD_CLIPS", 8)
     folder = shutil.copytree(whole[0], tmp_path / "again")
     weights = {path: path.read_bytes() for path in (folder / "model").rglob("*.safetensors")}
     assert _train("default", folder, *FEWER) == 0
@@ -93,7 +93,7 @@ def _parts(whole):
 
 
 def test_recipes_alone_make_a_model(whole, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(precompute, "SHARD_CLIPS", 8)
+    monkeypatch.setattr(latent_cache, "SHARD_CLIPS", 8)
     parts = _parts(whole)
     assert _train("default-dit", tmp_path / "dit", *parts) == 0
     shown = capsys.readouterr()
@@ -146,7 +146,7 @@ def test_two_runs_do_not_share_a_folder(tmp_path, capsys):
 
 
 def test_own_footage(whole, tmp_path, monkeypatch):
-    monkeypatch.setattr(precompute, "SHARD_CLIPS", 8)
+    monkeypatch.setattr(latent_cache, "SHARD_CLIPS", 8)
     rows = []
     for name in ("one", "two"):
         noise = np.random.default_rng(len(rows)).integers(0, 255, (7, 24, 32, 3)).astype(np.uint8)

@@ -53,9 +53,9 @@ def test_styled_clips_are_other_clips_with_the_same_words():
 
 
 def test_a_lora_learns_and_is_exported(control_model, tmp_path, monkeypatch):
-    from ea_train import cli, precompute
+    from ea_train import cli, latent_cache
 
-    monkeypatch.setattr(precompute, "SHARD_CLIPS", 8)
+    monkeypatch.setattr(latent_cache, "SHARD_CLIPS", 8)
     common = ["default-style", "--preset=tiny", "--device=cpu", f"--model={control_model}"]
     run = [*common, f"--output={tmp_path / 'run'}", "--set=optim.warmup_steps=0"]
     assert cli.main([*run, "--set=loop.steps=3"]) == 0

@@ -11,8 +11,8 @@ import torch
 import ea_dit
 import ea_vae
 from ea_dit.text.bytes import ByteEncoderConfig, ByteTextEncoder, load_byte_encoder
-from ea_train import precompute
-from ea_train.precompute import CacheConfig, LatentCache, build_cache
+from ea_train import latent_cache
+from ea_train.latent_cache import CacheConfig, LatentCache, build_cache
 from ea_train.prompts import PromptTable
 from ea_train.recipes import default_dit, default_text, default_vae
 from ea_train.sources import ProceduralClips
@@ -193,7 +193,7 @@ def denoiser_parts(tmp_path_factory):
 
 @pytest.fixture
 def denoiser(denoiser_parts, monkeypatch):
-    monkeypatch.setattr(precompute, "SHARD_CLIPS", 8)
+    monkeypatch.setattr(latent_cache, "SHARD_CLIPS", 8)
     cache = CacheConfig(
         clips=8, num_frames=9, height=16, width=32, batch_size=4, condition_weights=(1.0, 1.0, 1.0, 1.0, 1.0)
     )

@@ -14,7 +14,7 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ea_app import derived
+from ea_app.derived import is_derived, whole
 from ea_app.fingerprint import fingerprint_of
 from ea_app.hub import HUB_ID, PICKLES, snapshot
 from ea_app.model_info import ModelInfo
@@ -135,8 +135,8 @@ def _bundled_root() -> Path:
 def _open(
     name: str, directory: Path, motion_module: str | Path | None = None, *, allow_pickle: bool = False
 ) -> Model:
-    if derived.is_derived(directory):
-        directory = derived.whole(directory)
+    if is_derived(directory):
+        directory = whole(directory)
     missing = [part for part in PARTS if not (directory / part).is_dir()]
     # Open-Sora's files have names of their own: loading tells them by what is in them.
     if "transformer" in missing and _has_weights(directory, allow_pickle=allow_pickle):

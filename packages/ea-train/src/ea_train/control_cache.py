@@ -1,30 +1,21 @@
-"""A cache of clips and their control signals, encoded once.
-
-Shards are written whole or not at all, and a shard that is there is not made again. The folder records what
-it was made from and refuses to be continued with anything else.
+"""A cache of clips and their control signals, encoded once, in a folder of shards.
 
 Shapes: N clips, K kinds of signals, C latent channels, S channels of a signal: C, or 6 of rays; t, h, w the
 latent sizes.
 """
 
-import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 import ea_vae
 from ea_dit.pipelines.channels import camera_channels
-from ea_kernels.runtime.files import read_json, replacing, write_json
 from ea_train.control_scenes import ControlScenes
-from ea_train.precompute import fingerprint
-
-SHARD_CLIPS = 256
+from ea_train.shards import SHARD_CLIPS, autoencoder_of, check_clip_size, claim, fill, read_shard
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,12 +40,7 @@ class ControlCacheConfig:
         """Refuse clips that the networks cannot take."""
         if min(self.clips, self.batch_size) < 1:
             raise ValueError("cache: clips and batch_size must be at least 1")
-        if self.num_frames < 1 or self.num_frames % 4 != 1:
-            raise ValueError(f"cache: num_frames must be 4n + 1, got {self.num_frames}")
-        if min(self.height, self.width) < 16 or self.height % 16 or self.width % 16:
-            raise ValueError(
-                f"cache: height and width must be multiples of 16, got {self.height}, {self.width}"
-            )
+        check_clip_size("cache", self.num_frames, self.height, self.width)
 
 
 class ControlCache:
@@ -70,8 +56,8 @@ class ControlCache:
     """
 
     def __init__(self, directory: Path, config: ControlCacheConfig) -> None:
-        parts = [_read(_shard_path(directory, config, number)) for number in _shards(config)]
-        self.autoencoder = str(read_json(directory / "cache.json").get("vae"))
+        parts = [read_shard(path) for path in _shard_paths(directory, config)]
+        self.autoencoder = autoencoder_of(directory)
         self.latents = torch.cat([part["latents"] for part in parts])
         self.signals = torch.cat([part["signals"] for part in parts])
 
@@ -101,52 +87,22 @@ def build_control_cache(
     Raises:
         ValueError: The folder was made with another autoencoder, other clips or other settings.
     """
-    directory.mkdir(parents=True, exist_ok=True)
-    _claim(directory, vae, source, config)
-    for number in _shards(config):
-        path = _shard_path(directory, config, number)
-        if not path.exists():
-            tensors = _encode_shard(vae, source, config, _rows(config, number), autocast=autocast)
-            with replacing(path) as draft:
-                save_file(tensors, draft)
-        on_progress(number + 1, len(_shards(config)))
+    claim(directory, vae, source.describe(), config)
 
+    def make(shard: int) -> dict[str, Tensor]:
+        return _encode_shard(vae, source, config, _rows(config, shard), autocast=autocast)
 
-def _shards(config: ControlCacheConfig) -> range:
-    return range(-(-config.clips // SHARD_CLIPS))
+    fill(_shard_paths(directory, config), make, on_progress)
 
 
 def _rows(config: ControlCacheConfig, shard: int) -> range:
     return range(shard * SHARD_CLIPS, min((shard + 1) * SHARD_CLIPS, config.clips))
 
 
-def _shard_path(directory: Path, config: ControlCacheConfig, shard: int) -> Path:
+def _shard_paths(directory: Path, config: ControlCacheConfig) -> list[Path]:
     # A last shard that is not full has another name than the full one that a larger cache makes of it.
-    return directory / f"shard-{shard:05d}-{len(_rows(config, shard))}.safetensors"
-
-
-def _read(path: Path) -> dict[str, Tensor]:
-    try:
-        return load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise ValueError(f"{path} cannot be read ({error}); remove it and it is made again") from error
-
-
-def _claim(
-    directory: Path, vae: ea_vae.VideoAutoencoder[Any], source: ControlScenes, config: ControlCacheConfig
-) -> None:
-    settings = {name: value for name, value in asdict(config).items() if name not in ("clips", "batch_size")}
-    made_from = json.loads(json.dumps({"vae": fingerprint(vae), "source": source.describe(), **settings}))
-    path = directory / "cache.json"
-    if not path.exists():
-        write_json(path, made_from)
-        return
-    there = read_json(path)
-    if different := sorted(key for key in made_from if there.get(key) != made_from[key]):
-        raise ValueError(
-            f"{directory} was made with another {different[0]} ({there.get(different[0])}, now "
-            f"{made_from[different[0]]}); use another folder or remove it"
-        )
+    sizes = [len(_rows(config, shard)) for shard in range(-(-config.clips // SHARD_CLIPS))]
+    return [directory / f"shard-{shard:05d}-{size}.safetensors" for shard, size in enumerate(sizes)]
 
 
 @torch.no_grad()

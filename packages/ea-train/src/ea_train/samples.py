@@ -4,16 +4,17 @@ They come from the ordinary pipeline with the same noise every time, so two of t
 alone. Shapes: T frames, H and W pixels.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import nn
 
 from ea_dit.lora import Overlay
 from ea_dit.pipelines import Components, GenerationPipeline, GenerationRequest
-from ea_train.tasks.denoise_validation import judged
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,3 +135,15 @@ class ClipMaker:
             frames = pipeline(request).frames_uint8()[0].numpy()
             panels.append(Panel(caption=request.prompt, label=label, frames_THWC=frames))
         return panels
+
+
+@contextmanager
+def judged(network: nn.Module) -> Iterator[None]:
+    """The network as it is outside of training, and every part in its own mode again after that."""
+    modes = [(module, module.training) for module in network.modules()]
+    network.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training

@@ -54,7 +54,7 @@ def examine(path: Path, field: str, *, max_volume: int = MAX_VOLUME, limits: Lim
         if name == "gif":
             _check_count(_count_gif(path, limits.max_frames), limits)
         info = probe(path, limits=limits)
-        frames = _count_packets(path, name, limits) if name in CONTAINERS else max(info.frames, 1)
+        frames = _count_packets(path, name, limits) if name in CONTAINERS else max(info.frames or 1, 1)
         _check_count(frames, limits)
         if (volume := info.width * info.height * frames) > max_volume:
             size = f"{info.width}x{info.height} pixels in {frames} frames are {volume}"

@@ -91,6 +91,8 @@ class Mp4Sink:
         if self._metadata is not None:
             container.metadata["comment"] = self._metadata
         stream = container.add_stream("libx264", rate=self._rate, options=self._options)
+        # PyAV's default cuts each frame into a slice per core, which takes more bytes for the same picture.
+        stream.thread_type = "FRAME"
         stream.height, stream.width, stream.pix_fmt = height, width, "yuv420p"
         codec = stream.codec_context
         codec.colorspace = codec.color_primaries = codec.color_trc = _BT709

@@ -11,7 +11,7 @@ from ea_dit import load_transformer
 from ea_dit.families.mmdit import MMDiT, MMDiTConfig
 from ea_dit.text.bytes import ByteTextEncoder, load_byte_encoder
 from ea_train.config import LoopConfig, OptimConfig, RunConfig
-from ea_train.precompute import CacheConfig, LatentCache, build_cache
+from ea_train.latent_cache import CacheConfig, LatentCache, build_cache
 from ea_train.recipes.start import load_start
 from ea_train.sources import ClipSource, ManifestClips, ProceduralClips
 from ea_train.tasks.denoise import DenoiseTask

@@ -13,7 +13,7 @@ from ea_dit.families.mmdit import MMDiT
 from ea_dit.text.bytes import load_byte_encoder
 from ea_train.adapters import AdapterConfig, make_trained
 from ea_train.config import LoopConfig, OptimConfig, RunConfig
-from ea_train.precompute import CacheConfig, LatentCache, build_cache
+from ea_train.latent_cache import CacheConfig, LatentCache, build_cache
 from ea_train.sources import ProceduralClips
 from ea_train.tasks.denoise import DenoiseTask
 from ea_train.tasks.denoise_cached import DenoiseConfig, cached_task

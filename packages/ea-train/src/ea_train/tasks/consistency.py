@@ -23,10 +23,9 @@ from ea_dit.types import Conditioning
 from ea_train.adapters import Factors, Trained
 from ea_train.objectives.consistency import DistanceKind, distance, guided, teacher_path
 from ea_train.objectives.quality import with_interval
-from ea_train.samples import ClipMaker
+from ea_train.samples import ClipMaker, judged
 from ea_train.tasks.base import Batch, Place, StepOutput
 from ea_train.tasks.denoise_source import BatchSource, Sample
-from ea_train.tasks.denoise_validation import judged
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,8 +24,8 @@ from ea_train.control_scenes import SIGNALS, ControlScenes
 from ea_train.objectives.errors import ErrorConfig
 from ea_train.objectives.flow import FlowObjective
 from ea_train.objectives.levels import require_share
-from ea_train.precompute import fingerprint
 from ea_train.prompts import PromptTable
+from ea_train.shards import fingerprint
 from ea_train.tasks.base import Batch, Place
 from ea_train.tasks.denoise import DenoiseTask
 from ea_train.tasks.denoise_source import Sample
@@ -146,6 +146,9 @@ class CachedControls:
             conditioning=Conditioning(control_latents=given),
         )
 
+    def close(self) -> None:
+        """Nothing is kept."""
+
     def held_out(self) -> Iterator[Batch]:
         """The last clips, whole, with their own signals."""
         return self.judged("right", 0)
@@ -169,9 +172,6 @@ class CachedControls:
             if given == "none":
                 batch["signal"].zero_()
             yield {**batch, "text": self._prompts.draw(rows[part], rng, dropout=0.0)}
-
-    def close(self) -> None:
-        """Nothing is kept."""
 
     def _gather(
         self, rows: list[int], kinds: list[int], signal_rows: list[int], length: int

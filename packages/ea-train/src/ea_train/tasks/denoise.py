@@ -11,10 +11,10 @@ from ea_dit.registry import Transformer
 from ea_train.adapters import Trained, Weights
 from ea_train.objectives.base import Objective, Predict
 from ea_train.objectives.levels import Ranks
-from ea_train.samples import ClipMaker
+from ea_train.samples import ClipMaker, judged
 from ea_train.tasks.base import Batch, Place, StepOutput
 from ea_train.tasks.denoise_source import BatchSource, Sample
-from ea_train.tasks.denoise_validation import ValidationConfig, judged, mean_and_interval
+from ea_train.tasks.denoise_validation import ValidationConfig, mean_and_interval
 
 
 class DenoiseTask:

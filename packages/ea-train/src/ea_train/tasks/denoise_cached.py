@@ -16,10 +16,11 @@ from ea_dit.text.base import TextStates
 from ea_dit.text.bytes import ByteTextEncoder
 from ea_dit.types import Conditioning
 from ea_train.adapters import Trained
+from ea_train.latent_cache import LatentCache
 from ea_train.objectives.errors import ErrorConfig
 from ea_train.objectives.flow import FlowObjective
-from ea_train.precompute import LatentCache, fingerprint
 from ea_train.prompts import PromptTable
+from ea_train.shards import fingerprint
 from ea_train.sources import ClipSource
 from ea_train.tasks.base import Batch, Place
 from ea_train.tasks.denoise import DenoiseTask

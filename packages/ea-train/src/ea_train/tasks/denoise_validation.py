@@ -1,10 +1,8 @@
 """How held-out samples are judged: the same ones, the same noise, the same noise levels every time."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
-from torch import Tensor, nn
+from torch import Tensor
 
 _NORMAL_95 = 1.959964
 
@@ -42,15 +40,3 @@ def mean_and_interval(losses_N: Tensor) -> dict[str, float]:
     if len(losses_N) > 1:
         figures["val/loss_interval"] = _NORMAL_95 * float(losses_N.std()) / len(losses_N) ** 0.5
     return figures
-
-
-@contextmanager
-def judged(network: nn.Module) -> Iterator[None]:
-    """The network as it is outside of training, and every part in its own mode again after that."""
-    modes = [(module, module.training) for module in network.modules()]
-    network.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training

@@ -25,9 +25,8 @@ from ea_train.adapters import Trained
 from ea_train.objectives.backprop import BackpropConfig
 from ea_train.objectives.quality import with_interval
 from ea_train.rewards.base import RewardConfig, RewardMix
-from ea_train.samples import ClipMaker
+from ea_train.samples import ClipMaker, judged
 from ea_train.tasks.base import Batch, Place, StepOutput
-from ea_train.tasks.denoise_validation import judged
 from ea_train.tasks.reward_prompts import Prompts
 from ea_vae import latents_to_frames
 

@@ -1,31 +1,24 @@
 """A cache of latents: clips encoded once, so that denoiser training never waits for the autoencoder.
 
 Shard `n` holds the clips with indices n * SHARD_CLIPS and up, as safetensors: scaled latents, and for the
-clips that drew a condition the inpaint channels that belong to it. Each shard is written whole or not at
-all, and a shard that is there is not made again; the folder records what it was made from and refuses to be
-continued with anything else.
+clips that drew a condition the inpaint channels that belong to it.
 """
 
-import hashlib
-import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import Tensor
 
 import ea_vae
 from ea_data.masks import MaskKind, random_mask
 from ea_dit.pipelines.channels import draw_noise_strength, inpaint_channels, mask_video
-from ea_kernels.runtime.files import read_json, replacing, write_json
+from ea_train.shards import SHARD_CLIPS, autoencoder_of, check_clip_size, claim, fill, read_shard
 from ea_train.sources import ClipSource
 
-SHARD_CLIPS = 256
 CONDITION_KINDS: tuple[MaskKind, ...] = ("all", "first", "last", "ends", "box")
 """Kinds of masks in the order of `CacheConfig.condition_weights` and of the numbers in a cache."""
 
@@ -57,12 +50,7 @@ class CacheConfig:
         """Refuse clips that the networks cannot take."""
         if min(self.clips, self.batch_size) < 1 or self.seed < 0:
             raise ValueError("caches: clips and batch_size must be at least 1, seed at least 0")
-        if self.num_frames < 1 or self.num_frames % 4 != 1:
-            raise ValueError(f"caches: num_frames must be 4n + 1, got {self.num_frames}")
-        if min(self.height, self.width) < 16 or self.height % 16 or self.width % 16:
-            raise ValueError(
-                f"caches: height and width must be multiples of 16, got {self.height}, {self.width}"
-            )
+        check_clip_size("caches", self.num_frames, self.height, self.width)
         if len(self.condition_weights) != len(CONDITION_KINDS) or min(self.condition_weights) < 0:
             raise ValueError(
                 f"caches: condition_weights must be five numbers from 0, got {self.condition_weights}"
@@ -89,8 +77,8 @@ class LatentCache:
             shards = shards[: -(-clips // SHARD_CLIPS)]
         if not shards:
             raise ValueError(f"{directory} holds no latents; make them first")
-        self.autoencoder = str(read_json(directory / "cache.json").get("vae"))
-        parts = [_read_shard(path) for path in shards]
+        self.autoencoder = autoencoder_of(directory)
+        parts = [read_shard(path) for path in shards]
         self.latents = torch.cat([part["latents"] for part in parts])
         self.kind_of = torch.cat([part["kind"] for part in parts])
         self.conditions = torch.cat([part["conditions"] for part in parts])
@@ -123,49 +111,13 @@ def build_cache(
     Raises:
         ValueError: The folder was made with another autoencoder, other clips or other settings.
     """
-    directory.mkdir(parents=True, exist_ok=True)
-    _claim(directory, vae, source, config)
-    total = -(-config.clips // SHARD_CLIPS)
-    for shard in range(total):
-        path = directory / f"shard-{shard:05d}.safetensors"
-        if not path.exists():
-            tensors = _encode_shard(vae, source, config, shard, autocast=autocast)
-            with replacing(path) as draft:
-                save_file(tensors, draft)
-        on_progress(shard + 1, total)
+    claim(directory, vae, source.describe(), config)
 
+    def make(shard: int) -> dict[str, Tensor]:
+        return _encode_shard(vae, source, config, shard, autocast=autocast)
 
-def fingerprint(network: nn.Module) -> str:
-    """Short hash of the weights of a network."""
-    digest = hashlib.sha256()
-    for name, value in sorted(network.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(value.detach().float().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()[:16]
-
-
-def _read_shard(path: Path) -> dict[str, Tensor]:
-    try:
-        return load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise ValueError(f"{path} cannot be read ({error}); remove it and it is made again") from error
-
-
-def _claim(
-    directory: Path, vae: ea_vae.VideoAutoencoder[Any], source: ClipSource, config: CacheConfig
-) -> None:
-    settings = {name: value for name, value in asdict(config).items() if name not in ("clips", "batch_size")}
-    made_from = json.loads(json.dumps({"vae": fingerprint(vae), "source": source.describe(), **settings}))
-    path = directory / "cache.json"
-    if not path.exists():
-        write_json(path, made_from)
-        return
-    there = read_json(path)
-    if different := sorted(key for key in made_from if there.get(key) != made_from[key]):
-        raise ValueError(
-            f"{directory} was made with another {different[0]} ({there.get(different[0])}, now "
-            f"{made_from[different[0]]}); use another folder or remove it"
-        )
+    shards = range(-(-config.clips // SHARD_CLIPS))
+    fill([directory / f"shard-{shard:05d}.safetensors" for shard in shards], make, on_progress)
 
 
 @torch.no_grad()
