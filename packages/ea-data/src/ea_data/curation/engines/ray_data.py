@@ -5,6 +5,7 @@ machine of its own Ray is started without its dashboard, which anyone who reache
 """
 
 import json
+import logging
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
@@ -51,6 +52,7 @@ class RayData:
         data = load("ray.data")
         rows = [{"number": number, "task": _text(task)} for number, task in enumerate(tasks)]
         dataset = data.from_items(rows, override_num_blocks=min(len(rows), _MOST_BLOCKS))
+        logging.getLogger("ray.data").setLevel(logging.ERROR)  # how far a stage is, is told by the run
         workers = data.ActorPoolStrategy(size=min(self._workers, len(rows)))
         waiting: dict[int, list[Outcome]] = {}
         following = 0
