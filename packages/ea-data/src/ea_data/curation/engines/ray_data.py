@@ -20,7 +20,7 @@ __all__ = ["RayData"]
 
 _MOST_BLOCKS: Final = 1000
 _STARTS: Final = 3
-_STORE_BYTES: Final = 200 * 2**20
+_STORE_BYTES: Final = 300 * 2**20
 """Tasks and outcomes are small; frames never go through Ray."""
 
 
@@ -79,7 +79,7 @@ class RayData:
         if self._address is None:
             os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
             options |= {
-                "num_cpus": self._workers,
+                "num_cpus": self._workers + 1,  # one for what is no actor
                 "include_dashboard": False,
                 "object_store_memory": _STORE_BYTES,
             }
