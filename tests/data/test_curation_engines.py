@@ -66,6 +66,7 @@ def test_a_pool_of_processes_gives_the_same(footage, plan, undisturbed, tmp_path
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Ray warns of its own defaults
+@pytest.mark.timeout(1800)
 def test_ray_gives_the_same(footage, plan, undisturbed, tmp_path):
     pytest.importorskip("ray")
     curate(plan, footage, tmp_path / "out", engines=Engines(name="ray", workers=2), samples=0)

@@ -5,6 +5,7 @@ machine of its own Ray is started without its dashboard, which anyone who reache
 """
 
 import json
+import logging
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
@@ -19,7 +20,7 @@ __all__ = ["RayData"]
 
 _MOST_BLOCKS: Final = 1000
 _STARTS: Final = 3
-_STORE_BYTES: Final = 200 * 2**20
+_STORE_BYTES: Final = 300 * 2**20
 """Tasks and outcomes are small; frames never go through Ray."""
 
 
@@ -51,6 +52,7 @@ class RayData:
         data = load("ray.data")
         rows = [{"number": number, "task": _text(task)} for number, task in enumerate(tasks)]
         dataset = data.from_items(rows, override_num_blocks=min(len(rows), _MOST_BLOCKS))
+        logging.getLogger("ray.data").setLevel(logging.ERROR)  # how far a stage is, is told by the run
         workers = data.ActorPoolStrategy(size=min(self._workers, len(rows)))
         waiting: dict[int, list[Outcome]] = {}
         following = 0
@@ -77,7 +79,7 @@ class RayData:
         if self._address is None:
             os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
             options |= {
-                "num_cpus": self._workers,
+                "num_cpus": self._workers + 1,  # one for what is no actor
                 "include_dashboard": False,
                 "object_store_memory": _STORE_BYTES,
             }
