@@ -16,7 +16,7 @@ from urllib.request import urlopen
 
 import pytest
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow]
+pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(900)]
 
 PROMPT = "a red circle moves to the right on a blue background"
 START_SECONDS = float(os.environ.get("EA_UI_START_SECONDS", "90"))
@@ -86,7 +86,7 @@ def page(browser, server):
     """The studio, freshly opened; nothing may go wrong in its console or reach another machine."""
     address, _ = server
     opened = browser.new_page(viewport={"width": 1440, "height": 900}, locale="en-US")
-    opened.set_default_timeout(60_000)
+    opened.set_default_timeout(120_000)
     wrong: list[str] = []
     opened.on("pageerror", lambda error: wrong.append(str(error)))
     opened.on("request", lambda asked: _note_foreign(asked.url, address, wrong))
@@ -115,7 +115,7 @@ def _ask(page, prompt=PROMPT, steps=None):
     )
 
 
-def _wait_for(page, state, timeout=90_000):
+def _wait_for(page, state, timeout=300_000):  # a busy machine takes minutes to load another model
     page.wait_for_selector(f"#ea-stage [data-state='{state}']", timeout=timeout)
 
 
@@ -295,7 +295,7 @@ def test_a_pair_is_compared_while_it_is_made(page):
     page.click("role=tab[name='Compare']")
     page.click("#ea-vary-run")
     page.wait_for_selector("#ea-comparison figure >> nth=1")
-    page.wait_for_function("document.querySelectorAll('#ea-comparison video').length === 2", timeout=90_000)
+    page.wait_for_function("document.querySelectorAll('#ea-comparison video').length === 2", timeout=300_000)
     assert "Seed" in page.inner_text("#ea-comparison table")
     assert page.is_hidden("#ea-stage")
 
