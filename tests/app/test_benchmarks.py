@@ -282,3 +282,29 @@ def test_a_suite_writes_a_page(load, tmp_path):
         in page
     )
     assert "## mmdit_forward\n\nNot measured." in page
+
+
+def test_a_kernel_earns_its_place_by_winning_at_every_size(load, monkeypatch):
+    import torch
+
+    from ea_kernels.triton_ops.measured import Measurement
+
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
+    seconds = {
+        "gelu": {"torch": 3.0, "triton": 2.0},
+        "gated_residual": {"torch": 2.0, "triton": 2.0},
+        "attention 3584": {"torch": 2.0, "cudnn": 1.5, "triton": 1.0},
+        "attention 13568": {"torch": 2.0, "cudnn": 1.2, "triton": 1.0},
+        "norm_heads": {"torch": 2.0},
+    }
+    rows = [
+        {"what": what, "backend": backend, "median": median}
+        for what, medians in seconds.items()
+        for backend, median in medians.items()
+    ]
+    rows.append({"what": "attention 3584", "backend": "flash3"})
+    found = load("gpu_suite").earned(rows, torch.device("cuda"), "a test")
+    entries = {entry.kernel: entry for entry in map(Measurement.from_dict, found)}
+    assert set(entries) == {"gelu", "attention"}
+    assert (entries["attention"].gain, entries["attention"].against) == (1.2, "cudnn")
+    assert entries["gelu"].dtypes == (torch.bfloat16,)
