@@ -37,17 +37,6 @@ def conv3d(
     return F.conv3d(x_BCTHW, weight_OCTHW, bias_O, stride, padding)
 
 
-def clip_in_fast_format(x_BCTHW: Tensor) -> Tensor:
-    """A clip in the memory format in which 3-D convolutions of it are fastest where it is; results keep it.
-
-    oneDNN convolves few channels of large pictures up to 1.4 times as fast with the channels last, and others
-    as fast as otherwise. Elsewhere the clip stays as it is: on a GPU this is not measured.
-    """
-    if torch.is_grad_enabled() or not _goes_to_onednn(x_BCTHW, x_BCTHW):
-        return x_BCTHW
-    return x_BCTHW.contiguous(memory_format=torch.channels_last_3d)
-
-
 def _goes_to_onednn(x: Tensor, weight: Tensor) -> bool:
     return (
         x.device.type == "cpu"

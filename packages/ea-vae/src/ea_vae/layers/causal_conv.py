@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from ea_kernels.ops import conv2d, conv3d
-from ea_vae.layers.repeated import conv_of_doubled_space, conv_of_doubled_time, interleave_frames
+from ea_vae.layers.repeated import conv_of_doubled_space, conv_of_doubled_time
 from ea_vae.layers.streaming import TemporalPass, after_first_frame
 
 TAPS = 3
@@ -101,6 +101,5 @@ def _is_picture(x_BCTHW: Tensor, stream: TemporalPass | None) -> bool:
 def double_frames(x_BCTHW: Tensor, stream: TemporalPass | None) -> Tensor:
     """Repeat every frame; the first of a clip stays single, unless its pass wants otherwise."""
     if stream is not None and not stream.keeps_first:
-        return interleave_frames(x_BCTHW, x_BCTHW)
-    first, rest = x_BCTHW[:, :, :1], x_BCTHW[:, :, 1:]
-    return torch.cat((first, interleave_frames(rest, rest)), dim=2) if rest.shape[2] else first
+        return x_BCTHW.repeat_interleave(2, dim=2)
+    return torch.cat((x_BCTHW[:, :, :1], x_BCTHW[:, :, 1:].repeat_interleave(2, dim=2)), dim=2)

@@ -65,17 +65,4 @@ def conv_of_doubled_time(x_BITHW: Tensor, weight_OI333: Tensor, bias_O: Tensor |
     kernels = torch.einsum("krt,oithw->koirhw", picks, exact).to(weight_OI333.dtype)
     bias = None if bias_O is None else bias_O.repeat(2)
     two = conv3d(x_BITHW, kernels.flatten(0, 1), bias, padding=(0, 1, 1))
-    return interleave_frames(*two.chunk(2, dim=1))
-
-
-def interleave_frames(even_BCTHW: Tensor, odd_BCTHW: Tensor) -> Tensor:
-    """The frames of two clips in turns, [B, C, 2T, H, W], in the memory format of the clips."""
-    batch, channels, frames, *sides = even_BCTHW.shape
-    shape, like = (batch, channels, 2 * frames, *sides), even_BCTHW
-    # Parts of a result's channels are no channels-last clips by the letter: they lie apart in memory.
-    last = like.stride(1) == 1 and channels > 1
-    memory_format = torch.channels_last_3d if last else torch.contiguous_format
-    out = torch.empty(shape, dtype=like.dtype, device=like.device, memory_format=memory_format)
-    out[:, :, 0::2] = even_BCTHW
-    out[:, :, 1::2] = odd_BCTHW
-    return out
+    return torch.stack(two.chunk(2, dim=1), dim=3).flatten(2, 3)

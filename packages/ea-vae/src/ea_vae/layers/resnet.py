@@ -1,26 +1,10 @@
 """Residual layer of the video autoencoders."""
 
-import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ea_vae.layers.causal_conv import CausalConv3d, double_frames
 from ea_vae.layers.norm import ClipGroupNorm
-from ea_vae.layers.streaming import TemporalPass, memory_format_of
-
-
-class PointwiseConv3d(nn.Conv3d):
-    """A 1x1x1 convolution: one product over the channels, which needs no copy where they come last."""
-
-    def __init__(self, in_channels: int, out_channels: int) -> None:
-        super().__init__(in_channels, out_channels, 1)
-
-    def forward(self, x_BCTHW: Tensor) -> Tensor:
-        """[B, in_channels, T, H, W] -> [B, out_channels, T, H, W]."""
-        if memory_format_of(x_BCTHW) is torch.contiguous_format:
-            return super().forward(x_BCTHW)
-        x_BTHWC = x_BCTHW.permute(0, 2, 3, 4, 1)
-        return F.linear(x_BTHWC, self.weight.flatten(1), self.bias).permute(0, 4, 1, 2, 3)
+from ea_vae.layers.streaming import TemporalPass
 
 
 class ResidualLayer(nn.Module):
@@ -40,7 +24,7 @@ class ResidualLayer(nn.Module):
         self.norm2 = ClipGroupNorm(num_groups, out_channels, per_frame=per_frame_norm)
         self.conv2 = CausalConv3d(out_channels, out_channels)
         self.shortcut = (
-            PointwiseConv3d(in_channels, out_channels) if in_channels != out_channels else nn.Identity()
+            nn.Conv3d(in_channels, out_channels, 1) if in_channels != out_channels else nn.Identity()
         )
 
     def forward(

@@ -138,7 +138,7 @@ def after_first_frame(x_BCTHW: Tensor, count: int, *, activate: bool = False) ->
 
 def _after(past_BCTHW: Tensor, x_BCTHW: Tensor, *, activate: bool) -> Tensor:
     """A slice, or its SiLU, after frames of the past (whose SiLU they are)."""
-    if torch.is_grad_enabled() or torch.compiler.is_compiling():
+    if not activate or torch.is_grad_enabled() or torch.compiler.is_compiling():
         return torch.cat((past_BCTHW, F.silu(x_BCTHW) if activate else x_BCTHW), dim=2)
     # The same without a copy: the activation writes to its place behind the past.
     frames = past_BCTHW.shape[2]
@@ -147,10 +147,7 @@ def _after(past_BCTHW: Tensor, x_BCTHW: Tensor, *, activate: bool) -> Tensor:
         shape, dtype=x_BCTHW.dtype, device=x_BCTHW.device, memory_format=memory_format_of(x_BCTHW)
     )
     joined[:, :, :frames] = past_BCTHW
-    if activate:
-        torch.ops.aten.silu.out(x_BCTHW, out=joined[:, :, frames:])
-    else:
-        joined[:, :, frames:] = x_BCTHW
+    torch.ops.aten.silu.out(x_BCTHW, out=joined[:, :, frames:])
     return joined
 
 

@@ -10,7 +10,6 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from ea_kernels.convolution import clip_in_fast_format
 from ea_vae.execution import ExecutionPlan, VideoAutoencoder
 from ea_vae.families.magvit.config import DOWN_BLOCKS, UP_BLOCKS, MagvitConfig
 from ea_vae.layers.attention import ClipAttention
@@ -181,13 +180,11 @@ class MagvitVae(VideoAutoencoder[MagvitConfig]):
             raise ValueError(
                 f"encoder_slice_frames must be a multiple of {geometry.time}, got {slice_frames}"
             )
-        video_BCTHW = clip_in_fast_format(video_BCTHW)
         return self.quant_conv(mode.encode(self.encoder, video_BCTHW, slice_frames, geometry))
 
     def decode_frames(self, latents_BKTHW: Tensor, slice_latents: int | None) -> Tensor:
         """Pixels of latents; the arguments are as in `VideoAutoencoder.decode_frames`."""
-        latents_BKTHW = clip_in_fast_format(self.post_quant_conv(latents_BKTHW))
-        return self.config.mode.decode(self.decoder, latents_BKTHW, slice_latents)
+        return self.config.mode.decode(self.decoder, self.post_quant_conv(latents_BKTHW), slice_latents)
 
     def encode_slice(
         self, video_BCTHW: Tensor, cache: TemporalCache | None
