@@ -106,18 +106,18 @@ def test_nothing_that_goes_out_names_a_folder(client, tmp_path, media):
 
 
 def test_events(client):
-    made = create(client, "slow", steps=5)
+    made = create(client, "slow", steps=60)
     seen = events_of(client, made["id"])
     assert [number for _, number, _ in seen] == sorted({number for _, number, _ in seen})
     assert [name for name, _, _ in seen[:-1]] == ["progress"] * (len(seen) - 1)
     name, _, last = seen[-1]
     assert (name, last["status"], last["progress"]) == ("completed", "completed", 100)
     steps = [data for _, _, data in seen if data["stage"] == "denoise"]
-    assert all(data["total"] == 5 for data in steps)
+    assert all(data["total"] == 60 for data in steps)
     assert any(data["remaining"] == 1.5 for data in steps)
     assert any(data.get("preview", "").startswith("data:image/jpeg;base64,") for data in steps)
     assert [name for name, _, _ in events_of(client, made["id"])] == ["completed"]  # of one that is over
-    silent = create(client, "slow", steps=5)
+    silent = create(client, "slow", steps=60)
     assert not any("preview" in data for _, _, data in events_of(client, silent["id"], "?previews=false"))
     refused(client.get(f"/v1/videos/{NO_ID}/events"), 404)
 

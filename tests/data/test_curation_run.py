@@ -169,7 +169,7 @@ def test_command_and_mistakes(tmp_path, capsys):
     shown.write_text(capsys.readouterr().out)
     assert load_plan(str(shown)).to_mapping() == load_plan("offline").to_mapping()
     wrong = {
-        ("nonsense",): "there is no plan 'nonsense'; allowed: offline",
+        ("nonsense",): "there is no plan 'nonsense'; allowed: easyanimate-v5, offline",
         ("offline", "--set", "motion.leest=1"): "unknown key 'leest'",
         ("offline", "--set", "motion.least=99"): "least is 99; allowed: at most most",
         ("offline", "--set", "moton.least=1"): "has no stage 'moton'",

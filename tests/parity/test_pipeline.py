@@ -319,18 +319,37 @@ def request_of(recording, vae):
 def watch_calls(pipeline):
     """Records what the transformer gets and gives in every call."""
     seen = []
+    network = pipeline.components.transformer
+    ahead = remember_timesteps(network)
 
     def hook(module, args, kwargs, output):
         names = ("x", "timestep", "text", "second_text")
         call = dict(zip(names, args, strict=False)) | {"output": output}
+        if not isinstance(call["timestep"], torch.Tensor):
+            call["timestep"] = ahead[id(call["timestep"])].expand(len(call["x"]))
         call["text_mask"] = kwargs.get("text_mask_BM")
         call["second_text_mask"] = kwargs.get("second_text_mask_BN")
         conditioning = kwargs["conditioning"]
         fields = dataclasses.fields(conditioning)
         seen.append(call | {field.name: getattr(conditioning, field.name) for field in fields})
 
-    pipeline.components.transformer.register_forward_hook(hook, with_kwargs=True)
+    network.register_forward_hook(hook, with_kwargs=True)
     return seen
+
+
+def remember_timesteps(network):
+    """The timesteps of what a network computes ahead, by the identity of what it is given in their place."""
+    ahead = {}
+    if hasattr(network, "conditions"):
+        compute = network.conditions
+
+        def conditions(timestep_S):
+            made = compute(timestep_S)
+            ahead.update({id(one): timestep for one, timestep in zip(made, timestep_S, strict=True)})
+            return made
+
+        network.conditions = conditions
+    return ahead
 
 
 def check_first_call(recording, call):
