@@ -5,6 +5,7 @@ from __future__ import annotations
 import comfy_host
 import pytest
 
+from ea_app.catalog import bundled_names
 from ea_app.comfy import NODE_CLASS_MAPPINGS, NODE_DISPLAY_NAME_MAPPINGS
 
 
@@ -182,7 +183,7 @@ def test_inputs_and_outputs_are_the_released_ones(name, host):
     found = {key: _told(entry) for key, entry in given["required"].items()}
     if name == "LoadEasyAnimateModel":
         models = given["required"]["model"][0]
-        assert models == [*(f"EasyAnimate{name}" for name in MODELS.split()), "default"]
+        assert models == [*(f"EasyAnimate{name}" for name in MODELS.split()), *bundled_names()]
         found["model"] = (None, found["model"][1])
     assert found == required
     assert list(found) == list(required)
@@ -202,4 +203,4 @@ def test_names_are_the_released_ones():
 def test_other_model_directories_are_offered_too(host, tmp_path):
     (tmp_path / "EasyAnimate" / "my-model").mkdir(parents=True)
     (names, _) = NODE_CLASS_MAPPINGS["LoadEasyAnimateModel"].INPUT_TYPES()["required"]["model"]
-    assert names[-2:] == ["my-model", "default"]
+    assert names[-1 - len(bundled_names()) :] == ["my-model", *bundled_names()]

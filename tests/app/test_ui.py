@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from ea_app.api.abilities import Abilities
-from ea_app.catalog import find
+from ea_app.catalog import bundled_names, find
 from ea_app.jobs import JobView, NoSuchJobError, State
 from ea_app.options import InputError
 from ea_app.ui import text, views
@@ -360,7 +360,7 @@ def test_models_of_a_folder_have_names(tmp_path, tiny_model):
     (tmp_path / "models" / "tiny").symlink_to(tiny_model)
     (tmp_path / "models" / "notes").mkdir()
     shelf = Shelf(models=tmp_path / "models")
-    assert shelf.models() == ["default", "tiny"]
+    assert shelf.models() == [*bundled_names(), "tiny"]
     assert shelf.model("tiny") == str(tmp_path / "models" / "tiny")
     assert shelf.name_of(str(tmp_path / "models" / "tiny")) == "tiny"
     assert shelf.name_of("/etc") is None
