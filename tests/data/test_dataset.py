@@ -112,6 +112,8 @@ def test_choices_do_not_depend_on_each_other(manifest):
 
 @pytest.mark.parametrize(("workers", "context"), [(0, None), (2, "fork"), (2, "spawn")])
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+# The workers are ended in the middle of a batch; a thread of a library may then abort one, which torch tells.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_workers_change_nothing(manifest, workers, context):
     dataset = TrainingDataset(entries(manifest), RECIPE)
     loader = TrainingLoader(dataset, workers=workers, context=context, prefetch=1)
