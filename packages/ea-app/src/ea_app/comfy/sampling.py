@@ -1,6 +1,7 @@
 """The samplers: a request of the inputs, run on the engine, with ComfyUI's bar and button."""
 
 import logging
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Final
 
@@ -36,7 +37,7 @@ _THEIRS: Final = {
 """How nodes call fields of a request."""
 
 
-class _Sampler:
+class _Sampler(ABC):
     """What all samplers share."""
 
     RETURN_TYPES: ClassVar = (IMAGE,)
@@ -50,7 +51,7 @@ class _Sampler:
 
         Args:
             easyanimate_model: From the loader.
-            **given: The other
+            **given: The other inputs by name, as ComfyUI gives them.
 
         Returns:
             (T, H, W, 3) in 0 ... 1.
@@ -62,8 +63,9 @@ class _Sampler:
             _LOG.info("enable_teacache: steps are not skipped; the result is that of all steps")
         return (_run(easyanimate_model, self._request(easyanimate_model, given)),)
 
+    @abstractmethod
     def _request(self, model: ChosenModel, given: Mapping[str, Any]) -> GenerationRequest:
-        raise NotImplementedError
+        """What the pipeline is asked for."""
 
 
 class EasyAnimateT2VSampler(_Sampler):
