@@ -15,18 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "plan", metavar="PLAN", help="offline, easyanimate-v5, open-sora-1.1, paper, or a file (.yaml)"
     )
-    parser.add_argument("input", type=Path, nargs="?", metavar="INPUT", help="folder of files, or a manifest")
-    parser.add_argument(
-        "output", type=Path, nargs="?", metavar="OUTPUT", help="folder; a run there continues"
-    )
-    parser.add_argument(
-        "--set",
-        action="append",
-        metavar="STAGE.OPTION=VALUE",
-        help="another value, such as motion.least=0.5; may be given several times",
-    )
-    parser.add_argument("--show", action="store_true", help="print the plan with all options, and do nothing")
-    _add_run_arguments(parser)
+    _add_run_arguments(parser, "STAGE.OPTION=VALUE", "motion.least=0.5", "the plan with all options")
 
 
 def add_stage_arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,6 +23,18 @@ def add_stage_arguments(parser: argparse.ArgumentParser) -> None:
     from ea_data.curation.registry import STAGES  # noqa: PLC0415  (only where the command is asked for)
 
     parser.add_argument("stage", choices=tuple(STAGES), metavar="STAGE", help=", ".join(STAGES))
+    _add_run_arguments(parser, "OPTION=VALUE", "least=0.5", "the options of the stage")
+
+
+def _add_run_arguments(parser: argparse.ArgumentParser, settings: str, example: str, shown: str) -> None:
+    """What every command that runs stages takes.
+
+    Args:
+        parser: Of the command.
+        settings: How `--set` is written.
+        example: Of that.
+        shown: What `--show` prints.
+    """
     parser.add_argument("input", type=Path, nargs="?", metavar="INPUT", help="folder of files, or a manifest")
     parser.add_argument(
         "output", type=Path, nargs="?", metavar="OUTPUT", help="folder; a run there continues"
@@ -41,15 +42,10 @@ def add_stage_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--set",
         action="append",
-        metavar="OPTION=VALUE",
-        help="another value, such as least=0.5; may be given several times",
+        metavar=settings,
+        help=f"another value, such as {example}; may be given several times",
     )
-    parser.add_argument("--show", action="store_true", help="print the options of the stage, and do nothing")
-    _add_run_arguments(parser)
-
-
-def _add_run_arguments(parser: argparse.ArgumentParser) -> None:
-    """What every command that runs stages takes."""
+    parser.add_argument("--show", action="store_true", help=f"print {shown}, and do nothing")
     parser.add_argument(
         "--engine",
         choices=_ENGINES,
