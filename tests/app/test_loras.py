@@ -136,6 +136,8 @@ def test_one_in_the_box_is_named_and_recorded_by_its_name(tmp_path, monkeypatch)
     (inside,) = json.loads(embedded({"inputs": {}, "loras": [entry]}, work / "deep" / "out.mp4"))["loras"]
     assert inside == entry
     assert recorded_loras({"loras": [entry]}, work / "deep") == (lora,)
+    with pytest.raises(InputError, match=r"^lora: pastle does not exist, and none in the box .* \(pastel\)$"):
+        find_loras(["pastle:0.5"])
     (work / "pastel").write_bytes(b"y")  # a file of that name comes first
     assert find_loras(["pastel"])[0].source.path == work / "pastel"
 

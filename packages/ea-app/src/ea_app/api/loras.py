@@ -90,7 +90,11 @@ def _found(given: LoraLike, *, strict: bool) -> LoraSource:
         path, weight = given, 1.0
     else:
         path, weight = parse_lora(given)
-    return LoraSource(source=_source(_in_the_box(path)), weight=weight, strict=strict)
+    file = _in_the_box(path)
+    if file == Path(path.name) and not path.suffix and not _exists(str(path)):
+        known = ", ".join(bundled_loras()) or "none"
+        raise InputError(OPTION, f"{path} does not exist, and none in the box has that name ({known})")
+    return LoraSource(source=_source(file), weight=weight, strict=strict)
 
 
 def recorded_loras(record: Mapping[str, Any], folder: Path) -> tuple[LoraSource, ...]:
