@@ -7,7 +7,6 @@ Gate: random clips hold the pixels of the same frames decoded in order.
 
 import argparse
 import importlib
-import os
 import statistics
 import tempfile
 import time
@@ -20,6 +19,7 @@ import numpy as np
 from PIL import Image
 
 from ea_data.media import Limits, VideoReader, open_writer, read_clip, read_video
+from quiet import load
 from report import GateError, Report, spread
 
 HEIGHT, WIDTH, RATE = 720, 1280, 25
@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> Report:
     """Measure."""
-    load = _load_average()
+    before = load()
     with tempfile.TemporaryDirectory() as folder:
         path = _draw(Path(folder, "clip.mp4"), arguments.length)
         gate = _check(path)
@@ -65,8 +65,7 @@ def run(arguments: argparse.Namespace) -> Report:
         "share_of_raw_threaded": "read_clip to pyav_raw_threaded, clip by clip",
         "absent": [name for name in ("cv2", "torchcodec.decoders") if _load(name) is None],
         "versions": {name: getattr(_load(name), "__version__", None) for name in ("av", "cv2", "torchcodec")},
-        "load_average": load,
-        "loaded": bool(load) and load[0] > 0.5,
+        **before,
     }
     return Report(figures=figures, gate=gate, settings=settings, details=details)
 
@@ -185,8 +184,3 @@ def _load(name: str) -> Any:
         return importlib.import_module(name)
     except (ImportError, OSError, RuntimeError):
         return None
-
-
-def _load_average() -> list[float]:
-    """Work of others before this began: processes that ran, over 1, 5 and 15 minutes."""
-    return [round(value, 2) for value in os.getloadavg()] if hasattr(os, "getloadavg") else []

@@ -6,7 +6,6 @@ method. Gate: the methods rank the clips as their speeds do (Spearman).
 """
 
 import argparse
-import os
 import statistics
 import tempfile
 import time
@@ -20,6 +19,7 @@ from ea_data.curation.plan import load_plan
 from ea_data.curation.registry import open_stage
 from ea_data.curation.stage import Item, ItemStage
 from ea_data.media import write_video
+from quiet import load
 from report import GateError, Report, spread
 
 HEIGHT, WIDTH, RATE = 720, 1280, 24
@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> Report:
     """Measure."""
-    load = os.getloadavg()
+    before = load()
     # Faster ones are more than Farnebäck's flow can follow over half a second.
     speeds = np.geomspace(0.2, 2.5, arguments.clips)
     with tempfile.TemporaryDirectory() as folder:
@@ -73,8 +73,7 @@ def run(arguments: argparse.Namespace) -> Report:
     settings = {
         "clips": f"{arguments.clips} of {arguments.seconds:g} s, {WIDTH}x{HEIGHT} at {RATE} fps, H.264",
         "speeds": [round(float(speed), 3) for speed in speeds],
-        "load_average": list(load),
-        "loaded": load[0] > 0.5,
+        **before,
         "note": "processor seconds of one process, which other work changes little; a stage is "
         "opened before its first clip is timed",
     }

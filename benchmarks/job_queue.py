@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 from ea_app.jobs import JobView, Settings, State, Supervisor
+from quiet import load
 from report import GateError, Report, spread
 
 PROMPT = "a red circle moves to the right on a blue background"
@@ -29,6 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> Report:
     """Measure."""
+    before = load()
     with tempfile.TemporaryDirectory() as folder:
         settings = Settings(preload=arguments.model, devices=(arguments.device,))
         start = time.perf_counter()
@@ -53,7 +55,7 @@ def run(arguments: argparse.Namespace) -> Report:
         "bare_seconds": spread(bare),
         "cancels": [round(value, 4) for value in cancels],
         "restarts": [round(value, 3) for value in restarts],
-        "load_average": [round(value, 2) for value in os.getloadavg()],
+        **before,
     }
     settings = {"repeats": arguments.repeats, "steps": arguments.steps, "prompt": PROMPT}
     return Report(figures=figures, gate={"identical_frames": 1.0}, settings=settings, details=details)

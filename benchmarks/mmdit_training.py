@@ -13,8 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from peer_models import LATENTS, MMDIT, TEXT, at_released_positions, mmdit_inputs, save_mmdit
+from quiet import load
 from report import Report
-from turns import Cases, load, pair
+from turns import Cases, pair
 
 SAME = 1e-4
 

@@ -21,6 +21,7 @@ from pathlib import Path
 from urllib.request import urlopen
 
 from cold_start import command_line
+from quiet import load
 from report import GateError, Report
 
 _START_SECONDS = 180.0
@@ -36,6 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> Report:
     """Measure."""
+    before = load()
     studio: list[float] = []
     server: list[float] = []
     paints: list[float] = []
@@ -60,7 +62,7 @@ def run(arguments: argparse.Namespace) -> Report:
         "server_seconds": server,
         "first_paint_seconds": paints,
         "idle_gigabytes": memory,
-        "load_average": [round(value, 2) for value in os.getloadavg()],
+        **before,
     }
     settings = {"repeats": arguments.repeats, "device": arguments.device}
     return Report(figures=figures, gate={"answers": 1.0}, settings=settings, details=details)

@@ -5,7 +5,6 @@ machine, neither sees the other's libraries, and the peak memory of each is its 
 """
 
 import gc
-import os
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -30,8 +29,6 @@ Build = Callable[..., Cases]
 
 PAUSE = 0.1
 """Seconds between two turns, in which threads of the one before stop spinning."""
-BUSY = 0.5
-"""Load average from which on a result is marked as taken on a loaded machine."""
 
 
 @dataclass(frozen=True)
@@ -141,12 +138,6 @@ def pair(ours: Build, theirs: Build, *arguments: Any, threads: int) -> Iterator[
         for future in waiting:
             future.result()
         yield Pair(*programs)
-
-
-def load() -> dict[str, Any]:
-    """The machine's load before a measurement, and whether other work makes its figures doubtful."""
-    averages = list(os.getloadavg()) if hasattr(os, "getloadavg") else []
-    return {"load_average": averages, "loaded": bool(averages) and averages[0] > BUSY}
 
 
 _cases: dict[str, Callable[[], Tensor]] = {}

@@ -15,8 +15,9 @@ import torch
 from torch import Tensor
 
 from peer_models import LATENTS, VAE_CHANNELS, save_vae
+from quiet import load
 from report import Report
-from turns import Cases, Turns, load, pair
+from turns import Cases, Turns, pair
 
 SIZES = {"17x128": (17, 128), "49x256": (49, 256)}
 """Frames and side."""

@@ -136,7 +136,7 @@ def sample_camera_scene(seed: int, index: int, *, split: Split = "train") -> Cam
         kind=FLOOR_KINDS[int(rng.integers(len(FLOOR_KINDS)))],
         colour=floors[int(rng.integers(len(floors)))],
         angle=int(rng.integers(4)) * math.pi / 8,
-        period=round(float(rng.uniform(0.24, 0.34)), 4),
+        period=round(float(rng.uniform(0.38, 0.52)), 4),
         phase=(round(float(rng.random()), 4), round(float(rng.random()), 4)),
     )
     low, high = _SPEEDS["pan" if "pan" in move else move if "zoom" in move else "turn"]
