@@ -97,7 +97,7 @@ class LoopConfig:
         checkpoint_every: Steps between checkpoints, besides the minutes; 0 goes by the minutes alone.
         keep_checkpoints: Older ones are removed.
         export_checkpoints: Put the averaged weights in their released layout beside each, as `export`.
-        num_workers: Processes that make batches; 0 makes them in the training process.
+        num_workers: Processes that make batches; 0 makes the next one in a thread of the training process.
         compile: Run the task's networks through torch.compile.
         sharding: `fsdp2` spreads weights, gradients and optimiser states over the processes of a run, so that
             each needs a fraction of the memory; `none` keeps all of them on each.

@@ -182,7 +182,9 @@ class JointAttention(nn.Module):
             rope=rope,
         )
         out_BSD = ops.attention(q_BSHK, k_BSHK, v_BSHK).flatten(2)
-        return of_video.out(out_BSD[:, num_text:]), of_text.out(out_BSD[:, :num_text])
+        # The gradient of a split is one copy, that of two slices is two, a sum and zeros.
+        out_BMD, out_BLD = out_BSD.split((num_text, out_BSD.shape[1] - num_text), dim=1)
+        return of_video.out(out_BLD), of_text.out(out_BMD)
 
 
 def _head_norm(norm: LayerNorm) -> ops.HeadNorm:

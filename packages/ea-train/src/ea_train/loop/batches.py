@@ -1,7 +1,8 @@
-"""Batches for the steps of a run, made here or by worker processes."""
+"""Batches for the steps of a run, made by a thread or by worker processes while the step before computes."""
 
 import traceback
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, cast
@@ -71,7 +72,7 @@ def step_batches(
         worker_init_fn=ignore_signals,
         pin_memory=pinned,
     )
-    batches = iter(loader)
+    batches = iter(loader) if loop.num_workers else _one_ahead(iter(loader))
     try:
         yield from zip(_upcoming(loop, cursor), batches, strict=True)
     except BaseException as error:
@@ -80,6 +81,15 @@ def step_batches(
         raise
     finally:
         del batches
+
+
+def _one_ahead(batches: Iterator[list[Batch]]) -> Iterator[list[Batch]]:
+    """The same, each made by a thread while the one before is used; an error comes where its batch would."""
+    with ThreadPoolExecutor(1, "next-batch") as thread:
+        upcoming = thread.submit(next, batches, None)
+        while (found := upcoming.result()) is not None:
+            upcoming = thread.submit(next, batches, None)
+            yield found
 
 
 @contextmanager
