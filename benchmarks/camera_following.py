@@ -1,14 +1,15 @@
 """Does a camera model go where the rays say?
 
 Cameras are those of held-out scenes; the prompts say what is seen and nothing of motion. A blind judge names
-the move. Beside it stand clips that were made without a camera. Gate: ground truth that went through the
-autoencoder is named right.
+the move: of clips that were given the camera alone, the camera and a first picture, and neither. Gate: ground
+truth that went through the autoencoder is named right.
 """
 
 import argparse
 from collections import Counter
 from dataclasses import asdict
 from statistics import mean
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -18,7 +19,7 @@ from ea_data.control.camera import plucker_rays
 from ea_data.synthetic.camera_scenes import CameraScene, sample_camera_scene
 from ea_data.synthetic.clips import caption_of, draw
 from ea_data.synthetic.judge.camera import judge_camera
-from ea_dit.pipelines import Camera
+from ea_dit.pipelines import Camera, Condition, Reference
 from report import GateError, Report, spread
 from sampling import Frames, Progress, Setup, add_sampling_arguments, generate_one, load
 from vae_reconstruction import reconstruct
@@ -39,35 +40,55 @@ def run(arguments: argparse.Namespace) -> Report:
     scenes = [sample_camera_scene(arguments.seed, index, split="heldout") for index in range(arguments.count)]
     gate = check_truth(engine, setup, scenes)
     progress = Progress(len(scenes))
-    right: list[bool] = []
-    free_right: list[bool] = []
-    off: list[float] = []
-    free_off: list[float] = []
-    mistakes = Counter[str]()
+    seen: dict[str, list[_Seen]] = {"picture": [], "alone": [], "none": []}
     for index, scene in enumerate(scenes):
         request = (caption_of(scene, motion=False), arguments.seed + index)
-        made = generate_one(engine, setup.request(*request, _camera(scene, setup)))
-        free = generate_one(engine, setup.request(*request))
-        named = judge_camera(made).move
-        right.append(named == scene.move)
-        free_right.append(judge_camera(free).move == scene.move)
-        truth = _truth(scene, setup)
-        off.append(_shift_error(made, truth))
-        free_off.append(_shift_error(free, truth))
-        if named != scene.move:
-            mistakes[f"{scene.move} -> {named}"] += 1
+        camera, truth = _camera(scene, setup), _truth(scene, setup)
+        given: dict[str, tuple[Condition, ...]] = {
+            "picture": (camera, Reference(pixels=torch.from_numpy(truth[0].copy()).movedim(-1, 0))),
+            "alone": (camera,),
+            "none": (),
+        }
+        for name, conditions in given.items():
+            made = generate_one(engine, setup.request(*request, *conditions))
+            seen[name].append(_Seen(judge_camera(made).move or "unknown", _shift_error(made, truth)))
         progress.step()
+    figures = {
+        f"camera_direction_{name}": mean(
+            float(one.move == scene.move) for one, scene in zip(found, scenes, strict=True)
+        )
+        for name, found in seen.items()
+    }
+    figures |= {f"shift_pixels_{name}": mean(one.off for one in found) for name, found in seen.items()}
     return Report(
-        figures={
-            "camera_direction": mean(map(float, right)),
-            "camera_direction_none": mean(map(float, free_right)),
-            "shift_pixels": mean(off),
-            "shift_pixels_none": mean(free_off),
-        },
+        figures=figures,
         gate=gate,
         settings={"clips": len(scenes), "seed": arguments.seed, **asdict(setup)},
-        details={"shift_pixels": spread(off), "mistakes": dict(mistakes.most_common(12))},
+        details={
+            f"{kind}_{name}": value
+            for name, found in seen.items()
+            for kind, value in (
+                ("shift_pixels", spread([one.off for one in found])),
+                ("mistakes", _mistakes(scenes, found)),
+            )
+        },
     )
+
+
+class _Seen(NamedTuple):
+    """What is seen of the camera of a clip: its move, and how far off the background went, pixels."""
+
+    move: str
+    off: float
+
+
+def _mistakes(scenes: list[CameraScene], found: list[_Seen]) -> dict[str, int]:
+    wrong = Counter(
+        f"{scene.move} -> {one.move}"
+        for scene, one in zip(scenes, found, strict=True)
+        if one.move != scene.move
+    )
+    return dict(wrong.most_common(12))
 
 
 def check_truth(engine: Engine, setup: Setup, scenes: list[CameraScene]) -> dict[str, float]:

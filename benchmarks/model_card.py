@@ -65,10 +65,17 @@ CONTROL_ROWS: tuple[Row, ...] = (
     ("control_following", "trajectory_pixels_none", "no trajectory given", _pixels),
 )
 CAMERA_ROWS: tuple[Row, ...] = (
-    ("camera_following", "camera_direction", "camera given: its move is the one that is seen", _percent),
-    ("camera_following", "camera_direction_none", "no camera given", _percent),
-    ("camera_following", "shift_pixels", "how far off the background goes, at 64x64", _pixels),
-    ("camera_following", "shift_pixels_none", "the same with no camera given", _pixels),
+    (
+        "camera_following",
+        "camera_direction_picture",
+        "camera and first picture given: its move is seen",
+        _percent,
+    ),
+    ("camera_following", "camera_direction_alone", "camera alone given: its move is seen", _percent),
+    ("camera_following", "camera_direction_none", "neither given", _percent),
+    ("camera_following", "shift_pixels_picture", "how far off the background goes, with a picture", _pixels),
+    ("camera_following", "shift_pixels_alone", "the same with the camera alone, at 64x64", _pixels),
+    ("camera_following", "shift_pixels_none", "the same with neither", _pixels),
 )
 CARDS = {"default": ROWS, "default-control": CONTROL_ROWS, "default-camera": CAMERA_ROWS}
 """The rows of each bundled model; figures without a bar stand beside those that have one."""

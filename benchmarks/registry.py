@@ -77,7 +77,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "camera_following": Benchmark(
         "camera_following",
         "does a camera model go where the rays say",
-        (Bar("camera_direction", least=0.9),),
+        (Bar("camera_direction_picture", least=0.9), Bar("camera_direction_alone", least=0.9)),
     ),
     "style_lora": Benchmark(
         "style_lora",
