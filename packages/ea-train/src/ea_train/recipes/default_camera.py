@@ -1,7 +1,7 @@
 """A camera model that grows out of the bundled model: it follows the rays of a camera.
 
-It learns what `default-control` learns, from clips of which half also show their first picture: where things go
-is easiest to learn where it is given what they are.
+It learns what `default-control` learns, from clips of which half also show their first picture: where things
+go is easiest to learn where it is given what they are.
 """
 
 import dataclasses
