@@ -20,6 +20,7 @@ STAGES: Final[Mapping[str, str]] = {
     "motion": "motion:Motion",
     "camera": "camera:Camera",
     "text": "text_area:TextArea",
+    "dissolves": "dissolves:Dissolves",
     "consistency": "consistency:Consistency",
     "aesthetics": "aesthetics:Aesthetics",
     "captions": "captions:Captions",
@@ -27,6 +28,7 @@ STAGES: Final[Mapping[str, str]] = {
     "rewrite": "rewrite:Rewrite",
     "clean": "clean:Clean",
     "match": "match:Match",
+    "control-signals": "control_signals:ControlSignals",
 }
 """Name to module and class."""
 
