@@ -8,6 +8,7 @@ from curation_workers import killed_runs, make_footage, plan_file, results_of, r
 
 from ea_data.curation.curate import Engines, curate
 from ea_data.curation.engines.base import open_engine
+from ea_data.curation.engines.ray_data import check_reachable
 from ea_data.curation.plan import load_plan
 from ea_data.curation.results import Results
 from ea_data.curation.stage import Item
@@ -159,3 +160,16 @@ def test_two_runs_in_one_folder(footage, plan, tmp_path):
 def test_wrong_engines(change, message):
     with pytest.raises(ValueError, match=message):
         open_engine(**{"name": "inline", **change})
+
+
+@pytest.mark.parametrize(
+    ("address", "message"),
+    [
+        ("127.0.0.1:1", r"Ray at 127\.0\.0\.1:1 cannot be reached: "),
+        ("here", "address is 'here'; allowed: HOST:PORT"),
+        ("here:70000", "address is 'here:70000'"),
+    ],
+)
+def test_a_cluster_that_is_not_there_is_one_error(address, message):
+    with pytest.raises(ValueError, match=message):
+        check_reachable(address)

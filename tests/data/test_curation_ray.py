@@ -53,12 +53,6 @@ def undisturbed(footage, tmp_path_factory):
     return results_of(folder / "out")
 
 
-def test_a_cluster_that_is_not_there_is_one_error():
-    pytest.importorskip("ray")
-    with pytest.raises(ValueError, match=r"Ray at 127\.0\.0\.1:1: "):
-        list(open_engine("ray", workers=1, address="127.0.0.1:1").run(_tasks(1)))
-
-
 @pytest.mark.usefixtures("running")
 def test_a_run_gives_the_same(footage, undisturbed, tmp_path):
     plan = load_plan(str(plan_file(tmp_path)))

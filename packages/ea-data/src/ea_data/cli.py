@@ -78,6 +78,7 @@ def build_parser() -> argparse.ArgumentParser:
     check.add_argument("--root", type=Path, help="folder of relative paths; the manifest's own by default")
 
     _add_curation(commands.add_parser)
+    _add_table(commands.add_parser)
     _add_lint(commands.add_parser)
     _add_show(commands.add_parser)
     _add_control(commands.add_parser, defaults)
@@ -139,6 +140,13 @@ def _add_curation(add_parser: Callable[..., argparse.ArgumentParser]) -> None:
             "needs, and write a manifest with what it measured. See docs/curation.md.",
         )
     )
+
+
+def _add_table(add_parser: Callable[..., argparse.ArgumentParser]) -> None:
+    from ea_data.table.arguments import add_arguments
+
+    text = "filter, sort, join, sample and split the rows of a manifest; see docs/table.md"
+    add_arguments(add_parser("table", help=text, description=f"{text[0].upper()}{text[1:]}."))
 
 
 def _add_lint(add_parser: Callable[..., argparse.ArgumentParser]) -> None:
@@ -247,6 +255,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "check": _check,
         "run": _run,
         "stage": _stage,
+        "table": _table,
         "lint": _lint,
         "show": _show,
         "control": _control,
@@ -365,6 +374,12 @@ def _stage(arguments: argparse.Namespace) -> None:
         print(f"ea-data stage: {line}", file=sys.stderr)
 
     print(run_stage(arguments, notify=notify, progress=_stage_progress()))
+
+
+def _table(arguments: argparse.Namespace) -> None:
+    from ea_data.table.command import run
+
+    print(run(arguments))
 
 
 def _lint(arguments: argparse.Namespace) -> int:

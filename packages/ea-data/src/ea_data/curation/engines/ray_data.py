@@ -11,6 +11,7 @@ give work to.
 import json
 import logging
 import os
+import socket
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -20,12 +21,16 @@ from ea_data.control.extras import load
 from ea_data.curation.stage import Item
 from ea_data.curation.work import Outcome, Task, perform
 
-__all__ = ["RayData"]
+__all__ = ["RayData", "check_reachable"]
 
 _MOST_BLOCKS: Final = 1000
 _STARTS: Final = 3
 _STORE_BYTES: Final = 300 * 2**20
 """Tasks and outcomes are small; frames never go through Ray."""
+
+_PATIENCE: Final = 10.0
+"""Seconds to wait for an address."""
+_LAST_PORT: Final = 65_535
 
 _ENVIRONMENT: Final = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -117,6 +122,7 @@ class RayData:
                 "object_store_memory": _STORE_BYTES,
             }
         else:
+            check_reachable(self._address)
             options["address"] = self._address
         for attempt in range(1, _STARTS + 1):
             try:
@@ -128,6 +134,24 @@ class RayData:
                     where = self._address or "this machine"
                     raise ValueError(f"Ray at {where}: {' '.join(str(error).split())[:300]}") from error
         self._started = True
+
+
+def check_reachable(address: str) -> None:
+    """Refuse a cluster that is not there at once; Ray itself tries for many minutes.
+
+    Args:
+        address: HOST:PORT.
+
+    Raises:
+        ValueError: Nobody listens there, or it is no address.
+    """
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal() or int(port) > _LAST_PORT:
+        raise ValueError(f"address is {address[:80]!r}; allowed: HOST:PORT")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_PATIENCE).close()
+    except OSError as error:
+        raise ValueError(f"Ray at {address} cannot be reached: {error.strerror or error}") from error
 
 
 def _perform(row: dict[str, Any]) -> dict[str, Any]:

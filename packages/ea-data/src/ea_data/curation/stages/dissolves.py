@@ -15,6 +15,7 @@ __all__ = ["Dissolves", "DissolvesOptions", "least_unmixed"]
 
 _FPS: Final = 8
 _SIDE: Final = 24
+_FINE: Final = 4
 _REACHES: Final = (4, 8)
 """Steps from a frame to the two that it is compared with: half a second, and one."""
 _UNLIKE: Final = 0.3
@@ -109,5 +110,6 @@ def _likeness(first: NDArray[np.float32], second: NDArray[np.float32]) -> NDArra
 def _small(frame: Pixels) -> NDArray[np.float32]:
     """Without detail: what moves a little is still in its place."""
     cv2 = load_cv2()
-    soft = cv2.GaussianBlur(frame, (0, 0), frame.shape[1] / _SIDE)
+    few = cv2.resize(frame, (_FINE * _SIDE, _FINE * _SIDE), interpolation=cv2.INTER_AREA)
+    soft = cv2.GaussianBlur(few, (0, 0), _FINE)
     return cv2.resize(soft, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA).astype(np.float32)
