@@ -25,6 +25,7 @@ STAGES: Final[Mapping[str, str]] = {
     "aesthetics": "aesthetics:Aesthetics",
     "captions": "captions:Captions",
     "caption-server": "caption_server:CaptionServer",
+    "caption-local": "caption_local:CaptionLocal",
     "rewrite": "rewrite:Rewrite",
     "clean": "clean:Clean",
     "match": "match:Match",
