@@ -78,7 +78,6 @@ def build_parser() -> argparse.ArgumentParser:
     check.add_argument("--root", type=Path, help="folder of relative paths; the manifest's own by default")
 
     _add_curation(commands.add_parser)
-    _add_table(commands.add_parser)
     _add_lint(commands.add_parser)
     _add_show(commands.add_parser)
     _add_control(commands.add_parser, defaults)
@@ -122,6 +121,7 @@ def _add_synthesize(parser: argparse.ArgumentParser) -> None:
 
 def _add_curation(add_parser: Callable[..., argparse.ArgumentParser]) -> None:
     from ea_data.curation.arguments import add_arguments, add_stage_arguments
+    from ea_data.table.arguments import add_arguments as add_table_arguments
 
     add_arguments(
         add_parser(
@@ -140,13 +140,8 @@ def _add_curation(add_parser: Callable[..., argparse.ArgumentParser]) -> None:
             "needs, and write a manifest with what it measured. See docs/curation.md.",
         )
     )
-
-
-def _add_table(add_parser: Callable[..., argparse.ArgumentParser]) -> None:
-    from ea_data.table.arguments import add_arguments
-
     text = "filter, sort, join, sample and split the rows of a manifest; see docs/table.md"
-    add_arguments(add_parser("table", help=text, description=f"{text[0].upper()}{text[1:]}."))
+    add_table_arguments(add_parser("table", help=text, description=f"{text[0].upper()}{text[1:]}."))
 
 
 def _add_lint(add_parser: Callable[..., argparse.ArgumentParser]) -> None:
