@@ -85,7 +85,7 @@ def washed_out(seed: int) -> np.ndarray:
 
 
 def flat(seed: int) -> np.ndarray:
-    return np.full((FRAMES, HEIGHT, WIDTH, 3), 90 + seed % 40, np.uint8)
+    return np.full((FRAMES, HEIGHT, WIDTH, 3), 90 + 3 * (seed % 40), np.uint8)
 
 
 FAULTS: dict[str, tuple[Callable[[int], np.ndarray], str]] = {
@@ -95,7 +95,7 @@ FAULTS: dict[str, tuple[Callable[[int], np.ndarray], str]] = {
     "dark": (dark, "quality"),
     "washed": (washed_out, "quality"),
     "flat": (flat, "quality"),
-    "dissolve": (dissolve, "consistency"),
+    "dissolve": (dissolve, "dissolves"),
     "slow": (lambda seed: pan(seed, step=0.06), "quality or motion"),
     "fast": (lambda seed: pan(seed, step=61.0), "motion"),
     "short": (lambda seed: pan(seed, frames=10), "probe"),

@@ -1,42 +1,27 @@
 """Every engine gives the same bytes, whatever happens to its processes."""
 
 import errno
-import os
-import random
-import signal
-import subprocess
-import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
-from curation_corpus import FPS, SCENE, pan
-from curation_workers import plan_file, results_of, rows_of
+from curation_workers import killed_runs, make_footage, plan_file, results_of, rows_of
 
 from ea_data.curation.curate import Engines, curate
 from ea_data.curation.engines.base import open_engine
+from ea_data.curation.engines.ray_data import check_reachable
 from ea_data.curation.plan import load_plan
 from ea_data.curation.results import Results
 from ea_data.curation.stage import Item
 from ea_data.curation.stages.quality import Quality
 from ea_data.curation.work import Task
-from ea_data.media import MediaError, write_video
+from ea_data.media import MediaError
 
 INLINE = Engines(name="inline")
 
 
 @pytest.fixture(scope="module")
 def footage(tmp_path_factory):
-    """Clean clips, one with a cut, and files that cannot be read."""
-    folder = tmp_path_factory.mktemp("footage")
-    for number in range(3):
-        write_video(folder / f"clip {number}.mp4", pan(number), fps=FPS)
-    (folder / "sub").mkdir()
-    first, second = pan(11, SCENE), pan(12, SCENE) // 2 + 100
-    write_video(folder / "sub" / "ütwo.mp4", np.concatenate((first, second)), fps=FPS)
-    (folder / "broken.mp4").write_bytes((folder / "clip 0.mp4").read_bytes()[:5000])
-    (folder / "text.mp4").write_text("this is no video")
-    return folder
+    return make_footage(tmp_path_factory.mktemp("footage"))
 
 
 @pytest.fixture(scope="module")
@@ -64,54 +49,14 @@ def test_a_pool_of_processes_gives_the_same(footage, plan, undisturbed, tmp_path
     assert results_of(tmp_path / "out") == undisturbed
 
 
-@pytest.mark.slow
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Ray warns of its own defaults
-@pytest.mark.timeout(1800)
-def test_ray_gives_the_same(footage, plan, undisturbed, tmp_path):
-    pytest.importorskip("ray")
-    curate(plan, footage, tmp_path / "out", engines=Engines(name="ray", workers=2), samples=0)
-    assert results_of(tmp_path / "out") == undisturbed
-
-
-def _killed_runs(footage, tmp_path, engine, kills, longest):
-    """Kill a run with all its processes at random moments, then let it finish."""
-    words = ["run", str(plan_file(tmp_path)), str(footage), str(tmp_path / "out"), "--samples", "0"]
-    command = [sys.executable, "-m", "ea_data.cli", *words, "--engine", engine, "--workers", "2"]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    moments, ended = random.Random(0), 0
-    for _ in range(kills):
-        process = subprocess.Popen(
-            command,
-            env=environment,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        try:
-            process.wait(moments.uniform(0.3, longest))
-            ended += 1
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return ended
-
-
 def test_a_killed_run_continues(footage, undisturbed, tmp_path):
-    _killed_runs(footage, tmp_path, "inline", 3, 4)
-    assert results_of(tmp_path / "out") == undisturbed
+    assert results_of(killed_runs(footage, tmp_path, "inline", 3, longest=4)) == undisturbed
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("engine", ["processes", "ray"])
 @pytest.mark.timeout(3000)
-def test_a_run_that_is_killed_many_times_continues(footage, undisturbed, tmp_path, engine):
-    if engine == "ray":
-        pytest.importorskip("ray")
-    ended = _killed_runs(footage, tmp_path, engine, 25, 12)
-    assert ended < 25
-    assert results_of(tmp_path / "out") == undisturbed
+def test_a_run_that_is_killed_many_times_continues(footage, undisturbed, tmp_path):
+    assert results_of(killed_runs(footage, tmp_path, "processes", 25)) == undisturbed
 
 
 @pytest.mark.parametrize("workers", [1, 3])
@@ -215,3 +160,16 @@ def test_two_runs_in_one_folder(footage, plan, tmp_path):
 def test_wrong_engines(change, message):
     with pytest.raises(ValueError, match=message):
         open_engine(**{"name": "inline", **change})
+
+
+@pytest.mark.parametrize(
+    ("address", "message"),
+    [
+        ("127.0.0.1:1", r"Ray at 127\.0\.0\.1:1 cannot be reached: "),
+        ("here", "address is 'here'; allowed: HOST:PORT"),
+        ("here:70000", "address is 'here:70000'"),
+    ],
+)
+def test_a_cluster_that_is_not_there_is_one_error(address, message):
+    with pytest.raises(ValueError, match=message):
+        check_reachable(address)

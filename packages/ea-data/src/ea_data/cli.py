@@ -121,6 +121,7 @@ def _add_synthesize(parser: argparse.ArgumentParser) -> None:
 
 def _add_curation(add_parser: Callable[..., argparse.ArgumentParser]) -> None:
     from ea_data.curation.arguments import add_arguments, add_stage_arguments
+    from ea_data.table.arguments import add_arguments as add_table_arguments
 
     add_arguments(
         add_parser(
@@ -139,6 +140,8 @@ def _add_curation(add_parser: Callable[..., argparse.ArgumentParser]) -> None:
             "needs, and write a manifest with what it measured. See docs/curation.md.",
         )
     )
+    text = "filter, sort, join, sample and split the rows of a manifest; see docs/table.md"
+    add_table_arguments(add_parser("table", help=text, description=f"{text[0].upper()}{text[1:]}."))
 
 
 def _add_lint(add_parser: Callable[..., argparse.ArgumentParser]) -> None:
@@ -247,6 +250,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "check": _check,
         "run": _run,
         "stage": _stage,
+        "table": _table,
         "lint": _lint,
         "show": _show,
         "control": _control,
@@ -365,6 +369,12 @@ def _stage(arguments: argparse.Namespace) -> None:
         print(f"ea-data stage: {line}", file=sys.stderr)
 
     print(run_stage(arguments, notify=notify, progress=_stage_progress()))
+
+
+def _table(arguments: argparse.Namespace) -> None:
+    from ea_data.table.command import run
+
+    print(run(arguments))
 
 
 def _lint(arguments: argparse.Namespace) -> int:

@@ -18,6 +18,7 @@ __all__ = ["SHEETS", "Sheet", "sheets_of"]
 SHEETS: Final = "Four frames of each clip, from its beginning to its end; the number is that of the sample."
 _FRAMES: Final = 4
 _SIDE: Final = 240
+_GAP: Final = 6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,21 +36,22 @@ class Sheet:
     picture: Image.Image
 
 
-def sheets_of(rows: Sequence[Row], most: int) -> Iterator[Sheet]:
+def sheets_of(rows: Sequence[Row], most: int, order: Sequence[str]) -> Iterator[Sheet]:
     """A sheet of what is kept, and one for each stage that left rows out.
 
     Args:
         rows: All of them.
         most: Rows on a sheet; they are taken from all of them at equal distances.
+        order: Labels of all stages, in which sheets come.
     """
-    groups: dict[str, list[Row]] = {"": []}
+    groups: dict[str, list[Row]] = {stage: [] for stage in ("", *order)}
     for row in rows:
-        groups.setdefault("" if row.fate is None else row.fate.stage, []).append(row)
+        groups["" if row.fate is None else row.fate.stage].append(row)
     for number, (stage, group) in enumerate(groups.items()):
         samples = list(_samples(group, most))
         if not samples:
             continue
-        shown = "" if len(group) == len(samples) else f", {len(samples)} of them"
+        shown = "" if len(group) == len(samples) else f", {len(samples)} of them shown"
         title = (
             f"Left out by {stage}: {len(group)} rows{shown}" if stage else f"Kept: {len(group)} rows{shown}"
         )
@@ -71,7 +73,7 @@ def _samples(rows: Sequence[Row], most: int) -> Iterator[SheetSample]:
             line=0,
             file=row.name,
             text=caption if row.fate is None else row.fate.reason,
-            bucket=row.name if not seconds else f"{row.name.rpartition('#')[2]}, {seconds:.4g} s",
+            bucket=row.name if not seconds else f"{seconds:.3g} s of {row.name.rpartition('#')[2]}",
             frames=1,
             picture=picture,
         )
@@ -88,5 +90,9 @@ def _picture(row: Row) -> NDArray[np.uint8] | None:
     if len(frames) == 1:
         return frames[0]
     frames += [frames[-1]] * (_FRAMES - len(frames))
-    rows = [np.concatenate(frames[start : start + 2], axis=1) for start in (0, 2)]
-    return np.concatenate(rows, axis=0)
+    height, width = frames[0].shape[:2]
+    sheet = np.full((2 * height + _GAP, 2 * width + _GAP, 3), 255, np.uint8)
+    for number, frame in enumerate(frames):
+        top, left = number // 2 * (height + _GAP), number % 2 * (width + _GAP)
+        sheet[top : top + height, left : left + width] = frame
+    return sheet

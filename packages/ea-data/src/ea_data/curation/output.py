@@ -1,17 +1,16 @@
 """What a run leaves: the manifest, its clips, and the rows that were left out."""
 
 import json
-import os
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
+from ea_data.curation.control_files import CONTROLS, control_names, place_controls
+from ea_data.curation.placing import place, remove_others
 from ea_data.curation.row import Row
 from ea_data.media import MediaError, write_text
-from ea_data.media.atomic import atomic_path
 from ea_data.media.errors import media_errors
-from ea_data.store import digest_file, digest_text
+from ea_data.store import digest_text
 
 __all__ = ["CLIPS", "EXCLUDED", "MANIFEST", "WORK", "check_output", "manifest_row", "write_output"]
 
@@ -58,8 +57,14 @@ def write_output(output: Path, rows: Sequence[Row]) -> Path:
     with media_errors(output, "write"):
         manifest.unlink(missing_ok=True)
         for row, name in zip(kept, names, strict=True):
-            _place(row, output / name, output / WORK)
-        _remove_others(output / CLIPS, {output / name for name in names})
+            place(row.path, row.digest, output / name, work=output / WORK)
+        remove_others(output / CLIPS, {output / name for name in names})
+        controls = {
+            path
+            for row, name in zip(kept, names, strict=True)
+            for path in place_controls(row, name, output, work=output / WORK)
+        }
+        remove_others(output / CONTROLS, controls)
     write_text(output / EXCLUDED, _lines(_excluded(row) for row in rows if row.fate is not None))
     text = _lines(manifest_row(row, name) for row, name in zip(kept, names, strict=True))
     return write_text(manifest, text)
@@ -78,6 +83,10 @@ def manifest_row(row: Row, file_name: str) -> dict[str, Any]:
         "fps": columns.get("fps") or None,
         "source": row.source,
     }
+    controls = control_names(row, file_name)
+    if controls:
+        found["control_file_path"] = next(iter(controls.values()))
+        found |= {f"{kind}_file_path": name for kind, name in controls.items()}
     scores = {name: value for name, value in columns.items() if name not in _OWN and _is_plain(value)}
     return {name: value for name, value in {**found, **scores}.items() if value is not None}
 
@@ -128,43 +137,6 @@ def _file_name(row: Row) -> str:
     made = row.name.rpartition("#")[2] if "#" in row.name and row.name != row.source else ""
     name = PurePosixPath(CLIPS) / stem
     return str(name / made if made else name.with_name(name.name + row.path.suffix.lower()))
-
-
-def _place(row: Row, target: Path, work: Path) -> None:
-    """Have the file of a row at a place: one of the run under another name, one of the user as a copy."""
-    ours = row.path.is_relative_to(work)
-    if target.is_file() and (_same(row.path, target) if ours else digest_file(target) == row.digest):
-        return
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_path(target) as temporary:
-        if not (ours and _linked(row.path, temporary)):
-            shutil.copyfile(row.path, temporary)
-
-
-def _same(source: Path, target: Path) -> bool:
-    ours, theirs = source.stat(), target.stat()
-    return (ours.st_dev, ours.st_ino) == (theirs.st_dev, theirs.st_ino)
-
-
-def _linked(source: Path, target: Path) -> bool:
-    """Where the file system cannot do that, a copy is as good."""
-    try:
-        os.link(source, target)
-    except OSError:
-        return False
-    return True
-
-
-def _remove_others(folder: Path, wanted: set[Path]) -> None:
-    """Files that an earlier run placed, and folders that are empty then."""
-    if not folder.is_dir():
-        return
-    for path in sorted(folder.rglob("*"), key=lambda path: -len(path.parts)):
-        if path.is_dir():
-            if not any(path.iterdir()):
-                path.rmdir()
-        elif path not in wanted:
-            path.unlink()
 
 
 def _lines(rows: Any) -> str:

@@ -20,13 +20,16 @@ STAGES: Final[Mapping[str, str]] = {
     "motion": "motion:Motion",
     "camera": "camera:Camera",
     "text": "text_area:TextArea",
+    "dissolves": "dissolves:Dissolves",
     "consistency": "consistency:Consistency",
     "aesthetics": "aesthetics:Aesthetics",
     "captions": "captions:Captions",
     "caption-server": "caption_server:CaptionServer",
+    "caption-local": "caption_local:CaptionLocal",
     "rewrite": "rewrite:Rewrite",
     "clean": "clean:Clean",
     "match": "match:Match",
+    "control-signals": "control_signals:ControlSignals",
 }
 """Name to module and class."""
 

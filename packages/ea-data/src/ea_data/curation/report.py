@@ -41,12 +41,16 @@ _TITLES: Final[Mapping[str, tuple[str, str]]] = {
     "motion_score": ("Motion", "score"),
     "text_score": ("Text", "share of the picture"),
     "frozen": ("Standing still", "seconds"),
-    "edge_width": ("Width of the sharpest edges", "pixels"),
+    "edge_width": ("Width of the sharpest edges", "pixels, 40 for all above"),
     "light": ("Light", "mean luma"),
     "contrast": ("Contrast", "range of luma"),
     "consistency": ("Likeness of neighbouring frames", ""),
     "camera": ("Camera", ""),
+    "unmixed": ("Share of a frame that is no mixture", ""),
 }
+_OF_VIDEOS: Final = ("seconds", "fps", "frames")
+_MOST_SHOWN: Final[Mapping[str, float]] = {"edge_width": 40}
+"""A picture without any edge would leave no room for the others."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +85,8 @@ class RunReport:
             if row.fate is not None:
                 words = "failed: see the list" if row.fate.failed else _without_numbers(row.fate.reason)
                 found.setdefault(row.fate.stage, Counter())[words] += 1
-        return found
+        order = {count.label: number for number, count in enumerate(self.counts)}
+        return dict(sorted(found.items(), key=lambda each: order[each[0]]))
 
     def json_text(self) -> str:
         """The same for programs."""
@@ -126,7 +131,8 @@ def write_report(folder: Path, report: RunReport, *, samples: int) -> Path:
         MediaError: The disk is full.
     """
     with replaced_folder(folder) as new:
-        sheets = list(sheets_of(report.rows, samples)) if samples else []
+        order = [count.label for count in report.counts]
+        sheets = list(sheets_of(report.rows, samples, order)) if samples else []
         for sheet in sheets:
             sheet.picture.save(new / sheet.file, quality=88)
         charts = _charts(report.rows)
@@ -191,8 +197,11 @@ def _charts(rows: Sequence[Row]) -> dict[str, str]:
         values: tuple[list[Any], list[Any]] = ([], [])
         for row in rows:
             value = row.columns.get(name)
+            if row.kind == "image" and name in _OF_VIDEOS:
+                continue
             if isinstance(value, str | int | float) and not isinstance(value, bool):
-                values[row.fate is not None].append(value)
+                shown = min(value, _MOST_SHOWN[name]) if name in _MOST_SHOWN else value
+                values[row.fate is not None].append(shown)
         kept, ended = values
         if name in _NO_CHART or not (kept or ended):
             continue

@@ -194,12 +194,10 @@ class _Measuring:
 
     def _is_there(self, row: Row, value: Any) -> bool:
         """Whether the files that a stage made are still what it wrote."""
-        if not isinstance(self._stage, SplitStage):
-            return True
         folder = self._item(row).folder
         try:
             return all(
-                not made["name"] or digest_file(folder / made["name"]) == made["digest"] for made in value
+                digest_file(folder / name) == digest for name, digest in self._stage.files(value).items()
             )
         except CacheError:
             return False

@@ -124,6 +124,14 @@ class Stage(ABC, Generic[OptionsT]):
         for module in self.modules:
             load(module, extra=self.extra)
 
+    def files(self, value: Any) -> dict[str, str]:
+        """Names of the files that a result speaks of, below the folder of its row, and their digests.
+
+        Where one is gone or changed, the result is not used again.
+        """
+        del value
+        return {}
+
     def open(self) -> None:
         """Load libraries and weights; called once in every process that measures."""
 
@@ -164,6 +172,10 @@ class SplitStage(Stage[OptionsT]):
         Raises:
             ValueError: The file cannot be read, or another not be written.
         """
+
+    def files(self, value: Any) -> dict[str, str]:
+        """Those that were made."""
+        return {made["name"]: made["digest"] for made in value if made["name"]}
 
     def verdict(self, made: Sequence[Made]) -> str:
         """Why nothing comes of a row."""

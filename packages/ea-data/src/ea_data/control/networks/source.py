@@ -8,12 +8,13 @@ from typing import Any, Final, Self
 
 from ea_data.control.extras import load
 
-__all__ = ["Source", "fetch_files", "pinned"]
+__all__ = ["Source", "fetch_files", "fetch_repository", "pinned"]
 
 Notify = Callable[[str], None]
 
 _HUB_NAME: Final = re.compile(r"([A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?:@([\w./-]+))?")
 _COMMIT: Final = re.compile(r"[0-9a-f]{40}")
+_MODEL_FILES: Final = ("*.json", "*.jinja", "*.safetensors", "*.txt", "tokenizer.model")
 _HOW: Final = "a file or directory that exists, or OWNER/NAME[@REVISION] of the hub"
 
 
@@ -84,6 +85,43 @@ def fetch_files(source: Source, names: Sequence[str], *, offline: bool, notify: 
             size = sum(file.file_size or 0 for file in missing) / 1e6
             notify(f"downloading {size:.0f} MB: {', '.join(file.filename for file in missing)} of {what}")
         return _folder(hub.hf_hub_download(**where, filename=name) for name in names)
+    except (hub.errors.HfHubHTTPError, OSError, ValueError, RuntimeError) as error:
+        raise ValueError(f"{absent}, and {_reason(hub.errors, error)}") from None
+
+
+def fetch_repository(source: Source, *, offline: bool, notify: Notify) -> Path:
+    """Have a model of a repository of the hub on disk: safetensors, configs and tokenizers, no code.
+
+    Args:
+        source: One with a repository.
+        offline: Download nothing.
+        notify: See `fetch_files`.
+
+    Returns:
+        Its folder.
+
+    Raises:
+        ValueError: It is neither in the local cache nor to be had.
+        MissingExtraError: huggingface_hub is not installed.
+    """
+    hub = load("huggingface_hub")
+    assert source.repository is not None
+    what = source.repository if source.revision is None else f"{source.repository}@{source.revision}"
+    where: dict[str, Any] = {"repo_id": source.repository, "revision": source.revision}
+    absent = f"{what} is no file or directory and not in the local cache"
+    patterns = list(_MODEL_FILES)
+    if offline or hub.constants.HF_HUB_OFFLINE:
+        try:
+            return Path(hub.snapshot_download(**where, allow_patterns=patterns, local_files_only=True))
+        except (hub.errors.HfHubHTTPError, OSError, ValueError):
+            raise ValueError(f"{absent}; offline nothing is downloaded") from None
+    try:
+        planned = hub.snapshot_download(**where, allow_patterns=patterns, dry_run=True)
+        missing = [file for file in planned if file.will_download]
+        if missing:
+            size = sum(file.file_size or 0 for file in missing) / 1e6
+            notify(f"downloading {size:.0f} MB: {len(missing)} files of {what}")
+        return Path(hub.snapshot_download(**where, allow_patterns=patterns))
     except (hub.errors.HfHubHTTPError, OSError, ValueError, RuntimeError) as error:
         raise ValueError(f"{absent}, and {_reason(hub.errors, error)}") from None
 
