@@ -5,6 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from ea_vae.layers.causal_conv import CausalConv3d, double_frames
+from ea_vae.layers.norm import ClipGroupNorm
 from ea_vae.layers.repeated import conv_of_doubled_space, conv_of_doubled_time
 from ea_vae.layers.streaming import TemporalCache, TemporalStream, ZeroPass
 
@@ -63,25 +64,25 @@ def test_the_memory_format_stays():
     assert found.is_contiguous(memory_format=torch.channels_last_3d)
 
 
-@pytest.mark.parametrize("activate", [False, True])
+@pytest.mark.parametrize("norm", [None, ClipGroupNorm(1, 3, per_frame=True)])
 @pytest.mark.parametrize("single_start", [False, True])
 @pytest.mark.parametrize("lengths", [(1, 2, 2), (5,), (1, 4), (3, 1, 1)])
-def test_slices_of_a_clip_of_doubled_frames_make_the_whole(lengths, single_start, activate):
+def test_slices_of_a_clip_of_doubled_frames_make_the_whole(lengths, single_start, norm):
     conv, x = CausalConv3d(3, 4), make((1, 3, 5, 4, 4), torch.float32)
 
     def stream() -> TemporalStream:
         return TemporalStream(TemporalCache(), single_start=single_start)
 
     with torch.no_grad():
-        expected = conv(double_frames(x, stream()), stream(), activate=activate)
+        expected = conv(double_frames(x, stream()), stream(), norm=norm)
         cache, parts = TemporalCache(), []
         for part in x.split(lengths, dim=2):
             one = TemporalStream(cache, single_start=single_start)
-            parts.append(conv.of_doubled_time(part, one, activate=activate))
+            parts.append(conv.of_doubled_time(part, one, norm=norm))
             cache = one.finish()
     torch.testing.assert_close(torch.cat(parts, dim=2), expected, rtol=0, atol=1e-5)
     with torch.enable_grad():
-        again = conv.of_doubled_time(x, stream(), activate=activate)
+        again = conv.of_doubled_time(x, stream(), norm=norm)
     torch.testing.assert_close(again, expected, rtol=0, atol=1e-5)
 
 
@@ -93,8 +94,9 @@ def test_black_frames_around_doubled_ones_are_not_doubled(keeps_first):
         ZeroPass(keeps_first=keeps_first),
     )
     repeated = double_frames(x, around)
-    expected = F.conv3d(F.silu(repeated), conv.weight, conv.bias, padding=1)
-    torch.testing.assert_close(conv.of_doubled_time(x, around, activate=True), expected, rtol=0, atol=1e-5)
+    norm = ClipGroupNorm(3, 3, per_frame=True)
+    expected = F.conv3d(F.silu(norm(repeated)), conv.weight, conv.bias, padding=1)
+    torch.testing.assert_close(conv.of_doubled_time(x, around, norm=norm), expected, rtol=0, atol=1e-5)
 
 
 def test_a_cache_keeps_the_tail_of_a_slice_and_not_the_slice():

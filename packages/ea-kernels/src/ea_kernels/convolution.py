@@ -37,6 +37,15 @@ def conv3d(
     return F.conv3d(x_BCTHW, weight_OCTHW, bias_O, stride, padding)
 
 
+def prefers_channels_last(x_BCTHW: Tensor) -> bool:
+    """Whether 3-D convolutions of such clips are fastest with the channels last.
+
+    oneDNN convolves few channels of large pictures up to 1.4 times as fast that way and does not copy a clip
+    to and from a format of its own. On a GPU this is not measured.
+    """
+    return _goes_to_onednn(x_BCTHW, x_BCTHW)
+
+
 def _goes_to_onednn(x: Tensor, weight: Tensor) -> bool:
     return (
         x.device.type == "cpu"

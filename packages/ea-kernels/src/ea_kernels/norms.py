@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ea_kernels import channels_last
 from ea_kernels.reference import norms as reference_norms
 from ea_kernels.triton_ops.availability import resolve_backend
 
@@ -70,6 +71,9 @@ def group_norm(
         from ea_kernels.triton_ops import group_norm as kernels
 
         return kernels.group_norm(x, num_groups, weight, bias, eps=eps, silu=False, per_frame=False)
+    if channels_last.takes(x) and writes_in_place(x):
+        return channels_last.group_norm(x, num_groups, weight, bias, eps)
+    x = x.contiguous() if channels_last.rounds_coarsely(x) else x
     return F.group_norm(x, num_groups, weight, bias, eps).to(x.dtype)
 
 
@@ -81,6 +85,7 @@ def group_norm_silu(
     *,
     eps: float = 1e-6,
     per_frame: bool = False,
+    out: Tensor | None = None,
     backend: str = "auto",
 ) -> Tensor:
     """SiLU of the GroupNorm of (B, C, ...), the first half of a residual block.
@@ -92,18 +97,26 @@ def group_norm_silu(
         bias: (C,) or None.
         eps: Added to the variance.
         per_frame: Statistics of each frame on its own.
+        out: Shaped as x; where the result is written, if no gradient is wanted.
         backend: See the module. The kernels write channels-last memory.
     """
     chosen = resolve_backend(backend, x, "group_norm_silu")
     if chosen == "reference":
-        return reference_norms.group_norm_silu(x, num_groups, weight, bias, eps, per_frame=per_frame)
+        found = reference_norms.group_norm_silu(x, num_groups, weight, bias, eps, per_frame=per_frame)
+        return found if out is None else out.copy_(found)
     if chosen == "triton":
         from ea_kernels.triton_ops import group_norm as kernels
 
-        return kernels.group_norm(x, num_groups, weight, bias, eps=eps, silu=True, per_frame=per_frame)
+        found = kernels.group_norm(x, num_groups, weight, bias, eps=eps, silu=True, per_frame=per_frame)
+        return found if out is None else out.copy_(found)
+    if channels_last.takes(x, out) and writes_in_place(x):
+        return channels_last.group_norm(
+            x, num_groups, weight, bias, eps, per_frame=per_frame, silu=True, out=out
+        )
     frames = x.transpose(1, 2).flatten(0, 1) if per_frame else x
-    out = F.silu(group_norm(frames, num_groups, weight, bias, eps=eps, backend="torch"))
-    return out.unflatten(0, (x.shape[0], -1)).transpose(1, 2) if per_frame else out
+    normed = group_norm(frames, num_groups, weight, bias, eps=eps, backend="torch")
+    normed = normed.unflatten(0, (x.shape[0], -1)).transpose(1, 2) if per_frame else normed
+    return F.silu(normed) if out is None else torch.ops.aten.silu.out(normed, out=out)
 
 
 def modulate(x_BLD: Tensor, scale: Tensor, shift: Tensor, *, backend: str = "auto") -> Tensor:

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from ea_kernels.ops import conv2d, conv3d
-from ea_vae.layers.repeated import conv_of_doubled_space, conv_of_doubled_time
+from ea_vae.layers.norm import ClipGroupNorm
+from ea_vae.layers.repeated import conv_of_doubled_space, conv_of_doubled_time, interleave_frames
 from ea_vae.layers.streaming import TemporalPass, after_first_frame
 
 TAPS = 3
@@ -38,10 +39,10 @@ class CausalConv3d(nn.Conv3d):
         self.space_padding = (1, 1) if pad_space else (0, 0)
 
     def forward(
-        self, x_BCTHW: Tensor, stream: TemporalPass | None = None, *, activate: bool = False
+        self, x_BCTHW: Tensor, stream: TemporalPass | None = None, *, norm: ClipGroupNorm | None = None
     ) -> Tensor:
-        """Convolve a whole clip (`stream` None) or a slice of one; with `activate` the SiLU of it."""
-        extended = self._with_neighbours(x_BCTHW, stream, activate=activate)
+        """Convolve a whole clip (`stream` None) or a slice of one, or the SiLU of a norm of it."""
+        extended = self._with_neighbours(x_BCTHW, stream, norm)
         if _is_picture(x_BCTHW, stream):
             return self._picture(extended[:, :, :1])
         return conv3d(extended, self.weight, self.bias, stride=self.stride, padding=(0, *self.space_padding))
@@ -55,19 +56,21 @@ class CausalConv3d(nn.Conv3d):
         return conv_of_doubled_space(extended, self.weight, self.bias)
 
     def of_doubled_time(
-        self, x_BCTHW: Tensor, stream: TemporalPass | None = None, *, activate: bool = False
+        self, x_BCTHW: Tensor, stream: TemporalPass | None = None, *, norm: ClipGroupNorm | None = None
     ) -> Tensor:
-        """Convolve what comes of repeating every frame, see `double_frames`, or the SiLU of that.
+        """Convolve what comes of repeating every frame, see `double_frames`, or the SiLU of a norm of that.
+
+        The norm is one of each frame, so that it need not see frames twice.
 
         Returns:
             [B, O, 2T, H, W], or 2T - 1 frames if the first one stays single.
         """
         if stream is not None and not stream.causal:
-            return self(double_frames(x_BCTHW, stream), stream, activate=activate)
+            return self(double_frames(x_BCTHW, stream), stream, norm=norm)
         if stream is None:
-            x_BCTHW = after_first_frame(x_BCTHW, 1, activate=activate)
+            x_BCTHW = after_first_frame(x_BCTHW, 1, norm)
         else:
-            x_BCTHW = stream.extend(x_BCTHW, taps=2, stride=1, activate=activate)
+            x_BCTHW = stream.extend(x_BCTHW, taps=2, stride=1, norm=norm)
         if stream is not None and not stream.keeps_first:
             return conv_of_doubled_time(x_BCTHW, self.weight, self.bias)
         first = self._picture(x_BCTHW[:, :, :1])
@@ -77,11 +80,11 @@ class CausalConv3d(nn.Conv3d):
         return torch.cat((first, rest), dim=2)
 
     def _with_neighbours(
-        self, x_BCTHW: Tensor, stream: TemporalPass | None, *, activate: bool = False
+        self, x_BCTHW: Tensor, stream: TemporalPass | None, norm: ClipGroupNorm | None = None
     ) -> Tensor:
         if stream is None:
-            return after_first_frame(x_BCTHW, TAPS - 1, activate=activate)
-        return stream.extend(x_BCTHW, taps=TAPS, stride=self.stride[0], activate=activate)
+            return after_first_frame(x_BCTHW, TAPS - 1, norm)
+        return stream.extend(x_BCTHW, taps=TAPS, stride=self.stride[0], norm=norm)
 
     def _picture(self, x_BC1HW: Tensor) -> Tensor:
         """A picture meets every tap, so one 2-D convolution does the work of three."""
@@ -101,5 +104,6 @@ def _is_picture(x_BCTHW: Tensor, stream: TemporalPass | None) -> bool:
 def double_frames(x_BCTHW: Tensor, stream: TemporalPass | None) -> Tensor:
     """Repeat every frame; the first of a clip stays single, unless its pass wants otherwise."""
     if stream is not None and not stream.keeps_first:
-        return x_BCTHW.repeat_interleave(2, dim=2)
-    return torch.cat((x_BCTHW[:, :, :1], x_BCTHW[:, :, 1:].repeat_interleave(2, dim=2)), dim=2)
+        return interleave_frames(x_BCTHW, x_BCTHW)
+    first, rest = x_BCTHW[:, :, :1], x_BCTHW[:, :, 1:]
+    return torch.cat((first, interleave_frames(rest, rest)), dim=2) if rest.shape[2] else first

@@ -4,6 +4,7 @@ from einops import rearrange
 from torch import Tensor
 
 from ea_kernels.nn import GroupNorm
+from ea_kernels.ops import group_norm_silu
 
 NORM_EPSILON = 1e-6
 
@@ -22,8 +23,24 @@ class ClipGroupNorm(GroupNorm):
         super().__init__(num_groups, num_channels, eps=NORM_EPSILON)
         self.per_frame = per_frame
 
-    def forward(self, x_BCTHW: Tensor) -> Tensor:
-        """Normalise; the shape stays."""
+    def forward(self, x_BCTHW: Tensor, *, activate: bool = False, out: Tensor | None = None) -> Tensor:
+        """Normalise; the shape stays.
+
+        Args:
+            x_BCTHW: The slice.
+            activate: Return the SiLU of the norm.
+            out: Where to write that, if no gradient is wanted.
+        """
+        if activate:
+            return group_norm_silu(
+                x_BCTHW,
+                self.num_groups,
+                self.weight,
+                self.bias,
+                eps=self.eps,
+                per_frame=self.per_frame,
+                out=out,
+            )
         if not self.per_frame:
             return super().forward(x_BCTHW)
         # A view without a copy when the clip is in channels_last_3d, the fast format for training.

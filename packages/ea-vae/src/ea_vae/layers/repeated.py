@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ea_kernels.ops import conv2d, conv3d
-from ea_vae.layers.streaming import memory_format_of
+from ea_vae.layers.layout import empty_clip
 
 _CENTRED = ((1.0, 0.0, 0.0), (0.0, 1.0, 1.0)), ((1.0, 1.0, 0.0), (0.0, 0.0, 1.0))
 """[copy][tap left][tap] around each pixel: the first copy meets the pixel before and, twice, its own."""
@@ -42,7 +42,7 @@ def conv_of_doubled_space(x: Tensor, weight: Tensor, bias: Tensor | None) -> Ten
     four = conv(x, kernels.flatten(0, 2), None if bias is None else bias.repeat(4), padding=padding)
     height, width = x.shape[-2:]
     shape = (x.shape[0], weight.shape[0], *four.shape[2:-2], 2 * height, 2 * width)
-    out = torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=memory_format_of(four))
+    out = empty_clip(*shape, like=four)
     for copy, part in enumerate(four.chunk(4, dim=1)):
         down, right = divmod(copy, 2)
         out[..., down::2, right::2] = part[..., down : down + height, right : right + width]
@@ -65,4 +65,13 @@ def conv_of_doubled_time(x_BITHW: Tensor, weight_OI333: Tensor, bias_O: Tensor |
     kernels = torch.einsum("krt,oithw->koirhw", picks, exact).to(weight_OI333.dtype)
     bias = None if bias_O is None else bias_O.repeat(2)
     two = conv3d(x_BITHW, kernels.flatten(0, 1), bias, padding=(0, 1, 1))
-    return torch.stack(two.chunk(2, dim=1), dim=3).flatten(2, 3)
+    return interleave_frames(*two.chunk(2, dim=1))
+
+
+def interleave_frames(even_BCTHW: Tensor, odd_BCTHW: Tensor) -> Tensor:
+    """The frames of two clips in turns, [B, C, 2T, H, W], in the memory format of the clips."""
+    batch, channels, frames, *sides = even_BCTHW.shape
+    out = empty_clip(batch, channels, 2 * frames, *sides, like=even_BCTHW)
+    out[:, :, 0::2] = even_BCTHW
+    out[:, :, 1::2] = odd_BCTHW
+    return out

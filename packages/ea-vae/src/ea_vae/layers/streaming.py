@@ -15,6 +15,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ea_kernels.ops import writes_in_place
+from ea_vae.layers.layout import empty_clip
+from ea_vae.layers.norm import ClipGroupNorm
+
 
 class TemporalPass(Protocol):
     """One forward call of an encoder or decoder on one slice."""
@@ -34,14 +38,14 @@ class TemporalPass(Protocol):
         """Whether copies of the first frame stand for the past."""
         ...
 
-    def extend(self, x_BCTHW: Tensor, *, taps: int, stride: int, activate: bool = False) -> Tensor:
+    def extend(self, x_BCTHW: Tensor, *, taps: int, stride: int, norm: ClipGroupNorm | None = None) -> Tensor:
         """Put the frames around a slice that a convolution needs.
 
         Args:
             x_BCTHW: The slice.
             taps: Temporal kernel size of the convolution.
             stride: Temporal stride of the convolution.
-            activate: Whether the convolution is of the SiLU of the slice.
+            norm: If the convolution is of the SiLU of this norm of the slice.
         """
         ...
 
@@ -66,11 +70,15 @@ class ZeroPass:
         """Black frames stand for the past."""
         return False
 
-    def extend(self, x_BCTHW: Tensor, *, taps: int, stride: int, activate: bool = False) -> Tensor:
+    def extend(self, x_BCTHW: Tensor, *, taps: int, stride: int, norm: ClipGroupNorm | None = None) -> Tensor:
         """Put as many zero frames on both sides as keep the length at stride 1."""
         del stride
-        x_BCTHW = F.silu(x_BCTHW) if activate else x_BCTHW
-        return F.pad(x_BCTHW, (0, 0, 0, 0, taps // 2, taps // 2))
+        joined = _between(x_BCTHW, taps // 2, taps // 2, norm)
+        if joined is None:
+            return F.pad(_activated(x_BCTHW, norm), (0, 0, 0, 0, taps // 2, taps // 2))
+        joined[:, :, : taps // 2] = 0
+        joined[:, :, joined.shape[2] - taps // 2 :] = 0
+        return joined
 
 
 @dataclass(frozen=True)
@@ -109,7 +117,7 @@ class TemporalStream:
         self._past: Iterator[Tensor] = iter(cache.tails)
         self._future: list[Tensor] = []
 
-    def extend(self, x_BCTHW: Tensor, *, taps: int, stride: int, activate: bool = False) -> Tensor:
+    def extend(self, x_BCTHW: Tensor, *, taps: int, stride: int, norm: ClipGroupNorm | None = None) -> Tensor:
         """Put the past frames in front of a slice and keep its tail for the next one.
 
         Returns:
@@ -117,9 +125,9 @@ class TemporalStream:
             the `taps - stride` frames that the convolution has not finished with.
         """
         if self.at_start:
-            x_BCTHW = after_first_frame(x_BCTHW, taps - 1, activate=activate)
+            x_BCTHW = after_first_frame(x_BCTHW, taps - 1, norm)
         else:
-            x_BCTHW = _after(next(self._past), x_BCTHW, activate=activate)
+            x_BCTHW = _after(next(self._past), x_BCTHW, norm)
         # A copy: as a view the tail would keep the whole slice in memory until the next one has passed.
         self._future.append(x_BCTHW[:, :, x_BCTHW.shape[2] - (taps - stride) :].clone())
         return x_BCTHW
@@ -129,32 +137,47 @@ class TemporalStream:
         return TemporalCache(tuple(self._future))
 
 
-def after_first_frame(x_BCTHW: Tensor, count: int, *, activate: bool = False) -> Tensor:
-    """A clip, or its SiLU, after `count` copies of its first frame: [B, C, count + T, H, W]."""
-    first = x_BCTHW[:, :, :1]
-    first = F.silu(first) if activate else first
-    return _after(first.expand(-1, -1, count, -1, -1), x_BCTHW, activate=activate)
+def after_first_frame(x_BCTHW: Tensor, count: int, norm: ClipGroupNorm | None = None) -> Tensor:
+    """A clip, or the SiLU of a norm of it, after `count` copies of its first frame.
 
-
-def _after(past_BCTHW: Tensor, x_BCTHW: Tensor, *, activate: bool) -> Tensor:
-    """A slice, or its SiLU, after frames of the past (whose SiLU they are)."""
-    if not activate or torch.is_grad_enabled() or torch.compiler.is_compiling():
-        return torch.cat((past_BCTHW, F.silu(x_BCTHW) if activate else x_BCTHW), dim=2)
-    # The same without a copy: the activation writes to its place behind the past.
-    frames = past_BCTHW.shape[2]
-    shape = (*x_BCTHW.shape[:2], frames + x_BCTHW.shape[2], *x_BCTHW.shape[3:])
-    joined = torch.empty(
-        shape, dtype=x_BCTHW.dtype, device=x_BCTHW.device, memory_format=memory_format_of(x_BCTHW)
-    )
-    joined[:, :, :frames] = past_BCTHW
-    torch.ops.aten.silu.out(x_BCTHW, out=joined[:, :, frames:])
+    Returns:
+        [B, C, count + T, H, W].
+    """
+    joined = _between(x_BCTHW, count, 0, norm)
+    if joined is None:
+        x_BCTHW = _activated(x_BCTHW, norm)
+        return torch.cat((x_BCTHW[:, :, :1].expand(-1, -1, count, -1, -1), x_BCTHW), dim=2)
+    joined[:, :, :count] = joined[:, :, count : count + 1]
     return joined
 
 
-def memory_format_of(x: Tensor) -> torch.memory_format:
-    """Channels last if the clip or picture is, else contiguous."""
-    last = torch.channels_last_3d if x.ndim == 5 else torch.channels_last
-    return last if x.is_contiguous(memory_format=last) and not x.is_contiguous() else torch.contiguous_format
+def _after(past_BCTHW: Tensor, x_BCTHW: Tensor, norm: ClipGroupNorm | None) -> Tensor:
+    """A slice, or the SiLU of a norm of it, after frames of the past (which are done)."""
+    frames = past_BCTHW.shape[2]
+    joined = _between(x_BCTHW, frames, 0, norm)
+    if joined is None:
+        return torch.cat((past_BCTHW, _activated(x_BCTHW, norm)), dim=2)
+    joined[:, :, :frames] = past_BCTHW
+    return joined
+
+
+def _between(x_BCTHW: Tensor, before: int, after: int, norm: ClipGroupNorm | None) -> Tensor | None:
+    """New memory with a slice, or the SiLU of a norm of it, written to its place between other frames.
+
+    None where a gradient or a compiler needs it made by operations that return something new.
+    """
+    if not writes_in_place(x_BCTHW):
+        return None
+    batch, channels, frames, *sides = x_BCTHW.shape
+    joined = empty_clip(batch, channels, before + frames + after, *sides, like=x_BCTHW)
+    _activated(x_BCTHW, norm, out=joined[:, :, before : before + frames])
+    return joined
+
+
+def _activated(x_BCTHW: Tensor, norm: ClipGroupNorm | None, *, out: Tensor | None = None) -> Tensor:
+    if norm is not None:
+        return norm(x_BCTHW, activate=True, out=out)
+    return x_BCTHW if out is None else out.copy_(x_BCTHW)
 
 
 def cut_frames(x_BCTHW: Tensor, length: int | None, *, first: int | None = None) -> list[Tensor]:

@@ -14,6 +14,7 @@ from ea_vae.execution import ExecutionPlan, VideoAutoencoder
 from ea_vae.families.magvit.config import DOWN_BLOCKS, UP_BLOCKS, MagvitConfig
 from ea_vae.layers.attention import ClipAttention
 from ea_vae.layers.causal_conv import CausalConv3d
+from ea_vae.layers.layout import in_fast_format
 from ea_vae.layers.norm import ClipGroupNorm
 from ea_vae.layers.resample import Downsampler, Upsampler
 from ea_vae.layers.resnet import ResidualLayer
@@ -97,11 +98,11 @@ class Encoder(nn.Module):
         Returns:
             [B, 2K, t, H/8, W/8].
         """
-        x_BCTHW = self.conv_in(x_BCTHW, around)
+        x_BCTHW = self.conv_in(in_fast_format(x_BCTHW), around)
         for stage in self.stages:
             x_BCTHW = stage(x_BCTHW, around)
         x_BCTHW = self.mid(x_BCTHW, around)
-        return self.conv_out(self.norm_out(x_BCTHW), around, activate=True)
+        return self.conv_out(x_BCTHW, around, norm=self.norm_out)
 
 
 class Decoder(nn.Module):
@@ -122,13 +123,13 @@ class Decoder(nn.Module):
 
     def begin(self, x_BKTHW: Tensor, around: TemporalPass | None) -> Tensor:
         """The part at the coarsest resolution: [B, K, t, h, w] -> [B, C, t, h, w]."""
-        return self.mid(self.conv_in(x_BKTHW, around), around)
+        return self.mid(self.conv_in(in_fast_format(x_BKTHW), around), around)
 
     def enlarge(self, x_BCTHW: Tensor, around: TemporalPass | None) -> Tensor:
         """The rest: [B, C, t, h, w] -> [B, 3, T, 8h, 8w]."""
         for stage in self.stages:
             x_BCTHW = stage(x_BCTHW, around)
-        return self.conv_out(self.norm_out(x_BCTHW), around, activate=True)
+        return self.conv_out(x_BCTHW, around, norm=self.norm_out)
 
 
 class MagvitVae(VideoAutoencoder[MagvitConfig]):
