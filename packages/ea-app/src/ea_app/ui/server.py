@@ -14,6 +14,7 @@ from ea_app.ui.access import Access
 from ea_app.ui.media import add_media
 from ea_app.ui.models import Shelf
 from ea_app.ui.settings import UiSettings
+from ea_app.ui.stubs import without_stubs
 from ea_app.ui.studio import Studio
 from ea_app.ui.uploads import Uploads
 from ea_app.web.access import Door
@@ -43,7 +44,8 @@ def make_app(jobs: Supervisor, settings: UiSettings) -> FastAPI:
     # Where gradio puts uploads and what it shows; read when gradio is imported.
     os.environ["GRADIO_TEMP_DIR"] = str(uploads.folder)
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-    import gradio as gr  # noqa: PLC0415  (seconds to import, and the settings above come first)
+    with without_stubs():
+        import gradio as gr  # noqa: PLC0415  (seconds to import, and the settings above come first)
 
     from ea_app.ui.layout import build  # noqa: PLC0415
     from ea_app.ui.panels.editors import static  # noqa: PLC0415
