@@ -140,7 +140,7 @@ def test_words_become_a_video_that_plays(page):
 def test_a_picture_becomes_the_first_frame(page, media):
     page.click("text=Pictures")
     page.set_input_files("#ea-image input[type=file]", media / "wide.png")
-    page.wait_for_function("document.querySelector('#ea-mode').innerText === 'Image to video'")
+    page.wait_for_function("document.querySelector('#ea-mode span')?.innerText === 'Image to video'")
     _ask(page, "a circle from a picture", steps=4)
     _wait_for(page, "done")
     assert _plays(page) > 1
@@ -246,7 +246,7 @@ def test_a_camera_path_is_built_and_filmed(page):
         "document.querySelector('#ea-camera :is(input, textarea)').value"
         " === 'pan left + zoom in, then clockwise 0.5'"
     )
-    assert page.inner_text("#ea-mode") == "Control"
+    page.wait_for_selector("#ea-mode span >> text=Control")
     _ask(page, "a camera path", steps=2)
     _wait_for(page, "done")
     assert "pan left + zoom in, then clockwise 0.5" in page.inner_text("#ea-stage .ea-chips")
@@ -259,7 +259,7 @@ def test_a_trajectory_is_drawn_on_the_reference_and_followed(page, media):
     page.click("button:has-text('Trajectory')")
     page.wait_for_selector("#ea-trajectory img:not([hidden])")
     _stroke(page, "#ea-trajectory canvas", [(0.1, 0.8), (0.4, 0.5), (0.9, 0.2)])
-    page.wait_for_function("document.querySelector('#ea-mode').innerText === 'Control'")
+    page.wait_for_function("document.querySelector('#ea-mode span')?.innerText === 'Control'")
     _ask(page, "a drawn path", steps=2)
     _wait_for(page, "done")
 
@@ -283,7 +283,7 @@ def test_a_mask_is_painted_on_a_video(page, media):
     page.set_input_files("#ea-video input[type=file]", media / "clip.mp4")
     page.wait_for_selector("#ea-mask-drawn img:not([hidden])")
     _stroke(page, "#ea-mask-drawn canvas", [(0.3, 0.3), (0.6, 0.4), (0.7, 0.7)])
-    page.wait_for_function("document.querySelector('#ea-mode').innerText === 'Masked video'")
+    page.wait_for_function("document.querySelector('#ea-mode span')?.innerText === 'Masked video'")
     _ask(page, "a green star grows", steps=4)
     _wait_for(page, "done")
 
