@@ -6,6 +6,7 @@ import base64
 import io
 import json
 import os
+import re
 import time
 from pathlib import Path
 
@@ -27,6 +28,7 @@ from ea_app.ui.uploads import Uploads
 ABILITIES = Abilities(
     modes=("image_to_video", "masked_video", "text_to_image", "text_to_video", "video_to_video"),
     variant="inpaint", reference=False, clip=False, samplers=("Flow", "Flow_LCM"), sampler="Flow",
+    generation="EasyAnimate V5.1",
 )  # fmt: skip
 
 
@@ -243,6 +245,67 @@ def test_a_batch_is_queued_whole_or_not_at_all(studio):
             studio.submit_lines(wrong, {})
 
 
+def test_what_a_job_needs_is_told_before_it_is_asked_for(studio, monkeypatch):
+    tell = studio.forecast.tell
+    told = tell({"model": "default", "size_mode": False, "steps": 25, "guidance": 6.0}, "en")
+    assert re.search(r">about \d+\.\d GB · \d+ s<", told)
+    assert "weights" in told
+    assert "约" in tell({"model": "default"}, "zh")
+    long = {"model": "default", "frames": "1000", "window": "17", "steps": 100, "memory": "auto"}
+    assert re.search(r"\d+:\d\d min", tell(long, "en"))
+    assert "Size" in (wrong := tell({"model": "default", "width": "70"}, "en"))
+    assert "ea-wrong" in wrong
+    assert "Width: must be a whole number" in tell({"model": "default", "width": "<b>"}, "en")
+    assert tell({"model": None}, "en") == f'<span class="ea-dim">{text.word("forecast.none", "en")}</span>'
+    monkeypatch.setattr("ea_app.planning.machine._free_gigabytes", lambda: 0.1)
+    assert "0.1 GB are free" in tell({"model": "default"}, "en")
+
+
+def test_what_a_job_needs_follows_the_shape_of_a_reference(studio, uploads):
+    values = {"model": "default", "size_mode": True, "guidance": 6.0}
+    assert "needs a picture" in studio.forecast.tell(values, "en")
+    assert "about" in studio.forecast.tell(values | {"image": _upload(uploads)}, "en")
+
+
+def test_memory_and_file_are_options_unless_they_are_automatic(studio):
+    plain = studio.submit({"prompt": "a", "memory": "auto", "format": "auto"})
+    assert not {"memory", "format"} & plain.options.keys()
+    view = studio.submit({"prompt": "a", "memory": "sequential_cpu_offload", "format": "webm"})
+    assert (view.options["memory"], view.options["format"]) == ("sequential_cpu_offload", "webm")
+    values, _ = studio.reuse(view.id)
+    assert (values["memory"], values["format"]) == ("sequential_cpu_offload", "webm")
+    for wrong in ({"memory": "much"}, {"format": "exe"}):
+        with pytest.raises(InputError, match="must be one of"):
+            studio.submit({"prompt": "a", **wrong})
+
+
+@pytest.mark.parametrize(("name", "tag"), [("a.webm", "<video"), ("a.gif", "<img"), ("a.zip", "/thumbnail")])
+def test_every_kind_of_file_is_shown(studio, tmp_path, name, tag):
+    from ea_app.options.table import FORMATS
+    from ea_app.ui.media import _TYPES
+
+    assert {f".{kind}" for kind in FORMATS} | {".zip"} <= set(_TYPES)
+    view = studio.submit({"prompt": "a"})
+    (tmp_path / name).write_bytes(b"")
+    studio.jobs.change(view.id, state=State.DONE, output=tmp_path / name)
+    assert tag in studio.screen(view.id, "en").stage
+
+
+def test_a_choice_stands_against_a_refresh_that_arrives_later(studio):
+    import gradio as gr
+
+    from ea_app.ui.events import _SHOWN, Events
+
+    events = Events.__new__(Events)
+    events.studio = studio
+    first, second = (studio.submit({"prompt": prompt}).id for prompt in "ab")
+    at = _SHOWN.index("current")
+    assert events.tick("", {}, "en", None, None)[at] == first
+    assert events.tick(second, {}, "en", None, None)[at] == gr.skip()
+    assert events.tick("gone", {}, "en", None, None)[at] == first
+    assert events.refresh(second, {}, "en", None, None)[at] == second
+
+
 def test_a_pair_differs_in_one_thing(studio):
     left, right = studio.submit_pair({"prompt": "a", "sampler": "Flow"}, "sampler", "Flow_LCM")
     assert {key for key in left.options if left.options[key] != right.options[key]} == {"sampler"}
@@ -364,6 +427,55 @@ def test_models_of_a_folder_have_names(tmp_path, tiny_model):
     assert shelf.model("tiny") == str(tmp_path / "models" / "tiny")
     assert shelf.name_of(str(tmp_path / "models" / "tiny")) == "tiny"
     assert shelf.name_of("/etc") is None
+
+
+def test_families_of_models_are_told_at_once(shelf, monkeypatch):
+    asked = []
+
+    def ask_all(options):
+        asked.append(list(options))
+        told = {name: (find("default").info, ABILITIES) for name in options}
+        return told | {options[-1]: "it is broken"}
+
+    monkeypatch.setattr("ea_app.ui.models.ask_all", ask_all)
+    *fine, broken = shelf.models()
+    assert shelf.families() == dict.fromkeys(fine, ("EasyAnimate V5.1", "inpaint"))
+    assert shelf.families() == dict.fromkeys(fine, ("EasyAnimate V5.1", "inpaint"))
+    assert asked == [[*fine, broken]]
+    # What was broken is asked again when somebody wants it.
+    assert shelf.describe(broken)[1] == ABILITIES
+
+
+def test_a_family_narrows_the_models(studio, monkeypatch):
+    from ea_app.ui.updates import on_shelf
+
+    families = {
+        "default": ("EasyAnimate V5.1", "inpaint"),
+        "default-control": ("EasyAnimate V5.1", "control"),
+    }
+    monkeypatch.setattr(studio.shelf, "families", lambda: families)
+    model, family, lora, *_ = on_shelf(studio)("default", None, "en")
+    assert (model["choices"], model["value"]) == ([*bundled_names()], "default")
+    assert ("V5.1 · control", "EasyAnimate V5.1/control") in family["choices"]
+    assert (family["visible"], family["value"]) == (True, "")
+    assert ("–", "") in lora["choices"]
+    model, family, *_ = on_shelf(studio)("default", "EasyAnimate V5.1/control", "zh")
+    assert (model["choices"], model["value"]) == (["default-control"], "default-control")
+    assert family["value"] == "EasyAnimate V5.1/control"
+    assert ("全部", "") in family["choices"]
+    assert on_shelf(studio)("default", "V9/none", "en")[1]["value"] == ""
+
+
+def test_what_a_model_can_do_is_read_in_another_process(tiny_model, tmp_path):
+    from ea_app.api.abilities import ask, ask_all
+
+    (tmp_path / "empty").mkdir()
+    told = ask_all([str(tiny_model), str(tmp_path / "empty")])
+    info, abilities = told[str(tiny_model)]
+    assert (info.native_width, abilities.generation) == (32, "EasyAnimate V5.1")
+    assert "is no model directory" in told[str(tmp_path / "empty")]
+    with pytest.raises(ValueError, match="unknown model 'none-such'"):
+        ask("none-such")
 
 
 def test_values_of_an_empty_job(shelf, uploads):

@@ -51,7 +51,7 @@ def make_app(jobs: Supervisor, settings: UiSettings) -> FastAPI:
     from ea_app.ui.panels.editors import static  # noqa: PLC0415
     from ea_app.ui.theme import theme  # noqa: PLC0415
 
-    studio = Studio(jobs, Shelf(settings.models, settings.loras), uploads)
+    studio = Studio(jobs, Shelf(settings.models, settings.loras), uploads, settings.device)
 
     @contextlib.asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -108,9 +108,8 @@ def serve(
 
 
 def _warm(studio: Studio) -> None:
-    """Ask about the first model before anybody waits for it."""
-    with contextlib.suppress(ValueError):
-        studio.shelf.describe(studio.shelf.models()[0])
+    """Ask about the models before anybody waits for it."""
+    studio.shelf.families()
     studio.uploads.reader.warm()
 
 

@@ -11,6 +11,7 @@ from ea_app.api.record import read_record
 from ea_app.jobs import JobsError, JobView, NoSuchJobError, State, Supervisor
 from ea_app.options import InputError
 from ea_app.ui import views
+from ea_app.ui.forecast import Forecast
 from ea_app.ui.form import options_of, values_of
 from ea_app.ui.models import Shelf
 from ea_app.ui.uploads import Uploads
@@ -53,12 +54,14 @@ class Studio:
         jobs: Runs them.
         shelf: Which models and LoRAs may be chosen.
         uploads: Where uploaded files are.
+        device: What jobs are computed on, as `ea_app.planning.find_machine` takes it.
     """
 
-    def __init__(self, jobs: Supervisor, shelf: Shelf, uploads: Uploads) -> None:
+    def __init__(self, jobs: Supervisor, shelf: Shelf, uploads: Uploads, device: str = "auto") -> None:
         self.jobs = jobs
         self.shelf = shelf
         self.uploads = uploads
+        self.forecast = Forecast(shelf, uploads, device)
 
     def submit(self, values: Mapping[str, Any]) -> JobView:
         """Queue what the controls ask for.

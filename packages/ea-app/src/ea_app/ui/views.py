@@ -9,7 +9,11 @@ from ea_app.jobs import JobView, State
 from ea_app.ui.text import field_label, word
 
 _MAX_PREVIEW = 2**20
-_SHOWN = ("size", "frames", "steps", "guidance", "sampler", "strength", "window", "camera")
+_SHOWN = (
+    *("size", "frames", "steps", "guidance", "sampler", "strength", "window", "camera"),
+    *("memory", "format"),
+)
+_VIDEOS = (".mp4", ".webm")
 
 
 def stage(view: JobView | None, language: str) -> str:
@@ -92,11 +96,12 @@ def seconds(value: float) -> str:
 def _screen(view: JobView) -> str:
     if view.state is State.DONE and view.output is not None:
         source = media_url(view.id, "result")
-        if view.output.suffix == ".mp4":
+        if view.output.suffix in _VIDEOS:
             return (
                 f'<video class="ea-screen" src="{source}" controls autoplay loop muted playsinline '
                 f'aria-label="{escape(view.prompt[:200])}"></video>'
             )
+        source = media_url(view.id, "thumbnail") if view.output.suffix == ".zip" else source
         return f'<img class="ea-screen" src="{source}" alt="{escape(view.prompt[:200])}">'
     if view.active and (data := _picture(view.preview)):
         return f'<img class="ea-screen ea-preview" src="{data}" alt="">'
