@@ -429,6 +429,22 @@ def test_models_of_a_folder_have_names(tmp_path, tiny_model):
     assert shelf.name_of("/etc") is None
 
 
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_examples_fill_prompt_and_first_frame(studio, uploads, language):
+    from ea_app.ui.examples import gallery
+
+    assert gallery(language).count("data-example") == 5
+    for number in range(5):
+        prompt, path = studio.example(number, "default", language)
+        assert prompt in gallery(language)
+        assert Image.open(path).size == (64, 64)
+        assert uploads.known(path)
+        assert studio.submit({"prompt": prompt, "image": path}).options["image"] == path
+    for wrong in (5, -1, None, "1", 1.5):
+        with pytest.raises(InputError, match="must be a number from 0 to 4"):
+            studio.example(wrong, "default", language)
+
+
 def test_families_of_models_are_told_at_once(shelf, monkeypatch):
     asked = []
 

@@ -82,7 +82,7 @@ def browser(server):
 
 
 @pytest.fixture
-def page(browser, server, patience):
+def page(browser, server, patience, request):
     """The studio, freshly opened; nothing may go wrong in its console or reach another machine."""
     address, _ = server
     opened = browser.new_page(viewport={"width": 1440, "height": 900}, locale="en-US")
@@ -95,6 +95,8 @@ def page(browser, server, patience):
     # The model has told what it can do.
     opened.wait_for_selector("#ea-width [placeholder='64']")
     yield opened
+    if folder := os.environ.get("EA_SCREENSHOTS"):
+        opened.screenshot(path=Path(folder, f"{request.node.name}.png"))
     opened.close()
     assert not wrong
 
@@ -146,6 +148,14 @@ def test_a_picture_becomes_the_first_frame(page, media):
     assert _plays(page) > 1
     page.click("#ea-reuse")
     page.wait_for_selector(".toast-body")
+
+
+def test_an_example_fills_prompt_and_first_frame(page):
+    page.click("text=Pictures")
+    page.click("[data-example='2']")
+    page.wait_for_selector("#ea-mode span >> text=Image to video")
+    assert page.input_value("#ea-prompt textarea") == page.get_attribute("[data-example='2']", "title")
+    assert page.get_attribute("#ea-image img", "src").endswith("drawn.png")
 
 
 def test_a_job_is_cancelled_half_way_and_can_go_on(page, patience):
@@ -219,6 +229,57 @@ def _choose(page, model):
     for name in ("width", "height"):
         page.fill(f"#ea-{name} :is(input, textarea)", "64")
     page.fill("#ea-frames :is(input, textarea)", "9")
+
+
+def _pick(page, control, choice):
+    page.click(f"{control} input")
+    page.click(f"[role=option][aria-label='{choice}']")
+
+
+def test_two_loras_of_different_strength_make_a_webm(page, server):
+    page.click("button:has-text('LoRA')")
+    for slot, strength in ((1, "0.5"), (2, "-0.25")):
+        _pick(page, f"#ea-lora-{slot}", "pastel")
+        page.fill(f"#ea-lora-weight-{slot} input[type=number]", strength)
+        page.press(f"#ea-lora-weight-{slot} input[type=number]", "Tab")
+    page.click("button:has-text('Memory and file')")
+    _pick(page, "#ea-memory", "a network at a time")
+    _pick(page, "#ea-format", "WEBM")
+    _ask(page, "a circle in soft colours", steps=4)
+    _wait_for(page, "done")
+    assert _plays(page) == pytest.approx(17 / 8, abs=0.1)
+    with urlopen(server[0] + page.get_attribute("#ea-stage a", "href")) as answer:
+        assert answer.headers["Content-Type"] == "video/webm"
+        made = answer.read()
+    assert made.startswith(b"\x1a\x45\xdf\xa3")
+    assert b"a circle in soft colours" in made
+    page.reload()
+    page.wait_for_selector("#ea-width [placeholder='64']")
+    page.click("button:has-text('LoRA')")
+    page.click("#ea-reuse")
+    page.wait_for_function("document.querySelector('#ea-lora-2 input')?.value === 'pastel'")
+    weights = [page.input_value(f"#ea-lora-weight-{slot} input[type=number]") for slot in (1, 2)]
+    assert [float(weight) for weight in weights] == [0.5, -0.25]
+
+
+def test_what_a_job_needs_is_told_before_generate(page):
+    told = "#ea-forecast span"
+    page.wait_for_selector(f"{told} >> text=/^about \\d+\\.\\d GB/")
+    page.fill("#ea-frames :is(input, textarea)", "2000")
+    page.fill("#ea-window :is(input, textarea)", "17")
+    page.wait_for_selector(f"{told} >> text=/ \\d+:\\d\\d min$/")
+    page.fill("#ea-width :is(input, textarea)", "70")
+    page.wait_for_selector(f"{told}.ea-wrong >> text=multiples of 16")
+
+
+def test_a_family_narrows_the_models(page):
+    _pick(page, "#ea-family", "V5.1 · camera")
+    page.wait_for_function("document.querySelector('#ea-model input').value === 'camera'")
+    page.click("#ea-model input")
+    page.wait_for_selector("[role=option]")
+    assert [found.get_attribute("aria-label") for found in page.query_selector_all("[role=option]")] == [
+        "camera"
+    ]
 
 
 def _stroke(page, canvas, points):

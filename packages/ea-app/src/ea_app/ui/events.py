@@ -9,11 +9,12 @@ import gradio as gr
 
 from ea_app.jobs import JobsError, JobView, State
 from ea_app.options import InputError
+from ea_app.ui.examples import gallery
 from ea_app.ui.form import DECIDING, FIELDS, LORA_SLOTS
 from ea_app.ui.modes import mode_of
 from ea_app.ui.page import Page
 from ea_app.ui.studio import HISTORY, Screen, Studio
-from ea_app.ui.text import field_label, word
+from ea_app.ui.text import Language, field_label, word
 from ea_app.ui.updates import backdrop, on_language, on_model, on_shelf
 
 _FRAGMENTS = ("stage", "queue", "history", "comparison")
@@ -84,6 +85,9 @@ class Events:
             self.restore, [parts["restore"], parts["language"]], [*self.controls, parts["restore"]], **_SPOKEN
         )
         parts["dice"].click(lambda: str(self.studio.draw_seed()), None, self.page.controls["seed"], **_LIGHT)
+        examples, filled = parts["examples"], [self.page.controls[name] for name in ("prompt", "image")]
+        examples.select(self.example, [self.page.controls["model"], parts["language"]], filled, **_SPOKEN)
+        parts["language"].change(gallery, parts["language"], examples, **_LIGHT)
         self._connect_model(blocks)
         self._connect_forecast(blocks)
         self._connect_compare()
@@ -245,6 +249,12 @@ class Events:
     def tell(self, *given: Any) -> str:
         """What the controls ask for will need."""
         return self.studio.forecast.tell(dict(zip(DECIDING, given[:-1], strict=True)), given[-1])
+
+    def example(self, model: str, language: Language, event: gr.EventData) -> list[Any]:
+        """A click on an example."""
+        with toasts(language):
+            prompt, picture = self.studio.example(getattr(event, "example", None), model, language)
+        return [prompt, gr.skip() if picture is None else picture]
 
     def choices(self, left: str | None, right: str | None) -> list[Any]:
         """What can be compared: what is chosen already, else the newest."""

@@ -34,6 +34,7 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
     "reuse": ("Use these settings", "使用这些设置"),
     "delete": ("Delete", "删除"),
     "pictures": ("Pictures", "图片"),
+    "examples": ("Examples with a prompt", "示例（含提示词）"),
     "image": ("First frame", "首帧"),
     "last_image": ("Last frame", "尾帧"),
     "reference": ("Reference picture", "参考图"),

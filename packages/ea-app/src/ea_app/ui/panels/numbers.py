@@ -74,11 +74,17 @@ def build_loras(page: Page, names: list[str]) -> None:
         for slot in range(1, LORA_SLOTS + 1):
             with gr.Row(visible=bool(names)):
                 page.control(
-                    f"lora_{slot}", gr.Dropdown([("–", ""), *names], value="", label=f"LoRA {slot}"), "lora"
+                    f"lora_{slot}",
+                    gr.Dropdown(
+                        [("–", ""), *names], value="", label=f"LoRA {slot}", elem_id=f"ea-lora-{slot}"
+                    ),
+                    "lora",
                 )
                 page.control(
                     f"lora_weight_{slot}",
-                    gr.Slider(-2, 2, value=1, step=0.05, **labels("lora_weight")),
+                    gr.Slider(
+                        -2, 2, value=1, step=0.05, elem_id=f"ea-lora-weight-{slot}", **labels("lora_weight")
+                    ),
                     "lora_weight",
                 )
 
