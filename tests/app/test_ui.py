@@ -348,6 +348,19 @@ def test_the_page_tells_where_a_job_is(studio):
     assert studio.screen("no such job", "en").current == view.id
 
 
+def test_settings_of_a_job_are_told_in_words(studio):
+    values = {
+        "prompt": "a",
+        "memory": "model_cpu_offload",
+        "format": "webm",
+        "lora_1": "people/a.safetensors",
+    }
+    stage = studio.screen(studio.submit(values | {"lora_weight_1": 0.5}).id, "en").stage
+    for words in ("Memory mode a network at a time", "File WEBM", "LoRA a 0.5"):
+        assert f"<span>{words}</span>" in stage
+    assert "逐个网络" in studio.screen("", "zh").stage
+
+
 def test_uploads_are_removed_when_no_job_uses_them(studio, uploads):
     used = _upload(uploads)
     view = studio.submit({"prompt": "a", "image": used})
@@ -437,7 +450,8 @@ def test_examples_fill_prompt_and_first_frame(studio, uploads, language):
     for number in range(5):
         prompt, path = studio.example(number, "default", language)
         assert prompt in gallery(language)
-        assert Image.open(path).size == (64, 64)
+        with Image.open(path) as picture:
+            assert picture.size == (64, 64)
         assert uploads.known(path)
         assert studio.submit({"prompt": prompt, "image": path}).options["image"] == path
     for wrong in (5, -1, None, "1", 1.5):

@@ -6,7 +6,7 @@ from html import escape
 from pathlib import Path
 
 from ea_app.jobs import JobView, State
-from ea_app.ui.text import field_label, word
+from ea_app.ui.text import field_label, has, word
 
 _MAX_PREVIEW = 2**20
 _SHOWN = (
@@ -180,10 +180,24 @@ def _caption(view: JobView, language: str) -> str:
 def _chips(view: JobView, language: str) -> list[str]:
     told = [f"{word('seed', language)} {view.seed}"]
     told += [
-        f"{field_label(key, language)} {_plain(view.options[key])}" for key in _SHOWN if key in view.options
+        f"{field_label(key, language)} {_value(key, view.options[key], language)}"
+        for key in _SHOWN
+        if key in view.options
     ]
+    told += [f"LoRA {_lora(str(entry))}" for entry in view.options.get("lora", ())]
     told += [] if view.model == "default" else [Path(view.model).name]
     return told
+
+
+def _value(key: str, value: object, language: str) -> str:
+    if key == "memory":
+        return word(f"memory.{value}", language) if has(f"memory.{value}") else str(value)
+    return str(value).upper() if key == "format" else _plain(value)
+
+
+def _lora(entry: str) -> str:
+    path, _, weight = entry.rpartition(":")
+    return f"{Path(path or entry).stem} {weight if path else ''}".strip()
 
 
 def _plain(value: object) -> str:
