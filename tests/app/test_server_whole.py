@@ -255,6 +255,8 @@ def test_mistakes_of_the_operator(command, tmp_path, monkeypatch):
         (["--port", "x"], "port: must be a whole number of at least 0, got 'x'"),
         (["--workers", "0"], "workers: must be a whole number of at least 1, got '0'"),
         (["--workers", "2", *["--device", "cpu"] * 3], "device: must be given once, or once for each of 2"),
+        (["--device", "gpu"], "device: must be auto, cpu, cuda or cuda:N, got 'gpu'"),
+        (["--por", "1"], "--por: unknown option; did you mean --port?"),
         (["--model", "none-such"], "model: unknown model 'none-such'"),
         (["--lora", "none.safetensors"], "lora: none.safetensors does not exist"),
     ):
