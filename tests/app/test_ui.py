@@ -21,7 +21,6 @@ from ea_app.ui import text, views
 from ea_app.ui.form import FIELDS, options_of, values_of
 from ea_app.ui.models import Shelf
 from ea_app.ui.modes import mode_of, unusable
-from ea_app.ui.settings import UiSettings
 from ea_app.ui.studio import Studio
 from ea_app.ui.uploads import Uploads
 
@@ -419,18 +418,6 @@ def test_every_word_is_there_in_both_languages():
         assert text.field_label(name.rstrip("_1234"), "zh") != ""
 
 
-def test_where_it_listens_is_checked(tmp_path):
-    with pytest.raises(InputError, match="token: is missing"):
-        UiSettings(host="0.0.0.0")
-    with pytest.raises(InputError, match="token: must be at least 16"):
-        UiSettings(host="0.0.0.0", token="short")
-    with pytest.raises(InputError, match="port"):
-        UiSettings(port=70_000)
-    with pytest.raises(InputError, match="models-dir"):
-        UiSettings(models=tmp_path / "none")
-    assert UiSettings(host="0.0.0.0", token="long-enough-to-be-taken").token
-
-
 def test_models_of_a_folder_have_names(tmp_path, tiny_model):
     (tmp_path / "models").mkdir()
     (tmp_path / "models" / "tiny").symlink_to(tiny_model)
@@ -494,18 +481,6 @@ def test_a_family_narrows_the_models(studio, monkeypatch):
     assert family["value"] == "EasyAnimate V5.1/control"
     assert ("全部", "") in family["choices"]
     assert on_shelf(studio)("default", "V9/none", "en")[1]["value"] == ""
-
-
-def test_what_a_model_can_do_is_read_in_another_process(tiny_model, tmp_path):
-    from ea_app.api.abilities import ask, ask_all
-
-    (tmp_path / "empty").mkdir()
-    told = ask_all([str(tiny_model), str(tmp_path / "empty")])
-    info, abilities = told[str(tiny_model)]
-    assert (info.native_width, abilities.generation) == (32, "EasyAnimate V5.1")
-    assert "is no model directory" in told[str(tmp_path / "empty")]
-    with pytest.raises(ValueError, match="unknown model 'none-such'"):
-        ask("none-such")
 
 
 def test_values_of_an_empty_job(shelf, uploads):
