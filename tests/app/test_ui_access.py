@@ -7,8 +7,10 @@ from fastapi import FastAPI
 from starlette.testclient import TestClient
 
 from ea_app.jobs import JobView, NoSuchJobError, State
+from ea_app.options import InputError
 from ea_app.ui.access import MAX_REQUEST, Access
 from ea_app.ui.media import add_media
+from ea_app.ui.settings import UiSettings
 from ea_app.web.access import FAILURES, LOCK_SECONDS, Door, Lockout
 
 TOKEN = "a long token"
@@ -156,3 +158,15 @@ def test_a_file_that_is_not_done_or_no_media_is_not_handed_out(tmp_path):
     (tmp_path / "a.json").write_text("{}")
     client = _media(tmp_path, output=tmp_path / "a.json")
     assert client.get(f"/media/{'a' * 24}/result").status_code == 404
+
+
+def test_where_it_listens_is_checked(tmp_path):
+    with pytest.raises(InputError, match="token: is missing"):
+        UiSettings(host="0.0.0.0")
+    with pytest.raises(InputError, match="token: must be at least 16"):
+        UiSettings(host="0.0.0.0", token="short")
+    with pytest.raises(InputError, match="port"):
+        UiSettings(port=70_000)
+    with pytest.raises(InputError, match="models-dir"):
+        UiSettings(models=tmp_path / "none")
+    assert UiSettings(host="0.0.0.0", token="long-enough-to-be-taken").token

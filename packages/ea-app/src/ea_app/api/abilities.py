@@ -1,13 +1,13 @@
 """What a model can do, from its configs: for front ends that show it before anybody asks for a job.
 
-`python -m ea_app.api.abilities NAME` prints it as JSON, so that a server learns it without torch in
-its process.
+`python -m ea_app.api.abilities NAME...` prints it as a line of JSON each, so that a server learns it without
+torch in its process.
 """
 
 import json
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -29,6 +29,7 @@ class Abilities:
         clip: Whether it reads pictures with CLIP.
         samplers: Names of the samplers that fit it.
         sampler: The one that its checkpoint names.
+        generation: What it is of, such as "EasyAnimate V5.1".
     """
 
     modes: tuple[str, ...]
@@ -37,6 +38,7 @@ class Abilities:
     clip: bool
     samplers: tuple[str, ...]
     sampler: str
+    generation: str = ""
 
 
 def read_abilities(name: str) -> Abilities:
@@ -50,6 +52,7 @@ def read_abilities(name: str) -> Abilities:
     """
     from ea_dit.diffusion import default_sampler, sampler_names  # noqa: PLC0415  (seconds to import)
     from ea_dit.pipelines import read_outline  # noqa: PLC0415
+    from ea_dit.pipelines.generations import generation_of  # noqa: PLC0415
 
     outline = read_outline(find(name, download=False).directory, weights=False)
     return Abilities(
@@ -59,6 +62,7 @@ def read_abilities(name: str) -> Abilities:
         clip=outline.traits.image_states is not None,
         samplers=sampler_names(outline.process),
         sampler=default_sampler(outline.process),
+        generation=generation_of(outline.config).name,
     )
 
 
@@ -68,29 +72,48 @@ def ask(name: str) -> tuple[ModelInfo, Abilities]:
     Raises:
         ValueError: No such model, or one that is not understood.
     """
-    command = [sys.executable, "-m", "ea_app.api.abilities", name]
+    match ask_all([name])[name]:
+        case str() as wrong:
+            raise ValueError(wrong)
+        case found:
+            return found
+
+
+def ask_all(names: Sequence[str]) -> dict[str, tuple[ModelInfo, Abilities] | str]:
+    """`ask` for several models, in one process; a text in place of an answer says what is wrong."""
+    command = [sys.executable, "-m", "ea_app.api.abilities", *names]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS, check=False)
     except subprocess.TimeoutExpired:
-        raise ValueError(f"{name} did not say what it can do within {_SECONDS:g} seconds") from None
-    if done.returncode:
-        lines = done.stderr.strip().splitlines()
-        raise ValueError(lines[-1] if lines else f"{name} cannot be looked into")
-    told = json.loads(done.stdout.splitlines()[-1])
+        late = f"did not say what it can do within {_SECONDS:g} seconds"
+        return {name: f"{name} {late}" for name in names}
+    told = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    lines = done.stderr.strip().splitlines()
+    missing = {"error": lines[-1] if lines else "cannot be looked into"}
+    told += [missing] * (len(names) - len(told))
+    return {name: _read(answer) for name, answer in zip(names, told, strict=True)}
+
+
+def _read(told: Mapping[str, Any]) -> tuple[ModelInfo, Abilities] | str:
+    if "error" in told:
+        return str(told["error"])
     found: dict[str, Any] = {
         key: tuple(value) if isinstance(value, list) else value for key, value in told["abilities"].items()
     }
     return ModelInfo.from_dict(told["info"]), Abilities(**found)
 
 
-def _main(arguments: Sequence[str]) -> int:
-    (name,) = arguments
+def _tell(name: str) -> dict[str, Any]:
     try:
-        told = {"info": find(name, download=False).info.to_dict(), "abilities": asdict(read_abilities(name))}
+        info = find(name, download=False).info
+        return {"info": info.to_dict(), "abilities": asdict(read_abilities(name))}
     except (ValueError, OSError) as error:
-        sys.stderr.write(f"{' '.join(str(error).split())}\n")
-        return 2
-    sys.stdout.write(f"{json.dumps(told)}\n")
+        return {"error": " ".join(str(error).split())}
+
+
+def _main(names: Sequence[str]) -> int:
+    for name in names:
+        sys.stdout.write(f"{json.dumps(_tell(name))}\n")
     return 0
 
 

@@ -47,8 +47,6 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Name the field of argparse's message."""
-        if message.startswith("unrecognized arguments: "):
-            self._unknown(message.removeprefix("unrecognized arguments: ").split()[0])
         if message.startswith("the following arguments are required: "):
             field = message.removeprefix("the following arguments are required: ").split(",")[0]
             raise InputError(field.lower(), f"is missing; see {self.prog} --help")
@@ -57,15 +55,22 @@ class Parser(argparse.ArgumentParser):
             raise InputError(field, f"{found[2]}; see {self.prog} --help")
         raise InputError("arguments", message)
 
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Say here what is unknown, where the options of the command are known."""
+        found, rest = super().parse_known_args(args, namespace)
+        if rest:
+            self._unknown(rest[0])
+        return found, rest
+
     def _unknown(self, name: str) -> NoReturn:
         flag = name.split("=")[0]
         if not flag.startswith("-"):
             raise InputError(
                 "arguments", f"{name!r} is one too many; put a prompt of several words in quotes"
             )
-        known = [f"--{entry.name}" for entry in OPTIONS]
+        known = [text for action in self._actions for text in action.option_strings]
         close = difflib.get_close_matches(flag, known, n=1)
-        hint = f"did you mean {close[0]}?" if close else "see ea-app COMMAND --help"
+        hint = f"did you mean {close[0]}?" if close else f"see {self.prog} --help"
         raise InputError(flag, f"unknown option; {hint}")
 
 

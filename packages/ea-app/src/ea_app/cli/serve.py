@@ -22,15 +22,21 @@ def run(arguments: argparse.Namespace) -> int:
     )
     workers = _number("workers", arguments.workers, 1)
     catalogue = Catalogue.of(arguments.model or (), arguments.lora or ())
-    jobs = Settings(
-        workers=workers,
-        devices=_devices(arguments.device or [], workers),
-        preload=catalogue.models[catalogue.default].name,
-        queue_limit=_number("max-queue", arguments.max_queue, 1),
-        timeout=None if arguments.timeout is None else _number("timeout", arguments.timeout, 1),
-        bounds=Bounds(jobs=_number("keep", arguments.keep, 0)),
-        ray=arguments.ray,
-    )
+    try:
+        jobs = Settings(
+            workers=workers,
+            devices=_devices(arguments.device or [], workers),
+            preload=catalogue.models[catalogue.default].name,
+            queue_limit=_number("max-queue", arguments.max_queue, 1),
+            timeout=None if arguments.timeout is None else _number("timeout", arguments.timeout, 1),
+            bounds=Bounds(jobs=_number("keep", arguments.keep, 0)),
+            ray=arguments.ray,
+        )
+    except InputError:
+        raise
+    except ValueError as error:
+        field, _, reason = str(error).partition(" ")
+        raise InputError(field, reason) from None
     if arguments.ray is not None:
         _join(arguments.ray, workers, console)
     try:

@@ -20,6 +20,7 @@ def run(arguments: argparse.Namespace) -> int:
         host=arguments.host,
         port=arguments.port,
         token=arguments.token or os.environ.get("EA_TOKEN") or None,
+        device=arguments.device or "auto",
         models=_folder(arguments.models_dir),
         loras=_folder(arguments.loras_dir),
     )

@@ -30,7 +30,9 @@ class Owner:
             self._lock = FileLock(folder / LOCK, timeout=_PATIENCE, thread_local=False)
             self._lock.acquire()
         except Timeout:
-            raise OwnedError(f"{folder} is in use: another process runs its jobs") from None
+            raise OwnedError(
+                f"{folder} is in use: another process runs its jobs; end it, or take another folder"
+            ) from None
         except OSError as error:
             raise StoreError(f"cannot use {folder}: {error.strerror or error}") from None
 

@@ -1,8 +1,11 @@
 """How jobs are run."""
 
+import re
 from dataclasses import dataclass, field
 
 from ea_app.jobs.pruning import Bounds
+
+_DEVICE = re.compile(r"auto|cpu|cuda(:[0-9]{1,3})?")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +52,9 @@ class Settings:
                 raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}")
         if self.devices and len(self.devices) != self.workers:
             raise ValueError(f"devices must be {self.workers}, one a worker, got {len(self.devices)}")
+        for device in self.devices:
+            if not _DEVICE.fullmatch(device):
+                raise ValueError(f"device must be auto, cpu, cuda or cuda:N, got {device!r}")
         for name in ("timeout", "memory_limit"):
             value = getattr(self, name)
             if value is not None and not value > 0:

@@ -7,7 +7,7 @@ from functools import partial
 from importlib import metadata
 
 from fastapi import FastAPI
-from fastapi.responses import HTMLResponse
+from fastapi.responses import HTMLResponse, RedirectResponse
 from starlette.concurrency import run_in_threadpool
 
 from ea_app.jobs import Supervisor
@@ -55,6 +55,10 @@ def create_app(
     add_handlers(app)
     for router in (videos, status, easyanimate):
         app.include_router(router)
+
+    @app.get("/", include_in_schema=False)
+    def first() -> RedirectResponse:
+        return RedirectResponse("/docs")
 
     @app.get("/docs", include_in_schema=False)
     def docs() -> HTMLResponse:

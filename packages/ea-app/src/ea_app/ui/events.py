@@ -9,12 +9,13 @@ import gradio as gr
 
 from ea_app.jobs import JobsError, JobView, State
 from ea_app.options import InputError
-from ea_app.ui.form import FIELDS
+from ea_app.ui.examples import gallery
+from ea_app.ui.form import DECIDING, FIELDS, LORA_SLOTS
 from ea_app.ui.modes import mode_of
 from ea_app.ui.page import Page
 from ea_app.ui.studio import HISTORY, Screen, Studio
-from ea_app.ui.text import field_label, word
-from ea_app.ui.updates import backdrop, on_language, on_model
+from ea_app.ui.text import Language, field_label, word
+from ea_app.ui.updates import backdrop, on_language, on_model, on_shelf
 
 _FRAGMENTS = ("stage", "queue", "history", "comparison")
 _BUTTONS = {"cancel": "can_cancel", "resume": "can_resume", "reuse": "is_over", "delete": "is_over"}
@@ -66,7 +67,7 @@ class Events:
     def connect(self, blocks: gr.Blocks) -> None:
         """All of it."""
         parts, everything = self.page.parts, [*self.controls, *self.state]
-        parts["timer"].tick(self.refresh, self.state, self.shown, **_LIGHT)
+        parts["timer"].tick(self.tick, self.state, self.shown, **_LIGHT)
         for trigger in (parts["generate"].click, self.page.controls["prompt"].submit):
             trigger(self.generate, everything, self.shown, **_SPOKEN)
         parts["generate"].click(None, None, None, js=_SCROLL, api_visibility="private")
@@ -84,7 +85,11 @@ class Events:
             self.restore, [parts["restore"], parts["language"]], [*self.controls, parts["restore"]], **_SPOKEN
         )
         parts["dice"].click(lambda: str(self.studio.draw_seed()), None, self.page.controls["seed"], **_LIGHT)
+        examples, filled = parts["examples"], [self.page.controls[name] for name in ("prompt", "image")]
+        examples.select(self.example, [self.page.controls["model"], parts["language"]], filled, **_SPOKEN)
+        parts["language"].change(gallery, parts["language"], examples, **_LIGHT)
         self._connect_model(blocks)
+        self._connect_forecast(blocks)
         self._connect_compare()
 
     def _connect_model(self, blocks: gr.Blocks) -> None:
@@ -100,6 +105,13 @@ class Events:
         # Settings that come back may bring another model; its own defaults are not wanted then.
         controls["model"].change(on_model(self.page, self.studio, defaults=False), model, targets, **_LIGHT)
         controls["model"].input(on_model(self.page, self.studio), model, targets, **_LIGHT)
+        shelf = [controls["model"], parts["family"], parts["language"]]
+        shelved = [controls["model"], parts["family"], *self._lora_controls()]
+        blocks.load(on_shelf(self.studio), shelf, shelved, **_LIGHT)
+        parts["family"].input(on_shelf(self.studio), shelf, shelved, **_LIGHT).then(
+            on_model(self.page, self.studio), model, targets, **_LIGHT
+        )
+        parts["language"].change(on_shelf(self.studio), shelf, shelved, **_LIGHT)
         parts["language"].change(
             on_language(self.page), parts["language"], list(dict.fromkeys(worded)), **_LIGHT
         ).then(on_model(self.page, self.studio, defaults=False), model, targets, **_LIGHT)
@@ -132,13 +144,24 @@ class Events:
             lambda words: words, parts["camera_editor"], controls["camera"], **_LIGHT
         )
 
+    def _lora_controls(self) -> list[Any]:
+        return [self.page.controls[f"lora_{slot}"] for slot in range(1, LORA_SLOTS + 1)]
+
+    def _connect_forecast(self, blocks: gr.Blocks) -> None:
+        """What a job will need follows what it is made of."""
+        language, target = self.page.parts["language"], self.page.parts["forecast"]
+        watched = [self.page.controls[name] for name in DECIDING]
+        told = [*watched, language]
+        changes_of = [component.change for component in (*watched, language)]
+        gr.on([blocks.load, *changes_of], self.tell, told, target, trigger_mode="always_last", **_LIGHT)
+
     def _connect_compare(self) -> None:
         parts = self.page.parts
         sides = [parts["side_a"], parts["side_b"]]
         parts["compare_tab"].select(self.choices, sides, sides, **_LIGHT)
         gr.on(
             [side.change for side in sides],
-            self.refresh,
+            self.tick,
             self.state,
             self.shown,
             **_LIGHT,
@@ -157,6 +180,12 @@ class Events:
         """What changed on the page since it was last told."""
         with toasts(language):
             return changes(self.studio.screen(current, language, sides), seen)
+
+    def tick(self, current: str, *state: Any) -> list[Any]:
+        """What changed, asked for by nobody: a job that is chosen before this arrives stays chosen."""
+        told = self.refresh(current, *state)
+        chosen = _SHOWN.index("current")
+        return [*told[:chosen], gr.skip() if told[chosen] == current else told[chosen], *told[chosen + 1 :]]
 
     def generate(self, *given: Any) -> list[Any]:
         """Queue what the controls say."""
@@ -216,6 +245,16 @@ class Events:
         """What the inputs make of the job."""
         values = dict(zip(_MODE_FIELDS, given[:-1], strict=True))
         return f"<span>{word(f'mode.{mode_of(values)}', given[-1])}</span>"
+
+    def tell(self, *given: Any) -> str:
+        """What the controls ask for will need."""
+        return self.studio.forecast.tell(dict(zip(DECIDING, given[:-1], strict=True)), given[-1])
+
+    def example(self, model: str, language: Language, event: gr.EventData) -> list[Any]:
+        """A click on an example."""
+        with toasts(language):
+            prompt, picture = self.studio.example(getattr(event, "example", None), model, language)
+        return [prompt, gr.skip() if picture is None else picture]
 
     def choices(self, left: str | None, right: str | None) -> list[Any]:
         """What can be compared: what is chosen already, else the newest."""

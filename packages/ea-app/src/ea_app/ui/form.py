@@ -14,16 +14,22 @@ _WHOLE = re.compile(r"\s*[0-9]{1,6}\s*")
 _WORDS = re.compile(r"[A-Za-z0-9 +,.\-]{1,2000}")
 AS_IS = ""
 """Of `control_kind`: the control video as it is."""
+AUTO = "auto"
+"""Of `memory` and `format`: as the option does when it is not given."""
 
 _PLAIN = ("negative", "frames", "window", "overlap", "sampler", "steps", "guidance", "seed", "fps", "camera")
+_CHOSEN = ("memory", "format")
 _SHAPES = ("image", "last_image", "video", "control", "reference")
 FILES = ("image", "last_image", "clip_image", "video", "mask", "reference")
 FIELDS = (
     "prompt", "model", *_PLAIN, *FILES, "mask_drawn", "strength", "control", "control_kind", "trajectory",
-    "width", "height", "size_mode", "join",
+    "width", "height", "size_mode", "join", *_CHOSEN,
     *(f"{name}_{slot}" for slot in range(1, LORA_SLOTS + 1) for name in ("lora", "lora_weight")),
 )  # fmt: skip
 """Every control whose value decides a job."""
+_COSTS = ("frames", "window", "overlap", "steps", "guidance", "memory")
+DECIDING = ("model", *_COSTS, "width", "height", "size_mode", *_SHAPES)
+"""Every control whose value decides what a job needs."""
 
 
 def options_of(values: Mapping[str, Any], shelf: Shelf, uploads: Uploads) -> tuple[str, dict[str, Any]]:
@@ -45,6 +51,7 @@ def options_of(values: Mapping[str, Any], shelf: Shelf, uploads: Uploads) -> tup
     options["model"] = shelf.model(given.get("model", "default"))
     if "camera" in options:
         options["camera"] = _camera_words(options["camera"])
+    options |= {key: given[key] for key in _CHOSEN if given.get(key, AUTO) != AUTO}
     options |= {key: uploads.media(key, given[key]).path for key in FILES if key in given}
     if "mask_drawn" in given and "video" in given and "mask" not in given:
         options["mask"] = uploads.keep_drawing("mask", given["mask_drawn"])
@@ -63,6 +70,16 @@ def options_of(values: Mapping[str, Any], shelf: Shelf, uploads: Uploads) -> tup
     parse({"prompt": "" if prompt is None else prompt, **options})
     assert isinstance(prompt, str)
     return prompt, options
+
+
+def deciding_options(values: Mapping[str, Any], shelf: Shelf, uploads: Uploads) -> dict[str, Any]:
+    """The options of `options_of` that decide what a job needs, as `ea_app.planning.plan` takes them.
+
+    Raises:
+        InputError: Naming the control.
+    """
+    given = {key: values.get(key) for key in DECIDING if values.get(key) not in (None, "", AUTO)}
+    return {key: given[key] for key in _COSTS if key in given} | _size(values, given, shelf, uploads)
 
 
 def _camera_words(given: object) -> str:
@@ -128,8 +145,9 @@ def values_of(
     """
     values: dict[str, Any] = dict.fromkeys(FIELDS)
     values |= {"prompt": prompt, "size_mode": False, "control_kind": AS_IS, "join": "latents"}
+    values |= dict.fromkeys(_CHOSEN, AUTO)
     missing: list[str] = []
-    values |= {key: options[key] for key in (*_PLAIN, "strength", "join") if key in options}
+    values |= {key: options[key] for key in (*_PLAIN, *_CHOSEN, "strength", "join") if key in options}
     values["seed"] = str(options["seed"]) if "seed" in options else None
     if (model := shelf.name_of(str(options.get("model", "default")))) is None:
         missing.append("model")

@@ -57,6 +57,8 @@ def _header(page: Page, studio: Studio) -> None:
     with gr.Row(elem_id="ea-header", equal_height=True):
         page.say(gr.HTML(word("title", "en"), elem_id="ea-title", js_on_load=None), "title", "value")
         page.part("facts", gr.HTML(elem_id="ea-facts", js_on_load=None))
+        family = gr.Dropdown([], value=None, visible=False, min_width=150, scale=0, elem_id="ea-family")
+        page.part("family", family, "family")
         names = studio.shelf.models()
         page.control(
             "model",
@@ -93,3 +95,4 @@ def _create(page: Page, studio: Studio) -> None:
     steering.build(page)
     numbers.build(page)
     numbers.build_loras(page, studio.shelf.loras())
+    numbers.build_machine(page)

@@ -15,10 +15,12 @@ _FILES: dict[str, Callable[[JobView], Path | None]] = {
 }
 _TYPES = {
     ".mp4": "video/mp4",
+    ".webm": "video/webm",
     ".gif": "image/gif",
     ".webp": "image/webp",
     ".png": "image/png",
     ".jpg": "image/jpeg",
+    ".zip": "application/zip",
 }
 
 

@@ -3,8 +3,8 @@
 import threading
 from pathlib import Path
 
-from ea_app.api.abilities import Abilities, ask
-from ea_app.catalog import bundled_loras, bundled_names
+from ea_app.api.abilities import Abilities, ask, ask_all
+from ea_app.catalog import Model, bundled_loras, bundled_names, find
 from ea_app.model_info import ModelInfo
 from ea_app.options import InputError
 
@@ -22,7 +22,7 @@ class Shelf:
     def __init__(self, models: Path | None = None, loras: Path | None = None) -> None:
         self._models = models
         self._loras = loras
-        self._known: dict[str, tuple[ModelInfo, Abilities]] = {}
+        self._known: dict[str, tuple[ModelInfo, Abilities] | str] = {}
         self._lock = threading.Lock()
 
     def models(self) -> list[str]:
@@ -55,6 +55,21 @@ class Shelf:
             return name
         return str(self._models / name)
 
+    def find(self, name: object) -> Model:
+        """The model for a name, without torch in this process.
+
+        Raises:
+            InputError: It is not among the names, or cannot be understood.
+        """
+        option = self.model(name)
+        try:
+            if option in bundled_names() or (Path(option) / "model.json").is_file():
+                return find(option, download=False)
+        except ValueError as error:
+            raise InputError("model", str(error)) from None
+        info, _ = self.describe(name)  # told by what it is, which takes torch
+        return Model(name=str(name), directory=Path(option), info=info)
+
     def lora(self, name: object) -> Path:
         """The file for a name.
 
@@ -82,12 +97,26 @@ class Shelf:
         """
         option = self.model(name)
         with self._lock:
-            if option not in self._known:
+            found = self._known.get(option)
+            if found is None or isinstance(found, str):
                 try:
-                    self._known[option] = ask(option)
+                    self._known[option] = found = ask(option)
                 except ValueError as error:
                     raise InputError("model", str(error)) from None
-            return self._known[option]
+            return found
+
+    def families(self) -> dict[str, tuple[str, str]]:
+        """Generation and variant of every model by its name; those that are not understood are left out."""
+        options = {name: self.model(name) for name in self.models()}
+        with self._lock:
+            if unknown := [option for option in options.values() if option not in self._known]:
+                self._known |= ask_all(unknown)
+            found = {name: self._known[option] for name, option in options.items()}
+        return {
+            name: (told[1].generation, told[1].variant)
+            for name, told in found.items()
+            if not isinstance(told, str)
+        }
 
 
 def _is_model(path: Path) -> bool:

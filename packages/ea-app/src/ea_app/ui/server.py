@@ -14,6 +14,7 @@ from ea_app.ui.access import Access
 from ea_app.ui.media import add_media
 from ea_app.ui.models import Shelf
 from ea_app.ui.settings import UiSettings
+from ea_app.ui.stubs import without_stubs
 from ea_app.ui.studio import Studio
 from ea_app.ui.uploads import Uploads
 from ea_app.web.access import Door
@@ -43,13 +44,14 @@ def make_app(jobs: Supervisor, settings: UiSettings) -> FastAPI:
     # Where gradio puts uploads and what it shows; read when gradio is imported.
     os.environ["GRADIO_TEMP_DIR"] = str(uploads.folder)
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-    import gradio as gr  # noqa: PLC0415  (seconds to import, and the settings above come first)
+    with without_stubs():
+        import gradio as gr  # noqa: PLC0415  (seconds to import, and the settings above come first)
 
     from ea_app.ui.layout import build  # noqa: PLC0415
     from ea_app.ui.panels.editors import static  # noqa: PLC0415
     from ea_app.ui.theme import theme  # noqa: PLC0415
 
-    studio = Studio(jobs, Shelf(settings.models, settings.loras), uploads)
+    studio = Studio(jobs, Shelf(settings.models, settings.loras), uploads, settings.device)
 
     @contextlib.asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -106,9 +108,8 @@ def serve(
 
 
 def _warm(studio: Studio) -> None:
-    """Ask about the first model before anybody waits for it."""
-    with contextlib.suppress(ValueError):
-        studio.shelf.describe(studio.shelf.models()[0])
+    """Ask about the models before anybody waits for it."""
+    studio.shelf.families()
     studio.uploads.reader.warm()
 
 

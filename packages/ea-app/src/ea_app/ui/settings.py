@@ -15,6 +15,7 @@ class UiSettings:
         host: Address to listen on.
         port: Port; 0 takes a free one.
         token: What visitors have to know; needed beyond this machine.
+        device: What jobs are computed on, for what is told of them: auto, cpu, cuda or cuda:N.
         models: Folder whose model directories may be chosen, beside the models in the box.
         loras: Folder whose LoRA files may be chosen.
         upload_bytes: Largest file that may be uploaded.
@@ -25,6 +26,7 @@ class UiSettings:
     host: str = "127.0.0.1"
     port: int = 7860
     token: str | None = None
+    device: str = "auto"
     models: Path | None = None
     loras: Path | None = None
     upload_bytes: int = 200 * 2**20

@@ -11,8 +11,12 @@ from ea_app.api.record import read_record
 from ea_app.jobs import JobsError, JobView, NoSuchJobError, State, Supervisor
 from ea_app.options import InputError
 from ea_app.ui import views
+from ea_app.ui.examples import example
+from ea_app.ui.forecast import Forecast
 from ea_app.ui.form import options_of, values_of
 from ea_app.ui.models import Shelf
+from ea_app.ui.modes import unusable
+from ea_app.ui.text import Language
 from ea_app.ui.uploads import Uploads
 
 HISTORY = 60
@@ -53,12 +57,14 @@ class Studio:
         jobs: Runs them.
         shelf: Which models and LoRAs may be chosen.
         uploads: Where uploaded files are.
+        device: What jobs are computed on, as `ea_app.planning.find_machine` takes it.
     """
 
-    def __init__(self, jobs: Supervisor, shelf: Shelf, uploads: Uploads) -> None:
+    def __init__(self, jobs: Supervisor, shelf: Shelf, uploads: Uploads, device: str = "auto") -> None:
         self.jobs = jobs
         self.shelf = shelf
         self.uploads = uploads
+        self.forecast = Forecast(shelf, uploads, device)
 
     def submit(self, values: Mapping[str, Any]) -> JobView:
         """Queue what the controls ask for.
@@ -116,6 +122,17 @@ class Studio:
         asked = [options_of(side, self.shelf, self.uploads) for side in (first, other)]
         left, right = (self.jobs.submit(prompt, **options) for prompt, options in asked)
         return left, right
+
+    def example(self, number: object, model: object, language: Language) -> tuple[str, str | None]:
+        """The prompt of an example and the file of its picture, None for a model that takes no first frame.
+
+        Raises:
+            InputError: There is no such example or model.
+        """
+        info, abilities = self.shelf.describe(model)
+        prompt, picture = example(number, language, info.native_width, info.native_height)
+        takes = "image" not in unusable(abilities)
+        return prompt, self.uploads.keep_drawing("image", picture) if takes else None
 
     def draw_seed(self) -> int:
         """A seed short enough to be typed again."""

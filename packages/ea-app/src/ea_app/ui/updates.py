@@ -7,6 +7,7 @@ import gradio as gr
 
 from ea_app.model_info import ModelInfo
 from ea_app.options import InputError
+from ea_app.ui.form import LORA_SLOTS
 from ea_app.ui.modes import reason, unusable
 from ea_app.ui.page import Page
 from ea_app.ui.panels.editors import camera_props, editor_props
@@ -65,6 +66,41 @@ def on_model(page: Page, studio: Studio, *, defaults: bool = True) -> Callable[[
         return [*updates, gr.update(choices=others, value=others[0] if others else None), camera, told]
 
     return handler
+
+
+def on_shelf(studio: Studio) -> Callable[[str | None, str | None, str], list[Any]]:
+    """A handler that fits what can be chosen to what is there, and the models to a family.
+
+    Returns:
+        Of the model, the family and the language, updates for the model, the family and every LoRA.
+    """
+
+    def handler(model: str | None, family: str | None, language: str) -> list[Any]:
+        families = studio.shelf.families()
+        every = list(dict.fromkeys(families.values()))
+        chosen = next((known for known in every if _family_key(known) == family), None)
+        models = [name for name in studio.shelf.models() if chosen is None or families.get(name) == chosen]
+        choices = [(word("family.all", language), "")]
+        choices += [(_family(one, language), _family_key(one)) for one in every]
+        value = model if model in models else models[0]
+        loras = gr.update(choices=[("–", ""), *studio.shelf.loras()])
+        return [
+            gr.update(choices=models, value=value),
+            gr.update(choices=choices, value=family if chosen else "", visible=len(every) > 1),
+            *([loras] * LORA_SLOTS),
+        ]
+
+    return handler
+
+
+def _family_key(family: tuple[str, str]) -> str:
+    return "/".join(family)
+
+
+def _family(family: tuple[str, str], language: str) -> str:
+    generation, variant = family
+    kind = word(f"family.{variant}", language) if has(f"family.{variant}") else variant
+    return f"{generation.removeprefix('EasyAnimate ')} · {kind}"
 
 
 def on_language(page: Page) -> Callable[[str], list[Any]]:

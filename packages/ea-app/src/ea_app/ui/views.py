@@ -6,10 +6,14 @@ from html import escape
 from pathlib import Path
 
 from ea_app.jobs import JobView, State
-from ea_app.ui.text import field_label, word
+from ea_app.ui.text import field_label, has, word
 
 _MAX_PREVIEW = 2**20
-_SHOWN = ("size", "frames", "steps", "guidance", "sampler", "strength", "window", "camera")
+_SHOWN = (
+    *("size", "frames", "steps", "guidance", "sampler", "strength", "window", "camera"),
+    *("memory", "format"),
+)
+_VIDEOS = (".mp4", ".webm")
 
 
 def stage(view: JobView | None, language: str) -> str:
@@ -92,11 +96,12 @@ def seconds(value: float) -> str:
 def _screen(view: JobView) -> str:
     if view.state is State.DONE and view.output is not None:
         source = media_url(view.id, "result")
-        if view.output.suffix == ".mp4":
+        if view.output.suffix in _VIDEOS:
             return (
                 f'<video class="ea-screen" src="{source}" controls autoplay loop muted playsinline '
                 f'aria-label="{escape(view.prompt[:200])}"></video>'
             )
+        source = media_url(view.id, "thumbnail") if view.output.suffix == ".zip" else source
         return f'<img class="ea-screen" src="{source}" alt="{escape(view.prompt[:200])}">'
     if view.active and (data := _picture(view.preview)):
         return f'<img class="ea-screen ea-preview" src="{data}" alt="">'
@@ -175,10 +180,24 @@ def _caption(view: JobView, language: str) -> str:
 def _chips(view: JobView, language: str) -> list[str]:
     told = [f"{word('seed', language)} {view.seed}"]
     told += [
-        f"{field_label(key, language)} {_plain(view.options[key])}" for key in _SHOWN if key in view.options
+        f"{field_label(key, language)} {_value(key, view.options[key], language)}"
+        for key in _SHOWN
+        if key in view.options
     ]
+    told += [f"LoRA {_lora(str(entry))}" for entry in view.options.get("lora", ())]
     told += [] if view.model == "default" else [Path(view.model).name]
     return told
+
+
+def _value(key: str, value: object, language: str) -> str:
+    if key == "memory":
+        return word(f"memory.{value}", language) if has(f"memory.{value}") else str(value)
+    return str(value).upper() if key == "format" else _plain(value)
+
+
+def _lora(entry: str) -> str:
+    path, _, weight = entry.rpartition(":")
+    return f"{Path(path or entry).stem} {weight if path else ''}".strip()
 
 
 def _plain(value: object) -> str:

@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import os
 import socket
 from collections.abc import Callable
 from types import FrameType
@@ -33,7 +34,8 @@ def listen(host: str, port: int) -> socket.socket:
         return socket.create_server((host, port), family=family, backlog=_BACKLOG)
     except OSError as error:
         hint = "; give --port N" if error.errno == errno.EADDRINUSE else ""
-        raise InputError("port", f"cannot listen at {host}:{port}: {error.strerror}{hint}") from None
+        why = os.strerror(error.errno) if error.errno else str(error)  # its own text tells the place twice
+        raise InputError("port", f"cannot listen at {host}:{port}: {why}{hint}") from None
 
 
 def address_of(listener: socket.socket, host: str) -> str:

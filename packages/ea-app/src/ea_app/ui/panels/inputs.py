@@ -2,11 +2,18 @@
 
 import gradio as gr
 
+from ea_app.ui.examples import gallery
 from ea_app.ui.page import Page, labels
 from ea_app.ui.panels.editors import backdrop, editor
 from ea_app.ui.text import word
 from ea_data.control.kinds import KINDS
 
+_PICK = """
+element.addEventListener('click', (event) => {
+  const found = event.target.closest('[data-example]');
+  if (found) trigger('select', {example: Number(found.dataset.example)});
+});
+"""
 _VIDEOS = [".mp4", ".webm", ".mov", ".mkv", ".gif", ".webp"]
 _MASKS = [".png", ".jpg", ".webp", ".mp4", ".webm", ".gif"]
 
@@ -14,6 +21,7 @@ _MASKS = [".png", ".jpg", ".webp", ".mp4", ".webm", ".gif"]
 def build(page: Page) -> None:
     """First and last frame, reference; video with mask; control video."""
     with page.say(gr.Accordion(word("pictures", "en"), open=False, elem_id="ea-pictures"), "pictures"):
+        page.part("examples", gr.HTML(gallery("en"), elem_id="ea-examples", js_on_load=_PICK))
         with gr.Row():
             _picture(page, "image")
             _picture(page, "last_image")

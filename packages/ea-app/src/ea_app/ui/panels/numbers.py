@@ -4,7 +4,8 @@ from typing import Any
 
 import gradio as gr
 
-from ea_app.ui.form import LORA_SLOTS
+from ea_app.options import option
+from ea_app.ui.form import AUTO, LORA_SLOTS
 from ea_app.ui.page import Page, labels
 from ea_app.ui.text import word
 
@@ -45,6 +46,26 @@ def build(page: Page) -> None:
         )
 
 
+def build_machine(page: Page) -> None:
+    """Where weights are while they are not used, and the kind of file."""
+    with (
+        page.say(gr.Accordion(word("machine", "en"), open=False, elem_id="ea-machine"), "machine"),
+        gr.Row(),
+    ):
+        for name, choices in (("memory", _memory), ("format", _formats)):
+            dropdown = gr.Dropdown(choices("en"), value=AUTO, elem_id=f"ea-{name}", **labels(name))
+            page.chosen[page.control(name, dropdown)] = choices
+
+
+def _memory(language: str) -> list[tuple[str, str]]:
+    return [(word(f"memory.{name}", language), name) for name in option("memory").choices]
+
+
+def _formats(language: str) -> list[tuple[str, str]]:
+    named = [(name.upper(), name) for name in option("format").choices if name != "png"]
+    return [(word("format.auto", language), AUTO), *named, (word("format.png", language), "png")]
+
+
 def build_loras(page: Page, names: list[str]) -> None:
     """Several LoRA files with their strengths."""
     with page.say(gr.Accordion(word("lora_panel", "en"), open=False), "lora_panel"):
@@ -53,11 +74,17 @@ def build_loras(page: Page, names: list[str]) -> None:
         for slot in range(1, LORA_SLOTS + 1):
             with gr.Row(visible=bool(names)):
                 page.control(
-                    f"lora_{slot}", gr.Dropdown([("–", ""), *names], value="", label=f"LoRA {slot}"), "lora"
+                    f"lora_{slot}",
+                    gr.Dropdown(
+                        [("–", ""), *names], value="", label=f"LoRA {slot}", elem_id=f"ea-lora-{slot}"
+                    ),
+                    "lora",
                 )
                 page.control(
                     f"lora_weight_{slot}",
-                    gr.Slider(-2, 2, value=1, step=0.05, **labels("lora_weight")),
+                    gr.Slider(
+                        -2, 2, value=1, step=0.05, elem_id=f"ea-lora-weight-{slot}", **labels("lora_weight")
+                    ),
                     "lora_weight",
                 )
 

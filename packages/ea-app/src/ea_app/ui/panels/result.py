@@ -33,7 +33,7 @@ def build(page: Page) -> None:
     )
 
 
-_RESULTS = [".mp4", ".webm", ".gif", ".webp", ".png", ".json"]
+_RESULTS = [".mp4", ".webm", ".gif", ".webp", ".png", ".zip", ".json"]
 
 
 def build_batch(page: Page) -> None:

@@ -23,7 +23,9 @@ def build(page: Page) -> None:
         ),
     )  # fmt: skip
     with gr.Row(elem_id="ea-go"):
-        page.part("mode", gr.HTML(elem_id="ea-mode", js_on_load=None))
+        with gr.Column(elem_id="ea-told", min_width=0):
+            page.part("mode", gr.HTML(elem_id="ea-mode", js_on_load=None))
+            page.part("forecast", gr.HTML(elem_id="ea-forecast", js_on_load=None))
         page.part(
             "generate",
             gr.Button(word("generate", "en"), variant="primary", elem_id="ea-generate"),
