@@ -32,8 +32,8 @@ def rounds_coarsely(x: Tensor) -> bool:
     return on_cpu and is_channels_last(x) and not torch.compiler.is_compiling()
 
 
-def takes(x: Tensor, out: Tensor | None = None) -> bool:
-    """Whether `group_norm` is the best way to norm x, into `out` if that is given."""
+def prefers_group_norm_last(x: Tensor, out: Tensor | None = None) -> bool:
+    """Whether `group_norm_last` is the best way to norm x, into `out` if that is given."""
     return (
         rounds_coarsely(x)
         and x.numel() >= SMALL
@@ -41,7 +41,7 @@ def takes(x: Tensor, out: Tensor | None = None) -> bool:
     )
 
 
-def group_norm(
+def group_norm_last(
     x: Tensor,
     groups: int,
     weight_C: Tensor | None,

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ea_kernels import channels_last
+from ea_kernels.channels_last import group_norm_last, prefers_group_norm_last, rounds_coarsely
 from ea_kernels.reference import norms as reference_norms
 from ea_kernels.triton_ops.availability import resolve_backend
 
@@ -71,9 +71,9 @@ def group_norm(
         from ea_kernels.triton_ops import group_norm as kernels
 
         return kernels.group_norm(x, num_groups, weight, bias, eps=eps, silu=False, per_frame=False)
-    if channels_last.takes(x) and writes_in_place(x):
-        return channels_last.group_norm(x, num_groups, weight, bias, eps)
-    x = x.contiguous() if channels_last.rounds_coarsely(x) else x
+    if prefers_group_norm_last(x) and writes_in_place(x):
+        return group_norm_last(x, num_groups, weight, bias, eps)
+    x = x.contiguous() if rounds_coarsely(x) else x
     return F.group_norm(x, num_groups, weight, bias, eps).to(x.dtype)
 
 
@@ -109,10 +109,8 @@ def group_norm_silu(
 
         found = kernels.group_norm(x, num_groups, weight, bias, eps=eps, silu=True, per_frame=per_frame)
         return found if out is None else out.copy_(found)
-    if channels_last.takes(x, out) and writes_in_place(x):
-        return channels_last.group_norm(
-            x, num_groups, weight, bias, eps, per_frame=per_frame, silu=True, out=out
-        )
+    if prefers_group_norm_last(x, out) and writes_in_place(x):
+        return group_norm_last(x, num_groups, weight, bias, eps, per_frame=per_frame, silu=True, out=out)
     frames = x.transpose(1, 2).flatten(0, 1) if per_frame else x
     normed = group_norm(frames, num_groups, weight, bias, eps=eps, backend="torch")
     normed = normed.unflatten(0, (x.shape[0], -1)).transpose(1, 2) if per_frame else normed
