@@ -21,7 +21,7 @@ def _read_mutated(kind: str, count: int, folder: Path) -> None:
     assert found["unexpected"] == []
     assert found["outcomes"]["refused"] > count
     assert found["outcomes"]["read"] > count / 10
-    assert found["slowest"] < 2  # seconds of the processor for all readers of one file
+    assert found["slowest"] < 2  # seconds of the processor for one reader of one file
     assert found["peak"] < 1e9
 
 

@@ -215,6 +215,20 @@ def test_bounds_of_pictures(tmp_path: Path, size: tuple[int, int], found: str, r
     assert time.process_time() - begin < 1
 
 
+def test_a_later_frame_of_an_animation_that_is_too_large(tmp_path: Path) -> None:
+    path = tmp_path / "grows.gif"
+    shades = [Image.new("L", (48, 32), shade) for shade in (0, 80, 160)]
+    shades[0].save(path, save_all=True, append_images=shades[1:])
+    content = bytearray(path.read_bytes())
+    second = content.rindex(b"\x00\x2c") + 1  # what describes a frame, after its extension
+    content[second + 5 : second + 9] = b"\xff\xff\xff\xff"
+    path.write_bytes(content)
+    for read in (read_video, read_frames, VideoReader):
+        with pytest.raises(MediaError) as caught:
+            read(path)
+        assert str(caught.value) == f"cannot read {path}: 4294836225 pixels; allowed: 1 to 67108864 pixels"
+
+
 def test_an_avif_is_a_picture(
     tmp_path: Path, corner_clip: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -81,15 +81,14 @@ def open_pillow(path: Path, limits: Limits) -> Iterator[Image.Image]:
         raise MediaError(f"cannot read {path}: it is an avif picture, which this Pillow was built without")
     with path.open("rb") as file, pillow_without_warnings():
         try:
-            image = Image.open(file, formats=[_PILLOW_FORMATS[name]])
-        except Image.DecompressionBombError as error:
+            with Image.open(file, formats=[_PILLOW_FORMATS[name]]) as image:
+                check_pixels(path, *image.size, limits.max_image_pixels)
+                yield image
+        except Image.DecompressionBombError as error:  # also from a later frame, which may be larger
             found = re.search(r"\d+", str(error))  # Pillow's own limit is not ours to tell
             pixels = f"{found[0]} pixels" if found else "too many pixels"
             allowed = f"1 to {limits.max_image_pixels} pixels"
             raise MediaError(f"cannot read {path}: {pixels}; allowed: {allowed}") from error
-        with image:
-            check_pixels(path, *image.size, limits.max_image_pixels)
-            yield image
 
 
 def flatten(image: Image.Image, matte: tuple[int, int, int]) -> NDArray[np.uint8]:
