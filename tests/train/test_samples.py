@@ -11,8 +11,6 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from ea_data.media import read_video, write_video
-from ea_data.synthetic.folder import write_samples
-from ea_data.synthetic.samples import Plan
 from ea_dit.lora import LoraUse
 from ea_dit.pipelines import GenerationPipeline, GenerationRequest, load_pipeline
 from ea_train import cli
@@ -24,19 +22,6 @@ from ea_train.samples import Panel, SampleConfig
 
 PROMPTS = "samples.prompts=[a red circle, 一个红色的圆]"
 QUICK = ("samples.num_steps=2", "loop.validate_every=2")
-
-
-@pytest.fixture(scope="module")
-def clips(tmp_path_factory):
-    made = {}
-
-    def get(*controls):
-        if controls not in made:
-            plan = Plan(num_frames=9, height=32, width=32, scenes=("camera",), controls=controls)
-            made[controls] = write_samples(tmp_path_factory.mktemp("clips") / "data", plan, 6).manifest
-        return made[controls]
-
-    return get
 
 
 def run(recipe, output, model, data, *sets):

@@ -1,17 +1,18 @@
 """Many independent calls, each in its time, in processes that may die."""
 
-import os
 import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import TimeoutError as TooLong
 from contextlib import contextmanager
-from multiprocessing import connection, get_context, parent_process, resource_tracker
+from multiprocessing import get_context, resource_tracker
 from types import TracebackType
 from typing import Any, Final, NoReturn, Self, TypeVar
 
 from pebble import ProcessExpired, ProcessFuture, ProcessPool
+
+from ea_data.workers import begin_worker
 
 __all__ = ["Processes", "calls_in_order", "terminated_in_order"]
 
@@ -87,7 +88,7 @@ class Processes:
             max_workers=self._workers,
             max_tasks=_TASKS,
             context=get_context("spawn"),
-            initializer=_begin_worker,
+            initializer=begin_worker,
         )
         # Threads that start processes begin with the first call.
         with _interrupts_held():
@@ -149,16 +150,3 @@ def _interrupts_held() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _begin_worker() -> None:
-    """Leave Ctrl-C to the parent, and end with it, however it ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = parent_process()
-    assert parent is not None
-
-    def watch() -> None:
-        connection.wait([parent.sentinel])
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()

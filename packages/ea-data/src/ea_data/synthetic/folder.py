@@ -1,16 +1,13 @@
 """Writing a folder of samples: in several processes, continued where it was stopped."""
 
 import json
-import os
-import signal
-import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
-from multiprocessing import connection, get_context, parent_process
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,6 +16,7 @@ from filelock import FileLock, Timeout
 from ea_data.media import MediaError, write_text
 from ea_data.synthetic.export import MANIFEST_NAME, claim
 from ea_data.synthetic.samples import Plan, make_sample, read_sample
+from ea_data.workers import begin_worker
 
 __all__ = ["Written", "write_samples"]
 
@@ -128,7 +126,7 @@ def _mapper(workers: int) -> Iterator[Each]:
         yield map
         return
     # Spawned: forks of a process with threads can hang.
-    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_begin_worker)
+    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=begin_worker)
 
     def each(
         function: Callable[[int], tuple[dict[str, Any], bool]], indices: range
@@ -142,16 +140,3 @@ def _mapper(workers: int) -> Iterator[Each]:
         raise MediaError("a worker died, perhaps for lack of memory; the same command continues") from None
     finally:
         pool.shutdown(cancel_futures=True)
-
-
-def _begin_worker() -> None:
-    """Leave Ctrl-C to the parent, and end with it, however it ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = parent_process()
-    assert parent is not None
-
-    def watch() -> None:
-        connection.wait([parent.sentinel])
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()

@@ -15,6 +15,7 @@ Notify = Callable[[str], None]
 _HUB_NAME: Final = re.compile(r"([A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?:@([\w./-]+))?")
 _COMMIT: Final = re.compile(r"[0-9a-f]{40}")
 _MODEL_FILES: Final = ("*.json", "*.jinja", "*.safetensors", "*.txt", "tokenizer.model")
+_MOST_NAMED: Final = 4
 _HOW: Final = "a file or directory that exists, or OWNER/NAME[@REVISION] of the hub"
 
 
@@ -68,25 +69,12 @@ def fetch_files(source: Source, names: Sequence[str], *, offline: bool, notify: 
         ValueError: They are neither in the local cache nor to be had.
         MissingExtraError: huggingface_hub is not installed.
     """
-    hub = load("huggingface_hub")
-    assert source.repository is not None
-    what = source.repository if source.revision is None else f"{source.repository}@{source.revision}"
-    where: dict[str, Any] = {"repo_id": source.repository, "revision": source.revision}
-    absent = f"{what} is no file or directory and not in the local cache"
-    try:
-        return _folder(hub.hf_hub_download(**where, filename=name, local_files_only=True) for name in names)
-    except (hub.errors.HfHubHTTPError, OSError, ValueError):
-        if offline or hub.constants.HF_HUB_OFFLINE:
-            raise ValueError(f"{absent}; offline nothing is downloaded") from None
-    try:
-        planned = [hub.hf_hub_download(**where, filename=name, dry_run=True) for name in names]
-        missing = [file for file in planned if file.will_download]
-        if missing:
-            size = sum(file.file_size or 0 for file in missing) / 1e6
-            notify(f"downloading {size:.0f} MB: {', '.join(file.filename for file in missing)} of {what}")
-        return _folder(hub.hf_hub_download(**where, filename=name) for name in names)
-    except (hub.errors.HfHubHTTPError, OSError, ValueError, RuntimeError) as error:
-        raise ValueError(f"{absent}, and {_reason(hub.errors, error)}") from None
+
+    def get(hub: Any, where: dict[str, Any], **options: Any) -> list[Any]:
+        return [hub.hf_hub_download(**where, filename=name, **options) for name in names]
+
+    files = _had(source, get, cached_first=True, offline=offline, notify=notify)
+    return Path(files[-1]).parent
 
 
 def fetch_repository(source: Source, *, offline: bool, notify: Notify) -> Path:
@@ -104,24 +92,38 @@ def fetch_repository(source: Source, *, offline: bool, notify: Notify) -> Path:
         ValueError: It is neither in the local cache nor to be had.
         MissingExtraError: huggingface_hub is not installed.
     """
+
+    def get(hub: Any, where: dict[str, Any], **options: Any) -> Any:
+        return hub.snapshot_download(**where, allow_patterns=list(_MODEL_FILES), **options)
+
+    # The cache cannot tell a whole copy from a part of one, so the hub is asked where it may be.
+    return Path(_had(source, get, cached_first=False, offline=offline, notify=notify))
+
+
+def _had(
+    source: Source, get: Callable[..., Any], *, cached_first: bool, offline: bool, notify: Notify
+) -> Any:
+    """What `get` gives of a repository of the hub, by its module, its place and further options."""
     hub = load("huggingface_hub")
     assert source.repository is not None
     what = source.repository if source.revision is None else f"{source.repository}@{source.revision}"
     where: dict[str, Any] = {"repo_id": source.repository, "revision": source.revision}
     absent = f"{what} is no file or directory and not in the local cache"
-    patterns = list(_MODEL_FILES)
-    if offline or hub.constants.HF_HUB_OFFLINE:
+    offline = offline or hub.constants.HF_HUB_OFFLINE
+    if cached_first or offline:
         try:
-            return Path(hub.snapshot_download(**where, allow_patterns=patterns, local_files_only=True))
+            return get(hub, where, local_files_only=True)
         except (hub.errors.HfHubHTTPError, OSError, ValueError):
-            raise ValueError(f"{absent}; offline nothing is downloaded") from None
+            if offline:
+                raise ValueError(f"{absent}; offline nothing is downloaded") from None
     try:
-        planned = hub.snapshot_download(**where, allow_patterns=patterns, dry_run=True)
-        missing = [file for file in planned if file.will_download]
+        missing = [file for file in get(hub, where, dry_run=True) if file.will_download]
         if missing:
             size = sum(file.file_size or 0 for file in missing) / 1e6
-            notify(f"downloading {size:.0f} MB: {len(missing)} files of {what}")
-        return Path(hub.snapshot_download(**where, allow_patterns=patterns))
+            names = ", ".join(file.filename for file in missing)
+            named = names if len(missing) <= _MOST_NAMED else f"{len(missing)} files"
+            notify(f"downloading {size:.0f} MB: {named} of {what}")
+        return get(hub, where)
     except (hub.errors.HfHubHTTPError, OSError, ValueError, RuntimeError) as error:
         raise ValueError(f"{absent}, and {_reason(hub.errors, error)}") from None
 
@@ -157,7 +159,3 @@ def _reason(errors: Any, error: Exception) -> str:
     }
     told = [reason for kind, reason in known.items() if isinstance(error, kind)]
     return told[0] if told else f"it cannot be downloaded ({type(error).__name__})"
-
-
-def _folder(files: Any) -> Path:
-    return [Path(file) for file in files][-1].parent
