@@ -1,17 +1,20 @@
 """Batches for the steps of a run, made by a thread or by worker processes while the step before computes."""
 
+import time
 import traceback
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from ea_train.config import LoopConfig
 from ea_train.loop.signals import ignore_signals
 from ea_train.tasks.base import Batch, Place, Task
+
+_DEATH_IS_TOLD: Final = 2.0  # seconds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +75,7 @@ def step_batches(
         worker_init_fn=ignore_signals,
         pin_memory=pinned,
     )
-    batches = iter(loader) if loop.num_workers else _one_ahead(iter(loader))
+    batches = _from_workers(iter(loader)) if loop.num_workers else _one_ahead(iter(loader))
     try:
         yield from zip(_upcoming(loop, cursor), batches, strict=True)
     except BaseException as error:
@@ -81,6 +84,16 @@ def step_batches(
         raise
     finally:
         del batches
+
+
+def _from_workers(batches: Iterator[list[Batch]]) -> Iterator[list[Batch]]:
+    """The same; a worker that was killed is told as such."""
+    try:
+        yield from batches
+    except (OSError, EOFError):
+        # A dying worker drops its connection before the system tells of its death, which makes torch raise.
+        time.sleep(_DEATH_IS_TOLD)
+        raise
 
 
 def _one_ahead(batches: Iterator[list[Batch]]) -> Iterator[list[Batch]]:
