@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import compileall
 import json
 import os
 import shutil
@@ -43,6 +44,7 @@ def wheels(tmp_path_factory):
         unpacked[package] = built / package
         with zipfile.ZipFile(wheel) as archive:
             archive.extractall(unpacked[package])
+        compileall.compile_dir(unpacked[package], quiet=2)  # once, not by every probe that imports it
     return unpacked
 
 

@@ -382,7 +382,9 @@ def _write_rows(path: Path, rows: list[dict[str, object]], rng: random.Random, w
     path.write_text("[" + ",\n".join(texts) + "]" if path.suffix == ".json" else "\n".join(texts))
 
 
-@pytest.mark.parametrize("suffix", ["json", "jsonl", "csv"])
+@pytest.mark.parametrize(
+    "suffix", ["json", *(pytest.param(name, marks=pytest.mark.slow) for name in ("jsonl", "csv"))]
+)
 def test_reading_needs_the_memory_of_a_few_rows(tmp_path: Path, suffix: str) -> None:
     count = 150_000
     row = {"file_path": "videos/a.mp4", "text": "x" * 150}

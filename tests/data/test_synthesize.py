@@ -117,7 +117,7 @@ def test_what_is_damaged_is_made_again(damage, tmp_path):
     assert _content(tmp_path / "set") == before
 
 
-@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize("workers", [pytest.param("1", marks=pytest.mark.slow), "2"])
 def test_a_killed_run_continues(workers, tmp_path):
     out = tmp_path / "set"
     options = [

@@ -127,7 +127,21 @@ def test_what_does_not_fit_can_be_skipped(generate, command, folder, tmp_path):
     assert (code, "fits no layer of this model" in err) == (2, True)
 
 
-@pytest.mark.parametrize("family", sorted(TINY))
+# One of every network and kind of input; the others behind `-m slow`.
+QUICK = {
+    "v1-t2v",
+    "v3-inp",
+    "v4-t2v",
+    "v5-7b-inp",
+    "v5-12b-t2v",
+    "v5.1-7b-control",
+    "v5.1-12b-camera",
+    "open-sora-1.1",
+}
+RELEASES = [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in sorted(TINY)]
+
+
+@pytest.mark.parametrize("family", RELEASES)
 def test_every_release_takes_one(family, command, tmp_path):
     model = make_tiny(family, tmp_path / "model")
     path = lora_files.write_kohya(

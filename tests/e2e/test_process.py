@@ -48,7 +48,10 @@ def test_a_mistake_in_a_process(tmp_path):
 @pytest.mark.skipif(os.name == "nt", reason="Windows cannot send the signal of Ctrl-C to one process")
 @pytest.mark.parametrize(
     ("number", "code", "word"),
-    [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")],
+    [
+        (signal.SIGINT, 130, "interrupted"),
+        pytest.param(signal.SIGTERM, 143, "terminated", marks=pytest.mark.slow),
+    ],
 )
 def test_a_signal_to_end_is_one_line_and_leaves_nothing(tmp_path, tiny_model, number, code, word):
     (tmp_path / "out.mp4").write_text("precious")

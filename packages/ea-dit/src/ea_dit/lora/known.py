@@ -1,7 +1,6 @@
 """Which release a LoRA file was made for, told by its names alone."""
 
 from collections.abc import Iterator
-from functools import cache
 from typing import Any
 
 from ea_dit.families.hunyuan3d.presets import PRESETS as HUNYUAN3D
@@ -16,16 +15,10 @@ def known_targets(header: LoraHeader) -> Targets | None:
     """The targets of the first release that has all layers of a file, by name; None if there is none."""
     layers = [layer for layer in header.layers if layer.network == "transformer"]
     for config in _configs():
-        targets = _targets(config)
+        targets = targets_of(config)
         if all(targets.find(layer.name, flat=layer.spelling.flat) for layer in layers):
             return targets
     return None
-
-
-@cache
-def _targets(config: Any) -> Targets:
-    # A transformer of released size is outlined for it, which takes a second or two.
-    return targets_of(config)
 
 
 def _configs() -> Iterator[Any]:

@@ -7,7 +7,7 @@ reaches each of them with its rows.
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 from torch import nn
@@ -116,8 +116,9 @@ def _alone(part: Part) -> Target:
     return Target(names={OURS: part.layer}, shape=(rows, part.width), parts=(whole,))
 
 
+@cache
 def targets_of(config: Any) -> Targets:
-    """The targets of a transformer, which is built on meta to learn them.
+    """The targets of a transformer, which is built on meta to learn them, once: that may take a second or two.
 
     Args:
         config: Of any family.
