@@ -40,6 +40,34 @@ def test_the_same_request_in_two_formats_is_identical(made, command):
     assert (code, out) == (0, "identical frames\n")
 
 
+def test_timesteps_are_recorded_replayed_and_compared(command, tmp_path):
+    files = []
+    for name, given in (("a.webp", "--steps=2"), ("b.webp", "--timesteps=1000,400.5")):
+        files.append(tmp_path / name)
+        code, _, err = command("generate", "a red circle", "--seed=1", given, "--output", files[-1])
+        assert code == 0, err
+    record = json.loads((tmp_path / "b.webp.json").read_text(encoding="utf-8"))
+    assert record["request"]["timesteps"] == [1000, 400.5]
+    assert record["request"]["num_steps"] == 2
+    code, out, _ = command("replay", files[1], "--output", tmp_path / "again.webp")
+    assert code == 0
+    assert "identical frames" in out
+    code, out, _ = command("diff", *files)
+    assert code == 1
+    assert out.splitlines()[0] == "request.timesteps: not given -> [1000, 400.5]"
+    # A record of a version that knew no timesteps.
+    older = _edit(files[0], lambda found: found["request"].pop("timesteps"))
+    assert command("diff", files[0], older)[:2] == (0, "identical frames\n")
+
+
+def test_timesteps_that_the_model_cannot_visit_are_refused(command):
+    code, _, err = command("generate", "a red circle", "--timesteps=1001,3")
+    assert code == 2
+    assert err.splitlines()[-1].endswith(
+        "timesteps: must be above 0 and at most 1000 for this model, got 1001"
+    )
+
+
 def test_fields_of_the_request_are_named(made, command):
     first, second = made("a.webp"), made("b.webp", "--seed", "2", "--guidance", "5")
     code, out, _ = command("diff", first, second)

@@ -193,6 +193,7 @@ def make_job(model: Model, /, **options: Any) -> Job:
         "height": size[1],
         "num_frames": frames,
         "num_steps": values["steps"],
+        "timesteps": values.get("timesteps"),
         "guidance_scale": values["guidance"],
         "seed": values["seed"],
         "strength": values.get("strength", model.info.strength if plain_video else 1.0),

@@ -33,6 +33,8 @@ OPTIONS: tuple[Option, ...] = (
            metavar="HOW", help="what windows hand over: latents, or only frames as EasyAnimate does"),
     Option(name="steps", kind="int", group="what", default=FROM_MODEL, minimum=1, maximum=1000, metavar="N",
            help="denoising steps"),
+    Option(name="timesteps", kind="numbers", group="what", metavar="T,T,...",
+           help="falling timesteps, one for each step, in the place of --steps and the sampler's own"),
     Option(name="guidance", kind="float", group="what", default=FROM_MODEL, maximum=100, metavar="G",
            help="how closely to follow the prompt; 1 and below switch guidance off"),
     Option(name="sampler", kind="text", group="what", default=FROM_MODEL, metavar="NAME",

@@ -60,6 +60,8 @@ def _schema_of(entry: Option) -> dict[str, Any]:
         kind = "integer" if entry.kind == "int" else "number"
         low = "exclusiveMinimum" if entry.above else "minimum"
         return {"type": kind, low: entry.minimum, "maximum": entry.maximum}
+    if entry.kind == "numbers":
+        return {"type": "array", "items": {"type": "number"}}
     if entry.choices:
         return {"type": "string", "enum": list(entry.choices)}
     return {"type": "string"}

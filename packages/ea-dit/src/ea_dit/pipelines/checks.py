@@ -61,7 +61,7 @@ def requested_sampler(request: GenerationRequest, process: Schedule) -> Sampler:
         ValueError: If the name does not fit the process, listing those that do, or it cannot make the steps.
     """
     name = default_sampler(process) if request.sampler is None else request.sampler
-    return sampler_for(process, name, request.num_steps, request.strength)
+    return sampler_for(process, name, request.num_steps, request.strength, timesteps=request.timesteps or ())
 
 
 def _culprit(request: GenerationRequest) -> str:

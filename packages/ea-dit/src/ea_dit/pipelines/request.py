@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Literal, Self, get_args
 
+from ea_dit.diffusion.tables import check_table
 from ea_dit.pipelines.conditions import STEERING, Condition, Video, check_conditions, only, placed
 
 Mode = Literal[
@@ -37,6 +38,10 @@ class GenerationRequest:
         num_frames: 1 makes an image. Lengths that the autoencoder cannot make are generated longer and
             cropped.
         num_steps: Denoising steps of the full schedule.
+        timesteps: What the network is told at every step, falling, instead of the schedule's own; `num_steps`
+            is not read then. A flow (V5.1) takes any numbers above 0 and at most 1000, whose levels are not
+            shifted; other samplers take whole ones from 0 to 999, and Euler fractions too. None leaves it to
+            the schedule.
         guidance_scale: 1 and below switch guidance off.
         guidance_rescale: 0 ... 1.
         seed: Of the one generator of the request.
@@ -61,6 +66,7 @@ class GenerationRequest:
     width: int = 128
     num_frames: int = 17
     num_steps: int = 25
+    timesteps: tuple[float, ...] | None = None
     guidance_scale: float = 6.0
     guidance_rescale: float = 0.0
     seed: int = 0
@@ -134,6 +140,8 @@ class GenerationRequest:
             _whole(name, getattr(self, name), MIN_SIDE, MAX_SIDE)
         self._check_length()
         _whole("num_steps", self.num_steps, 1, MAX_STEPS)
+        if self.timesteps is not None:
+            check_table(self.timesteps, MAX_STEPS)
         _whole("seed", self.seed, 0, MAX_SEED)
         _whole("fps", self.fps, 1, MAX_FPS)
         _number("guidance_scale", self.guidance_scale, 0, MAX_GUIDANCE)
