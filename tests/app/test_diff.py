@@ -68,6 +68,28 @@ def test_timesteps_that_the_model_cannot_visit_are_refused(command):
     )
 
 
+def test_the_number_type_of_the_autoencoder_is_recorded_and_replayed(command, tmp_path):
+    given = ("a red circle", "--seed=1", "--steps=2", "--dtype=bfloat16", "--resume-dir", tmp_path / "kept")
+    code, _, err = command("generate", *given, "--vae-dtype=float32", "--output", tmp_path / "a.webp")
+    assert code == 0
+    assert "vae-dtype: the autoencoder runs in float32\n" in err
+    machine = json.loads((tmp_path / "a.webp.json").read_text(encoding="utf-8"))["machine"]
+    assert (machine["dtype"], machine["vae_dtype"]) == ("bfloat16", "float32")
+    for again in (
+        ("replay", tmp_path / "a.webp"),
+        ("decode", tmp_path / "kept" / "latents-0000.safetensors"),
+    ):
+        code, _, err = command(*again, "--output", tmp_path / "again.webp")
+        assert code == 0, err
+        assert command("diff", tmp_path / "a.webp", tmp_path / "again.webp")[0] == 0
+    code, _, err = command("generate", *given, "--output", tmp_path / "b.webp")
+    assert code == 2
+    assert "holds another job" in err
+    code, _, err = command("generate", "a red circle", "--vae-dtype=int8")
+    assert code == 2
+    assert "vae-dtype: must be one of auto, same, float32, bfloat16, float16, fp32, bf16, fp16" in err
+
+
 def test_fields_of_the_request_are_named(made, command):
     first, second = made("a.webp"), made("b.webp", "--seed", "2", "--guidance", "5")
     code, out, _ = command("diff", first, second)

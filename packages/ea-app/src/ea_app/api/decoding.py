@@ -16,6 +16,7 @@ from ea_app.catalog import Model
 from ea_app.options import InputError, concerning
 from ea_dit.pipelines import GenerationRequest
 from ea_dit.pipelines.decoding import decode_windows, load_decoder
+from ea_dit.pipelines.number_types import NumberTypes
 from ea_dit.pipelines.pipeline import to_uint8
 from ea_dit.pipelines.run import Run
 
@@ -59,7 +60,7 @@ def decode_latents(
     with concerning("device"):
         vae = load_decoder(
             entry.directory,
-            dtype=str(machine.get("dtype", "auto")),
+            dtype=NumberTypes(str(machine.get("dtype", "auto")), str(machine.get("vae_dtype", "same"))),
             device=device or str(machine.get("device", "auto")),
             allow_pickle=entry.allow_pickle,
         )

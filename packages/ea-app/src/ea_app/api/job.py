@@ -23,7 +23,7 @@ from ea_app.options import InputError, complete, concerning, parse
 DRAWN_SEED_BITS = 31
 """Drawn seeds are short enough to be typed again."""
 
-_MACHINE = ("model", "device", "dtype", "memory", "output", "format", *WEIGHT_KEYS)
+_MACHINE = ("model", "device", "dtype", "vae_dtype", "memory", "output", "format", *WEIGHT_KEYS)
 
 
 class CancelToken:

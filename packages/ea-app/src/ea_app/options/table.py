@@ -2,7 +2,8 @@
 
 from ea_app.options.option import FROM_MODEL, KEYFRAME, MAX_FRAMES, MAX_SEED, SIDE_MULTIPLE, Option
 
-_DTYPES = ("auto", "float32", "bfloat16", "float16", "fp32", "bf16", "fp16")
+_NUMBERS = ("float32", "bfloat16", "float16", "fp32", "bf16", "fp16")
+_DTYPES = ("auto", *_NUMBERS)
 # The names of ea_kernels.runtime.placement, which this module cannot import: it would load torch.
 FORMATS = ("mp4", "webm", "gif", "webp", "png")
 """Kinds of results."""
@@ -99,6 +100,10 @@ OPTIONS: tuple[Option, ...] = (
            help="auto, cpu, cuda or cuda:N"),
     Option(name="dtype", kind="choice", group="machine", default="auto", choices=_DTYPES, metavar="NAME",
            help="number type of the computation"),
+    Option(name="vae-dtype", kind="choice", group="machine", default="auto",
+           choices=("auto", "same", *_NUMBERS), metavar="NAME",
+           help="number type of the autoencoder; auto is that of --dtype, but float32 for those that "
+           "overflow in float16 (V2 to V5)"),
     Option(name="memory", kind="choice", group="machine", default="auto", choices=_MEMORY, metavar="MODE",
            help="where weights are while they are not used; all modes but the one with qfloat8, which rounds "
                 "weights, make the same frames"),

@@ -23,8 +23,8 @@ from ea_app.server.errors import of_validation
 
 OPERATORS: Final = frozenset(
     {
-        "output", "device", "dtype", "memory", "motion_module", "transformer_weights", "enhance_prompt",
-        "enhance_model",
+        "output", "device", "dtype", "vae_dtype", "memory", "motion_module", "transformer_weights",
+        "enhance_prompt", "enhance_model",
     }
 )  # fmt: skip
 """Options about files and addresses of the server's machine, which clients have no say in."""

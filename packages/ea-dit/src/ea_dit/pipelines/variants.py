@@ -118,6 +118,7 @@ class Traits:
         reads_length: Whether it is told the number of frames and their rate.
         guided_channels: Guidance leaves further channels alone where the sampler takes a learned variance;
             None guides all.
+        vae_overflows: Whether the autoencoder that it was released with leaves the range of float16.
     """
 
     latent_channels: int
@@ -135,6 +136,7 @@ class Traits:
     reads_size: bool = False
     reads_length: bool = False
     guided_channels: int | None = None
+    vae_overflows: bool = False
 
     @property
     def modes(self) -> frozenset[Mode]:
@@ -220,6 +222,7 @@ def _mmdit(config: MMDiTConfig) -> Traits:
         variant=variant,
         inpaint=_inpaint(config),
         reference=config.condition_channels in (2 * channels, CAMERA_RAYS + channels),
+        vae_overflows=second is not None,
     )
 
 
@@ -241,6 +244,7 @@ def _hunyuan3d(config: Hunyuan3DConfig) -> Traits:
         image_tokens=config.n_query,
         size_multiple=8 * config.patch_size,
         max_latent_frames=MAX_FRAMES,
+        vae_overflows=True,
     )
 
 
@@ -266,6 +270,8 @@ def _pixart(config: PixArtMotionConfig) -> Traits:
         max_latent_frames=min((kind.max_frames for kind in config.motion), default=1),
         moves=bool(config.motion),
         reads_size=config.size_conditions,
+        # V1 came with the autoencoder of an image model, V2 and V3 with one of their own.
+        vae_overflows=len(config.motion) > 1 or bool(config.num_skips),
     )
 
 
