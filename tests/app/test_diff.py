@@ -68,6 +68,33 @@ def test_timesteps_that_the_model_cannot_visit_are_refused(command):
     )
 
 
+def test_steps_that_are_left_out_are_told_recorded_and_replayed(command, tmp_path):
+    """The tiny model has no released coefficients, and changes much unless steps are short."""
+    given = ("a red circle", "--seed=1", "--timesteps", "999,997,995,993,991,989,987,985")
+    given = (*given, "--teacache=0.5", "--resume-dir", tmp_path / "kept")
+    code, _, err = command("generate", *given, "--output", tmp_path / "a.webp")
+    assert code == 2
+    assert "teacache-curve: must be 'identity', which is rough, for this model" in err
+    given = (*given, "--teacache-curve=identity", "--teacache-start=2")
+    code, _, err = command("generate", *given, "--output", tmp_path / "a.webp")
+    assert code == 0, err
+    record = json.loads((tmp_path / "a.webp.json").read_text(encoding="utf-8"))
+    (skipped,) = record["teacache"]["skipped"]
+    assert skipped
+    assert min(skipped) >= 2
+    assert f"teacache: the blocks of {len(skipped)} of 8 steps were left out, an approximation" in err
+    kept = tmp_path / "kept" / "latents-0000.safetensors"
+    for again in (("replay", tmp_path / "a.webp"), ("decode", kept)):
+        code, _, err = command(*again, "--output", tmp_path / "again.webp")
+        assert code == 0, err
+        assert command("diff", tmp_path / "a.webp", tmp_path / "again.webp")[0] == 0
+        made = json.loads((tmp_path / "again.webp.json").read_text(encoding="utf-8"))
+        assert made["teacache"] == record["teacache"]
+    code, _, err = command("generate", "a red circle", "--teacache-start=2")
+    assert code == 2
+    assert "teacache-start: needs --teacache" in err
+
+
 def test_the_number_type_of_the_autoencoder_is_recorded_and_replayed(command, tmp_path):
     given = ("a red circle", "--seed=1", "--steps=2", "--dtype=bfloat16", "--resume-dir", tmp_path / "kept")
     code, _, err = command("generate", *given, "--vae-dtype=float32", "--output", tmp_path / "a.webp")

@@ -169,6 +169,16 @@ def test_planning_does_not_load_torch():
     )
 
 
+def test_a_step_cache_takes_memory_of_two_tensors_of_tokens(large):
+    machine = find_machine("H200")
+    given = {"memory": "model_cpu_offload", "dtype": "bfloat16", "size": (512, 512)}
+    plain, cached = (plan(large, machine, **given, **more) for more in ({}, {"teacache": 0.1}))
+    assert cached.stages[1] == plain.stages[1]
+    extra = cached.stages[0].gigabytes - plain.stages[0].gigabytes
+    assert extra == pytest.approx(2 * 2 * plain.tokens * 48 * 64 * 2 / 1e9)
+    assert cached.stages[0].seconds == plain.stages[0].seconds
+
+
 def test_an_autoencoder_in_another_number_type_counts_as_such(large):
     machine = find_machine("H200")
     given = {"memory": "model_cpu_offload", "dtype": "float16"}

@@ -70,6 +70,9 @@ def decode_latents(
         frames = torch.cat([to_uint8(chunk)[0] for chunk in chunks])
     record["timings"] = {name: round(seconds, 3) for name, seconds in run.timings.items()}
     record["frames"] = frames_entry(frames, run)
+    skipped = [kept.state.skipping.skipped for kept in found if kept.state.skipping is not None]
+    if skipped:
+        record["teacache"] = {"skipped": [list(indices) for indices in skipped]}
     record["created"] = datetime.now(UTC).isoformat(timespec="seconds")
     if target is not None:
         write_result(target, frames, record)

@@ -213,7 +213,8 @@ class Engine:
         Args:
             prompt: What to show.
             **options: By key: negative, seed, size, frames, window, overlap, join, steps, timesteps,
-                guidance, sampler, fps, image, last_image, keyframe, clip_image, video, mask, strength,
+                teacache, teacache_start, teacache_curve, guidance, sampler, fps, image, last_image, keyframe,
+                clip_image, video, mask, strength,
                 control, control_from, control_options, reference, camera, trajectory, enhance_prompt,
                 enhance_model. What is not given is the model's default; a seed is drawn.
 

@@ -10,6 +10,8 @@ from ea_app.options.values import check_text
 _NEEDS = (
     ("references", "mask_strategy"),
     ("enhance_prompt", "enhance_model"),
+    ("teacache_start", "teacache"),
+    ("teacache_curve", "teacache"),
     ("enhance_model", "enhance_prompt"),
     ("control_from", "control"),
     ("control_options", "control_from"),

@@ -36,6 +36,14 @@ OPTIONS: tuple[Option, ...] = (
            help="denoising steps"),
     Option(name="timesteps", kind="numbers", group="what", metavar="T,T,...",
            help="falling timesteps, one for each step, in the place of --steps and the sampler's own"),
+    Option(name="teacache", kind="float", group="what", maximum=1, metavar="T",
+           help="leave out steps in which little changes, faster and approximate: the larger, the more; "
+           "0.05 to 0.1 for V5.1 [off if not given]"),
+    Option(name="teacache-start", kind="int", group="what", minimum=1, maximum=1000, metavar="N",
+           help="steps at the beginning that --teacache always runs [1 if not given]"),
+    Option(name="teacache-curve", kind="choice", group="what", choices=("released", "identity"),
+           metavar="NAME", help="how --teacache counts changes: with the coefficients released for V5.1, or "
+           "as they are, which is rough and for any other model of V5 and V5.1 [released if not given]"),
     Option(name="guidance", kind="float", group="what", default=FROM_MODEL, maximum=100, metavar="G",
            help="how closely to follow the prompt; 1 and below switch guidance off"),
     Option(name="sampler", kind="text", group="what", default=FROM_MODEL, metavar="NAME",

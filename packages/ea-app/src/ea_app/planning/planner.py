@@ -23,6 +23,7 @@ _OPTIONS = (
     "window",
     "overlap",
     "steps",
+    "teacache",
     "guidance",
     "dtype",
     "vae_dtype",
@@ -119,7 +120,7 @@ def plan(model: Model, machine: Machine, **options: Any) -> Plan:
         model: See `ea_app.catalog.find`; only its configs and the sizes of its files are read.
         machine: See `find_machine`.
         **options: Of `ea_app.options.OPTIONS`, those that decide it: size, frames, window, overlap, steps,
-            guidance, dtype, vae_dtype, memory.
+            teacache, guidance, dtype, vae_dtype, memory.
 
     Raises:
         InputError: For an option that the model does not allow, or a model whose costs are not known.
@@ -147,8 +148,11 @@ def plan(model: Model, machine: Machine, **options: Any) -> Plan:
     passes = values["steps"] * samples * windows
     denoising = denoiser.flops(tokens, text) * passes
     decoding = sum(layer.flops for layer in vae.decoder(latents, height, width)) * windows
+    live = denoiser.activations(tokens + text, samples)
+    if "teacache" in values:  # what it compares, and what blocks added
+        live += 2 * samples * tokens * denoiser.width
     work = (
-        ("denoise", denoising, denoiser.activations(tokens + text, samples) * size, denoiser.blocks * passes),
+        ("denoise", denoising, live * size, denoiser.blocks * passes),
         ("decode", decoding, vae.decoding_activations(latents, height, width) * vae_size, 0),
     )
     stages = tuple(
