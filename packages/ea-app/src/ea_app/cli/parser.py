@@ -154,6 +154,7 @@ def _add_plan(add_parser: Callable[..., Parser]) -> None:
         "window",
         "overlap",
         "steps",
+        "teacache",
         "guidance",
         "model",
         "dtype",
