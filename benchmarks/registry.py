@@ -94,6 +94,11 @@ BENCHMARKS: dict[str, Benchmark] = {
         "does a long video need more memory than a window, and are its joints visible",
         (Bar("peak_ratio", most=1.5),),
     ),
+    "step_caching": Benchmark(
+        "step_caching",
+        "leaving out steps: how many, how much faster, how far from the frames of all steps",
+        (Bar("times_faster", least=1.5), Bar("psnr_lowest", least=35.0)),
+    ),
     "vae_reconstruction": Benchmark(
         "vae_reconstruction",
         "how much the autoencoder keeps of held-out scenes, and of real clips",

@@ -223,12 +223,28 @@ def test_progress_counts_the_steps(host):
     assert [(step, total) for step, total, _ in host.progress] == [(0, 3), (1, 3), (2, 3), (3, 3)]
 
 
-def test_skipping_of_steps_is_told_to_be_none(host, caplog):
+def test_skipping_of_steps_is_told_to_be_none_where_no_coefficients_were_released(host, caplog):
     caplog.set_level("INFO")
     model = _model()
     with_it = _sample("EasyAnimateV5_T2VSampler", model, enable_teacache=True)
-    assert "steps are not skipped" in caplog.text
+    assert "all steps are run" in caplog.text
     assert torch.equal(with_it, _sample("EasyAnimateV5_T2VSampler", model))
+
+
+def test_steps_are_skipped_where_coefficients_were_released(host, caplog, monkeypatch):
+    from ea_dit.pipelines import variants
+
+    model = _model()
+    exact = _sample("EasyAnimateV5_T2VSampler", model, steps=6)
+    caplog.set_level("INFO")
+    monkeypatch.setattr(variants, "released_curve", lambda config: (1.0, 0.0))
+    model = _model()
+    given = {"steps": 6, "enable_teacache": True, "teacache_threshold": 0.5}
+    assert not torch.equal(exact, _sample("EasyAnimateV5_T2VSampler", model, **given))
+    assert "of 6 steps were left out" in caplog.text
+    assert torch.equal(
+        exact, _sample("EasyAnimateV5_T2VSampler", model, **{**given, "teacache_threshold": 0.0})
+    )
 
 
 VIDEO = torch.rand(4, 32, 32, 3)

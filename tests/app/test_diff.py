@@ -40,6 +40,83 @@ def test_the_same_request_in_two_formats_is_identical(made, command):
     assert (code, out) == (0, "identical frames\n")
 
 
+def test_timesteps_are_recorded_replayed_and_compared(command, tmp_path):
+    files = []
+    for name, given in (("a.webp", "--steps=2"), ("b.webp", "--timesteps=1000,400.5")):
+        files.append(tmp_path / name)
+        code, _, err = command("generate", "a red circle", "--seed=1", given, "--output", files[-1])
+        assert code == 0, err
+    record = json.loads((tmp_path / "b.webp.json").read_text(encoding="utf-8"))
+    assert record["request"]["timesteps"] == [1000, 400.5]
+    assert record["request"]["num_steps"] == 2
+    code, out, _ = command("replay", files[1], "--output", tmp_path / "again.webp")
+    assert code == 0
+    assert "identical frames" in out
+    code, out, _ = command("diff", *files)
+    assert code == 1
+    assert out.splitlines()[0] == "request.timesteps: not given -> [1000, 400.5]"
+    # A record of a version that knew no timesteps.
+    older = _edit(files[0], lambda found: found["request"].pop("timesteps"))
+    assert command("diff", files[0], older)[:2] == (0, "identical frames\n")
+
+
+def test_timesteps_that_the_model_cannot_visit_are_refused(command):
+    code, _, err = command("generate", "a red circle", "--timesteps=1001,3")
+    assert code == 2
+    assert err.splitlines()[-1].endswith(
+        "timesteps: must be above 0 and at most 1000 for this model, got 1001"
+    )
+
+
+def test_steps_that_are_left_out_are_told_recorded_and_replayed(command, tmp_path):
+    """The tiny model has no released coefficients, and changes much unless steps are short."""
+    given = ("a red circle", "--seed=1", "--timesteps", "999,997,995,993,991,989,987,985")
+    given = (*given, "--teacache=0.5", "--resume-dir", tmp_path / "kept")
+    code, _, err = command("generate", *given, "--output", tmp_path / "a.webp")
+    assert code == 2
+    assert "teacache-curve: must be 'identity', which is rough, for this model" in err
+    given = (*given, "--teacache-curve=identity", "--teacache-start=2")
+    code, _, err = command("generate", *given, "--output", tmp_path / "a.webp")
+    assert code == 0, err
+    record = json.loads((tmp_path / "a.webp.json").read_text(encoding="utf-8"))
+    (skipped,) = record["teacache"]["skipped"]
+    assert skipped
+    assert min(skipped) >= 2
+    assert f"teacache: the blocks of {len(skipped)} of 8 steps were left out, an approximation" in err
+    kept = tmp_path / "kept" / "latents-0000.safetensors"
+    for again in (("replay", tmp_path / "a.webp"), ("decode", kept)):
+        code, _, err = command(*again, "--output", tmp_path / "again.webp")
+        assert code == 0, err
+        assert command("diff", tmp_path / "a.webp", tmp_path / "again.webp")[0] == 0
+        made = json.loads((tmp_path / "again.webp.json").read_text(encoding="utf-8"))
+        assert made["teacache"] == record["teacache"]
+    code, _, err = command("generate", "a red circle", "--teacache-start=2")
+    assert code == 2
+    assert "teacache-start: needs --teacache" in err
+
+
+def test_the_number_type_of_the_autoencoder_is_recorded_and_replayed(command, tmp_path):
+    given = ("a red circle", "--seed=1", "--steps=2", "--dtype=bfloat16", "--resume-dir", tmp_path / "kept")
+    code, _, err = command("generate", *given, "--vae-dtype=float32", "--output", tmp_path / "a.webp")
+    assert code == 0
+    assert "vae-dtype: the autoencoder runs in float32\n" in err
+    machine = json.loads((tmp_path / "a.webp.json").read_text(encoding="utf-8"))["machine"]
+    assert (machine["dtype"], machine["vae_dtype"]) == ("bfloat16", "float32")
+    for again in (
+        ("replay", tmp_path / "a.webp"),
+        ("decode", tmp_path / "kept" / "latents-0000.safetensors"),
+    ):
+        code, _, err = command(*again, "--output", tmp_path / "again.webp")
+        assert code == 0, err
+        assert command("diff", tmp_path / "a.webp", tmp_path / "again.webp")[0] == 0
+    code, _, err = command("generate", *given, "--output", tmp_path / "b.webp")
+    assert code == 2
+    assert "holds another job" in err
+    code, _, err = command("generate", "a red circle", "--vae-dtype=int8")
+    assert code == 2
+    assert "vae-dtype: must be one of auto, same, float32, bfloat16, float16, fp32, bf16, fp16" in err
+
+
 def test_fields_of_the_request_are_named(made, command):
     first, second = made("a.webp"), made("b.webp", "--seed", "2", "--guidance", "5")
     code, out, _ = command("diff", first, second)

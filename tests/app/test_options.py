@@ -39,7 +39,11 @@ def test_sizes(text, size):
         ("seed", ""), ("seed", True), ("frames", "0"), ("steps", "1001"), ("guidance", "nan"),
         ("guidance", "inf"),
         ("guidance", "-0.1"), ("strength", "0"), ("strength", "1.01"), ("fps", "0"), ("fps", "121"),
-        ("size", "64x"), ("size", "1x2x3"), ("size", "x"), ("dtype", "int8"), ("image", ""),
+        ("timesteps", ""), ("timesteps", "x"), ("timesteps", "3,999"), ("timesteps", "999,999"),
+        ("timesteps", "5,-1"), ("timesteps", "inf,3"), ("timesteps", "nan"), ("timesteps", [999, True]),
+        ("timesteps", 999), ("timesteps", []), ("timesteps", list(range(1001, 0, -1))),
+        ("timesteps", ["9" * 400]), ("size", "64x"), ("size", "1x2x3"), ("size", "x"),
+        ("dtype", "int8"), ("image", ""),
     ],
 )  # fmt: skip
 def test_wrong_values_name_their_option_and_what_is_allowed(key, value):
@@ -47,6 +51,14 @@ def test_wrong_values_name_their_option_and_what_is_allowed(key, value):
         parse({key: value})
     assert caught.value.field == key
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("given", ["999, 500.5,0", [999, 500.5, 0], ("999", "500.5", 0.0)])
+def test_timesteps(given):
+    values = parse({"timesteps": given})
+    assert values == {"timesteps": (999, 500.5, 0)}
+    assert [type(value) for value in values["timesteps"]] == [int, float, int]
+    assert complete({"prompt": "x", **values}, LIMITS)["steps"] == 3
 
 
 def test_unknown_keys_are_refused():
@@ -86,6 +98,7 @@ def test_a_video_decides_length_and_rate(key):
         ({"window": 34}, "window: must be from 2 to 33 for this model, got 34"),
         ({"overlap": 5}, "overlap: needs --window"),
         ({"window": 9, "overlap": 9}, "overlap: must be below the 9 frames of a window, got 9"),
+        ({"timesteps": (9, 3), "steps": 2}, "timesteps: cannot be combined with --steps"),
         ({"mask": "m.png"}, "mask: needs --video"),
         ({"strength": 0.5}, "strength: needs --video"),
         ({"video": "v.mp4", "image": "i.png"}, "image: cannot be combined with --video"),

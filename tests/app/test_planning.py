@@ -167,3 +167,33 @@ def test_planning_does_not_load_torch():
     assert (
         subprocess.run([sys.executable, "-c", code], check=False, stdout=subprocess.DEVNULL).returncode == 0
     )
+
+
+def test_a_step_cache_takes_memory_of_two_tensors_of_tokens(large):
+    machine = find_machine("H200")
+    given = {"memory": "model_cpu_offload", "dtype": "bfloat16", "size": (512, 512)}
+    plain, cached = (plan(large, machine, **given, **more) for more in ({}, {"teacache": 0.1}))
+    assert cached.stages[1] == plain.stages[1]
+    extra = cached.stages[0].gigabytes - plain.stages[0].gigabytes
+    assert extra == pytest.approx(2 * 2 * plain.tokens * 48 * 64 * 2 / 1e9)
+    assert cached.stages[0].seconds == plain.stages[0].seconds
+    # Which steps are left out is not known before: all of them are counted.
+    assert main(["plan", "--model", str(large.directory), "--device", "H200", "--teacache", "0.1"]) in (0, 1)
+
+
+def test_an_autoencoder_in_another_number_type_counts_as_such(large):
+    machine = find_machine("H200")
+    given = {"memory": "model_cpu_offload", "dtype": "float16"}
+    alike, wide = (plan(large, machine, vae_dtype=name, **given) for name in ("auto", "float32"))
+    assert plan(large, machine, vae_dtype="same", **given) == replace(
+        alike, settings={**alike.settings, "vae_dtype": "same"}
+    )
+    of_alike, of_wide = ({stage.name: stage.gigabytes for stage in made.stages} for made in (alike, wide))
+    assert of_wide["denoise"] == of_alike["denoise"]
+    extra = of_wide["decode"] - machine.base_gigabytes
+    assert extra == pytest.approx(2 * (of_alike["decode"] - machine.base_gigabytes))
+    # V5, told by its second text encoder, overflows.
+    path = large.directory / "transformer" / "config.json"
+    path.write_text(json.dumps({**V5_1, "text_embed_dim": 1024, "text_embed_dim_t5": 2048}))
+    of_v5 = {stage.name: stage.gigabytes for stage in plan(large, machine, **given).stages}
+    assert of_v5["decode"] == of_wide["decode"]

@@ -66,6 +66,20 @@ def test_the_kind_of_file_may_be_chosen(kind, frames, content_type, client):
     refused(client.post("/v1/videos", json={"prompt": "x", "format": "avi"}), 422, "format")
 
 
+def test_timesteps_and_steps_that_are_left_out(client):
+    made = create(client, timesteps=[999, 998.5, 997], teacache=1, teacache_curve="identity")
+    assert made["options"]["timesteps"] == [999, 998.5, 997]
+    assert made["options"]["teacache"] == 1
+    assert finished(client, made["id"])["options"] == made["options"]
+    for field, value in (("timesteps", [3, 999]), ("timesteps", {}), ("teacache", 2), ("teacache_start", 0)):
+        refused(client.post("/v1/videos", json={"prompt": "x", field: value}), 422, field)
+    for wrong, field in (
+        ({"timesteps": [9], "steps": 3}, "timesteps"),
+        ({"teacache_start": 2}, "teacache_start"),
+    ):
+        refused(client.post("/v1/videos", json={"prompt": "x", **wrong}), 422, field)
+
+
 def test_from_prompt_to_file(client, media):
     answer = client.post(
         "/v1/videos", json={"prompt": "a red circle", "seed": 7, "size": "32x64", "steps": 3}

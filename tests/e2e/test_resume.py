@@ -58,6 +58,30 @@ def test_a_stopped_job_goes_on(engine, tmp_path, options):
         assert not (folder / STEP_FILE).exists()
 
 
+@pytest.mark.parametrize("options", [{}, {"sampler": "Flow_DPM++", "frames": 13, "window": 9}])
+def test_a_stopped_job_leaves_out_the_same_steps(engine, tmp_path, options):
+    table = (999, 998, 997, 990, 988, 986)
+    job = engine.job(
+        "a red circle", seed=3, timesteps=table, teacache=0.5, teacache_curve="identity", **options
+    )
+    events = []
+    whole = engine.generate(job, on_event=events.append)
+    skipped = whole.record["teacache"]["skipped"]
+    assert all(skipped)
+    count = sum(map(len, skipped))
+    assert [event.skipped for event in events if event.stage == "denoise"][-1] == count
+    total = 6 * len(skipped)
+    told = f"teacache: the blocks of {count} of {total} steps were left out, an approximation"
+    assert whole.notices == (told,)
+    for stop in range(1, total):
+        folder = tmp_path / str(stop)
+        stop_at(engine, job, folder, stop)
+        again = engine.generate(job, resume=kept(folder))
+        assert again.frames_hash == whole.frames_hash
+        assert again.record["teacache"]["skipped"] == skipped
+        assert again.notices == (told,)
+
+
 def test_what_is_given_as_tensors_counts(engine, tmp_path):
     def request(value):
         frames = Frames(pixels=torch.full((3, 32, 32), value, dtype=torch.uint8))

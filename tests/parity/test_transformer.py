@@ -10,6 +10,7 @@ from safetensors.torch import load_file, save_file
 
 import ea_dit
 from ea_dit.layers.rope import fit_grid, rope_2d, rope_3d
+from ea_dit.pipelines.teacache import Skipping, StepCache
 
 pytestmark = pytest.mark.parity
 
@@ -225,4 +226,27 @@ def test_diffusers_agrees_given_the_rotary_tables(folder, name, tmp_path):
         )[0]
     assert_close(
         "diffusers", run(ea_dit.load_transformer(folder, dtype=torch.float32), tensors), theirs, atol=ATOL
+    )
+
+
+@pytest.mark.parametrize("folder", [folder for folder in FOLDERS if "teacache" in index_of(folder)])
+def test_steps_that_are_left_out(folder):
+    """Every decision, its number, and the outputs of a run with the original's step cache."""
+    case = index_of(folder)
+    recorded, other = load_file(folder / case["teacache"]["file"]), load_file(folder / "case1.safetensors")
+    model = ea_dit.load_transformer(folder, dtype=torch.float32)
+    threshold = case["teacache"]["rel_l1_thresh"]
+    cache = StepCache(Skipping(threshold, tuple(case["teacache"]["coefficients"])))
+    total, distances = len(recorded["timestep"]), []
+    for index, (hidden, timestep) in enumerate(
+        zip(recorded["hidden_states"], recorded["timestep"], strict=True)
+    ):
+        with torch.no_grad():
+            made = model(hidden, timestep, other["encoder_hidden_states"], shortcut=cache.at(index, total))
+        distances.append(cache.state.distance)
+        assert_close(f"step {index}", made, recorded["output"][index], atol=ATOL)
+    assert cache.state.skipped == tuple((recorded["computed"] == 0).nonzero().flatten().tolist())
+    assert cache.state.skipped
+    torch.testing.assert_close(
+        torch.tensor(distances, dtype=torch.float64), recorded["accumulated_distance"], rtol=1e-4, atol=1e-6
     )

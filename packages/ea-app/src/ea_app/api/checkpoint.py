@@ -133,6 +133,7 @@ def job_key(request: GenerationRequest, record: Mapping[str, Any]) -> str:
         "weights": {key: entry["xxh3"] for key, entry in record.get("weights", {}).items()},
         "loras": [(entry["xxh3"], entry["weight"]) for entry in record.get("loras", ())],
         "dtype": record["machine"]["dtype"],
+        "vae_dtype": record["machine"].get("vae_dtype"),
         "program": record["versions"]["ea-app"],
         "float8": str(record["machine"].get("memory")).endswith("qfloat8"),
     }

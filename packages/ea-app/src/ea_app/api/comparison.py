@@ -110,9 +110,11 @@ def differences(first: Mapping[str, Any], second: Mapping[str, Any]) -> Iterator
     for part, weight in _PARTS:
         one, other = _fields(first, part), _fields(second, part)
         for name in dict.fromkeys((*one, *other)):
-            values = one.get(name, _MISSING), other.get(name, _MISSING)
-            if values[0] != values[1]:
-                yield Difference(field=f"{part}.{name}", first=values[0], second=values[1], weight=weight)
+            # What an earlier version had no field for is as what was not given.
+            found = one.get(name), other.get(name)
+            if found[0] != found[1]:
+                before, after = (_MISSING if value is None else value for value in found)
+                yield Difference(field=f"{part}.{name}", first=before, second=after, weight=weight)
 
 
 def compare_pixels(first: Path, second: Path) -> Pixels:

@@ -16,6 +16,7 @@ from ea_app.catalog import Model
 from ea_app.options import InputError, concerning
 from ea_dit.pipelines import GenerationRequest
 from ea_dit.pipelines.decoding import decode_windows, load_decoder
+from ea_dit.pipelines.number_types import NumberTypes
 from ea_dit.pipelines.pipeline import to_uint8
 from ea_dit.pipelines.run import Run
 
@@ -59,7 +60,7 @@ def decode_latents(
     with concerning("device"):
         vae = load_decoder(
             entry.directory,
-            dtype=str(machine.get("dtype", "auto")),
+            dtype=NumberTypes(str(machine.get("dtype", "auto")), str(machine.get("vae_dtype", "same"))),
             device=device or str(machine.get("device", "auto")),
             allow_pickle=entry.allow_pickle,
         )
@@ -69,6 +70,9 @@ def decode_latents(
         frames = torch.cat([to_uint8(chunk)[0] for chunk in chunks])
     record["timings"] = {name: round(seconds, 3) for name, seconds in run.timings.items()}
     record["frames"] = frames_entry(frames, run)
+    skipped = [kept.state.skipping.skipped for kept in found if kept.state.skipping is not None]
+    if skipped:
+        record["teacache"] = {"skipped": [list(indices) for indices in skipped]}
     record["created"] = datetime.now(UTC).isoformat(timespec="seconds")
     if target is not None:
         write_result(target, frames, record)

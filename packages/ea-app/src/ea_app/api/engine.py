@@ -31,6 +31,7 @@ from ea_app.catalog import Model
 from ea_app.limits import limits_of
 from ea_app.options import OPTIONS, concerning
 from ea_dit.pipelines import GenerationPipeline, GenerationRequest, load_pipeline
+from ea_dit.pipelines.number_types import NumberTypes, check_vae_dtype
 from ea_kernels.runtime.device import resolve_device, resolve_dtype
 from ea_kernels.runtime.placement import resolve_mode
 
@@ -64,7 +65,7 @@ class Engine:
         model: str | Model = "default",
         *,
         device: str = "auto",
-        dtype: str = "auto",
+        dtype: str | NumberTypes = "auto",
         memory: str = "auto",
         threads: int | None = None,
         motion_module: str | Path | None = None,
@@ -77,7 +78,8 @@ class Engine:
             model: A bundled name, a directory, a hub id, or what `catalog.find` gave; for weights in pickles
                 what it gave with `allow_pickle=True`.
             device: "auto" (a GPU if there is one), "cpu", "cuda" or "cuda:N".
-            dtype: "auto" (what suits the device), "float32", "bfloat16" or "float16".
+            dtype: "auto" (what suits the device), "float32", "bfloat16" or "float16"; with `NumberTypes` one
+                for the autoencoder too. It is in float32 by itself where it overflows in float16.
             memory: "auto" (what fits the device, without rounding weights), "model_full_load",
                 "model_cpu_offload", "model_cpu_offload_and_qfloat8", "sequential_cpu_offload" or
                 "low_gpu_memory_mode".
@@ -101,7 +103,10 @@ class Engine:
         with concerning("device"):
             place = resolve_device(device)
         with concerning("dtype"):
-            number = resolve_dtype(dtype, place)
+            numbers = NumberTypes.of(dtype)
+            number = resolve_dtype(numbers.others, place)
+        with concerning("vae_dtype"):
+            check_vae_dtype(numbers.vae)
         with concerning("memory"):
             mode = memory if memory == "auto" else resolve_mode(memory)
         if threads is not None:
@@ -110,7 +115,7 @@ class Engine:
             try:
                 pipeline = load_pipeline(
                     model.directory,
-                    dtype=number,
+                    dtype=NumberTypes(number, numbers.vae),
                     device=place,
                     memory=mode,
                     loras=uses_of(over),
@@ -157,6 +162,21 @@ class Engine:
         return f"memory: {placement.mode}; {placement.reason}" if placement and placement.reason else None
 
     @property
+    def vae_note(self) -> str | None:
+        """The number type of the autoencoder, where it is not that of the rest."""
+        parts = self.pipeline.components
+        if parts.vae_dtype == parts.dtype:
+            return None
+        overflows = parts.traits.vae_overflows and parts.dtype == torch.float16
+        reason = ": it overflows in float16" if overflows else ""
+        return f"vae-dtype: the autoencoder runs in {_name(parts.vae_dtype)}{reason}"
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was decided in loading, a line each."""
+        return (*filter(None, (self.memory_note, self.vae_note)), *self.lora_notes)
+
+    @property
     def lora_notes(self) -> tuple[str, ...]:
         """A line for every LoRA: its weight, and how much of it fits."""
         return loras_notes(self.loras, self.pipeline.components.loras)
@@ -192,10 +212,11 @@ class Engine:
 
         Args:
             prompt: What to show.
-            **options: By key: negative, seed, size, frames, window, overlap, join, steps, guidance, sampler,
-                fps, image, last_image, keyframe, clip_image, video, mask, strength, control, control_from,
-                control_options, reference, camera, trajectory, enhance_prompt, enhance_model.
-                What is not given is the model's default; a seed is drawn.
+            **options: By key: negative, seed, size, frames, window, overlap, join, steps, timesteps,
+                teacache, teacache_start, teacache_curve, guidance, sampler, fps, image, last_image, keyframe,
+                clip_image, video, mask, strength,
+                control, control_from, control_options, reference, camera, trajectory, enhance_prompt,
+                enhance_model. What is not given is the model's default; a seed is drawn.
 
         Raises:
             InputError: The first mistake found.
@@ -268,7 +289,12 @@ class Engine:
         return {
             "device": str(parts.device),
             "name": torch.cuda.get_device_name(parts.device) if cuda else platform.machine(),
-            "dtype": str(parts.dtype).removeprefix("torch."),
+            "dtype": _name(parts.dtype),
+            **({} if parts.vae_dtype == parts.dtype else {"vae_dtype": _name(parts.vae_dtype)}),
             "memory": "model_full_load" if parts.placement is None else parts.placement.mode,
             "threads": torch.get_num_threads(),
         }
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")

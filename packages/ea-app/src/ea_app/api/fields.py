@@ -25,6 +25,7 @@ OPTION_NAMES: Mapping[str, str] = MappingProxyType(
         "height": "size",
         "num_frames": "frames",
         "num_steps": "steps",
+        "teacache_threshold": "teacache",
         "window_frames": "window",
         "overlap_frames": "overlap",
         "guidance_scale": "guidance",

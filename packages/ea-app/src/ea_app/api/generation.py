@@ -94,6 +94,7 @@ class Generation:
         self._meter = None if on_event is None else ProgressMeter(on_event)
         self._cancel = cancel
         self._preview: bytes | None = None
+        self._skipped: Mapping[int, tuple[int, ...]] = {}
 
     def run(
         self,
@@ -124,6 +125,7 @@ class Generation:
             resume=() if kept is None else kept.states(),
             should_stop=lambda: self._cancel.cancelled,
         )
+        self._skipped = run.skipped
         stop = stopping(lambda: self._cancel.cancelled)
         with naming(), stop, torch.backends.cudnn.flags(enabled=True, deterministic=True):
             # As bytes, window by window: a long video is never in memory as floating point numbers.
@@ -132,6 +134,8 @@ class Generation:
             raise Cancelled("stopped before stage 'save'")
         record["timings"] = {name: round(seconds, 3) for name, seconds in run.timings.items()}
         record["frames"] = frames_entry(frames, run)
+        if run.skipped:
+            record["teacache"] = {"skipped": [list(run.skipped[window]) for window in sorted(run.skipped)]}
         record["created"] = datetime.now(UTC).isoformat(timespec="seconds")
         if job.path is not None:
             self._save(job.path, frames, record)
@@ -141,7 +145,7 @@ class Generation:
             request=job.request,
             timings=run.timings,
             record=record,
-            notices=() if kept is None else tuple(kept.notices),
+            notices=(*(() if kept is None else kept.notices), *_skip_notices(run)),
         )
 
     def _save(self, path: Path, frames: Tensor, record: dict[str, Any]) -> None:
@@ -155,7 +159,8 @@ class Generation:
         if self._on_progress is not None:
             self._on_progress(stage, step, total)
         if self._meter is not None:
-            self._meter.report(stage, step, total, self._preview)
+            skipped = sum(map(len, self._skipped.values()))
+            self._meter.report(stage, step, total, self._preview, skipped=skipped)
             self._preview = None
 
     def _on_state(
@@ -173,3 +178,10 @@ class Generation:
                 self._preview = previewer.picture(state.loop.latents if clean is None else clean)
 
         return on_state
+
+
+def _skip_notices(run: Run) -> tuple[str, ...]:
+    if not run.skipped:
+        return ()
+    count = sum(map(len, run.skipped.values()))
+    return (f"teacache: the blocks of {count} of {run.calls} steps were left out, an approximation",)

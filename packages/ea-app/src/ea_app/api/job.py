@@ -23,7 +23,7 @@ from ea_app.options import InputError, complete, concerning, parse
 DRAWN_SEED_BITS = 31
 """Drawn seeds are short enough to be typed again."""
 
-_MACHINE = ("model", "device", "dtype", "memory", "output", "format", *WEIGHT_KEYS)
+_MACHINE = ("model", "device", "dtype", "vae_dtype", "memory", "output", "format", *WEIGHT_KEYS)
 
 
 class CancelToken:
@@ -193,6 +193,10 @@ def make_job(model: Model, /, **options: Any) -> Job:
         "height": size[1],
         "num_frames": frames,
         "num_steps": values["steps"],
+        "timesteps": values.get("timesteps"),
+        "teacache_threshold": values.get("teacache"),
+        "teacache_start": values.get("teacache_start", 1),
+        "teacache_curve": values.get("teacache_curve", "released"),
         "guidance_scale": values["guidance"],
         "seed": values["seed"],
         "strength": values.get("strength", model.info.strength if plain_video else 1.0),

@@ -18,6 +18,7 @@ from torch import Tensor
 from ea_app.options import InputError
 from ea_dit.diffusion.loop import LoopState, Memory
 from ea_dit.pipelines.states import WindowState
+from ea_dit.pipelines.teacache import SkipState
 from ea_kernels.runtime.files import open_safetensors, write_safetensors
 from ea_kernels.runtime.stored import stored_metadata
 
@@ -66,6 +67,9 @@ def write_state(path: Path, kept: Kept) -> None:
         "xxh3": _hash(tensors),
         "record": json.dumps(dict(kept.record), ensure_ascii=False),
     }
+    if state.skipping is not None:
+        skipping = {"skipped": state.skipping.skipped, "distance": state.skipping.distance}
+        header["skipping"] = json.dumps(skipping)
     write_safetensors(path, tensors, header)
 
 
@@ -119,6 +123,8 @@ def _tensors(state: WindowState) -> dict[str, Tensor]:
         memory = state.loop.memory
         named |= {f"memory.output.{index:04d}": tensor for index, tensor in enumerate(memory.outputs)}
         named |= {"memory.base": memory.base, "memory.partial": memory.partial}
+    if state.skipping is not None:
+        named |= {"skipping.signal": state.skipping.signal_BLD, "skipping.added": state.skipping.added_BLD}
     named |= {f"path.{index:04d}": tensor for index, tensor in enumerate(state.path)}
     return {name: tensor for name, tensor in named.items() if tensor is not None}
 
@@ -136,6 +142,19 @@ def _state(header: Mapping[str, str], tensors: Mapping[str, Tensor]) -> WindowSt
         finished=header["ea_format"] == LATENTS_FORMAT,
         noise=tensors.get("noise"),
         path=several("path."),
+        skipping=_skipping(header, tensors),
+    )
+
+
+def _skipping(header: Mapping[str, str], tensors: Mapping[str, Tensor]) -> SkipState | None:
+    if "skipping" not in header:
+        return None
+    told = json.loads(header["skipping"])
+    return SkipState(
+        skipped=tuple(int(index) for index in told["skipped"]),
+        distance=float(told["distance"]),
+        signal_BLD=tensors.get("skipping.signal"),
+        added_BLD=tensors.get("skipping.added"),
     )
 
 

@@ -23,6 +23,7 @@ class Progress:
         total: Steps of the stage in all.
         elapsed: Seconds since the job began.
         remaining: Seconds that this stage will still take, None before the first step.
+        skipped: Model calls so far whose blocks were left out, see `--teacache`; of all windows.
         preview: JPEG of what is being made, where the model has a map for it and it is time for a new one.
     """
 
@@ -31,6 +32,7 @@ class Progress:
     total: int
     elapsed: float
     remaining: float | None = None
+    skipped: int = 0
     preview: bytes | None = None
 
 
@@ -49,7 +51,9 @@ class ProgressMeter:
         self._start = time.perf_counter()
         self._first: dict[str, tuple[int, float]] = {}
 
-    def report(self, stage: str, step: int, total: int, preview: bytes | None = None) -> None:
+    def report(
+        self, stage: str, step: int, total: int, preview: bytes | None = None, *, skipped: int = 0
+    ) -> None:
         """Tells of a step."""
         now = time.perf_counter()
         begun, since = self._first.setdefault(stage, (step, now))
@@ -62,6 +66,7 @@ class ProgressMeter:
                 total=total,
                 elapsed=now - self._start,
                 remaining=remaining,
+                skipped=skipped,
                 preview=preview,
             )
         )

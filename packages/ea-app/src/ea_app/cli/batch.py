@@ -66,6 +66,8 @@ def run_batch(arguments: argparse.Namespace, values: Mapping[str, Any], console:
         job = ready(sample.make(), setup.model, console)
         with console.progress() as on_progress:
             result = engine.generate(job, output=sample.output, on_progress=on_progress)
+        for notice in result.notices:
+            console.note(notice)
         console.wrote(result)
     return 0
 

@@ -148,7 +148,19 @@ def _add_plan(add_parser: Callable[..., Parser]) -> None:
         description="Say what memory and time a job will need, from the model's configs; nothing is loaded.",
         allow_abbrev=False,
     )
-    for key in ("size", "frames", "window", "overlap", "steps", "guidance", "model", "dtype", "memory"):
+    for key in (
+        "size",
+        "frames",
+        "window",
+        "overlap",
+        "steps",
+        "teacache",
+        "guidance",
+        "model",
+        "dtype",
+        "vae_dtype",
+        "memory",
+    ):
         _add_option(parser.add_argument, key)
     parser.add_argument(
         "--device", metavar="NAME", help="auto, cpu, cuda, cuda:N, or a GPU that is elsewhere, such as H200"

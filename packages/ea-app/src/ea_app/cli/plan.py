@@ -14,7 +14,18 @@ def run(arguments: argparse.Namespace) -> int:
         model = find(arguments.model or "default", download=False)
     except ValueError as error:
         raise InputError("model", str(error)) from None
-    keys = ("size", "frames", "window", "overlap", "steps", "guidance", "dtype", "memory")
+    keys = (
+        "size",
+        "frames",
+        "window",
+        "overlap",
+        "steps",
+        "teacache",
+        "guidance",
+        "dtype",
+        "vae_dtype",
+        "memory",
+    )
     options = {key: getattr(arguments, key) for key in keys if getattr(arguments, key) is not None}
     made = plan(model, find_machine(arguments.device or "auto"), **options)
     print(json.dumps(made.to_dict(), indent=2) if arguments.json else describe(made))

@@ -35,6 +35,7 @@ def run(arguments: argparse.Namespace) -> int:
     output = check_output(arguments.output or _default_output(path), job.frames, (path, *job.files))
 
     from ea_app.api import Engine
+    from ea_dit.pipelines.number_types import NumberTypes
 
     Engine.check(job, model, **weights, loras=loras)
     job = job.extracted(console.note)
@@ -44,7 +45,7 @@ def run(arguments: argparse.Namespace) -> int:
         engine = Engine.load(
             model,
             device=arguments.device or machine["device"],
-            dtype=machine["dtype"],
+            dtype=NumberTypes(machine["dtype"], machine.get("vae_dtype", "same")),
             memory=_memory(machine.get("memory")),
             threads=machine["threads"],
             loras=loras,

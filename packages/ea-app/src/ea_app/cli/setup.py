@@ -14,8 +14,6 @@ from ea_app.options import InputError
 if TYPE_CHECKING:
     from ea_app.api import Engine
 
-_MACHINE = ("device", "dtype", "memory")
-
 
 @dataclass(frozen=True, kw_only=True)
 class Setup:
@@ -25,13 +23,13 @@ class Setup:
         model: Its catalogue entry.
         weights: Files beside it, by option key.
         loras: What is over its transformer.
-        machine: Device, number type and memory mode.
+        given: The options, of which device, number types and memory mode count here.
     """
 
     model: Model
     weights: Mapping[str, Any]
     loras: tuple[LoraSource, ...]
-    machine: Mapping[str, str]
+    given: Mapping[str, Any]
 
     @classmethod
     def of(cls, given: Mapping[str, Any], *, allow_pickle: bool) -> Self:
@@ -49,8 +47,7 @@ class Setup:
             motion_module=weights.get("motion_module"),
             allow_pickle=allow_pickle,
         )
-        machine = {key: given.get(key, "auto") for key in _MACHINE}
-        return cls(model=model, weights=weights, loras=loras, machine=machine)
+        return cls(model=model, weights=weights, loras=loras, given=given)
 
     def job(self, given: Mapping[str, Any]) -> Job:
         """The job of parsed options."""
@@ -65,9 +62,10 @@ class Setup:
     def load(self, console: Console) -> "Engine":
         """Read the weights."""
         from ea_app.api import Engine
+        from ea_app.api.machine import machine_options
 
-        engine = Engine.load(self.model, **self.machine, **self.weights, loras=self.loras)
-        for note in filter(None, (engine.memory_note, *engine.lora_notes)):
+        engine = Engine.load(self.model, **machine_options(self.given), **self.weights, loras=self.loras)
+        for note in engine.notes:
             console.note_when_it_runs(note)
         return engine
 

@@ -60,7 +60,7 @@ class EngineSlot:
                 self._model, device=place, dtype=self._dtype, memory=self._memory, loras=list(loras.items())
             )
             self._device = place
-            for note in filter(None, (self._engine.memory_note, *self._engine.lora_notes)):
+            for note in self._engine.notes:
                 _LOG.info(note)
         overlays = self._engine.pipeline.components.loras
         for lora, overlay in zip(self._engine.loras, overlays, strict=True):

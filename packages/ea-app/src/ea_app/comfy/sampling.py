@@ -3,6 +3,7 @@
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, ClassVar, Final
 
 import torch
@@ -59,9 +60,10 @@ class _Sampler(ABC):
         Raises:
             ValueError: An input that is wrong or that the model cannot use; the message begins with its name.
         """
+        request = self._request(easyanimate_model, given)
         if given.get("enable_teacache"):
-            _LOG.info("enable_teacache: steps are not skipped; the result is that of all steps")
-        return (_run(easyanimate_model, self._request(easyanimate_model, given)),)
+            request = _skipping(request, easyanimate_model, given["teacache_threshold"])
+        return (_run(easyanimate_model, request),)
 
     @abstractmethod
     def _request(self, model: ChosenModel, given: Mapping[str, Any]) -> GenerationRequest:
@@ -159,6 +161,14 @@ class EasyAnimateV5V2VSampler(EasyAnimateV2VSampler):
     V5: ClassVar = True
 
 
+def _skipping(request: GenerationRequest, model: ChosenModel, threshold: float) -> GenerationRequest:
+    """The same request with steps left out, where coefficients were released for the model."""
+    if model.outline.traits.teacache_curve is not None:
+        return replace(request, teacache_threshold=threshold)
+    _LOG.info("enable_teacache: all steps are run; coefficients were released for V5.1 only")
+    return request
+
+
 def _run(model: ChosenModel, request: GenerationRequest) -> Tensor:
     """Run a request; what is wrong with it is said before weights are read."""
     watch = Watch()
@@ -168,6 +178,8 @@ def _run(model: ChosenModel, request: GenerationRequest) -> Tensor:
             model.outline.check(request)
             engine = model.load()
             result = engine.generate(request, on_event=Bar(), cancel=watch)
+            for notice in result.notices:
+                _LOG.info(notice)
             return result.frames.float() / 255
     except Cancelled:
         watch.raise_if_interrupted()

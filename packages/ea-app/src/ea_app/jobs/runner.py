@@ -15,6 +15,7 @@ from ea_app.api.enhance import enhance
 from ea_app.api.inputs import Source
 from ea_app.api.job import CancelToken, Job, find_model, make_job
 from ea_app.api.loras import find_loras
+from ea_app.api.machine import machine_options
 from ea_app.api.preview import to_jpeg
 from ea_app.api.progress import Progress
 from ea_app.api.result import Result
@@ -27,7 +28,6 @@ from ea_app.jobs.task import Task
 from ea_app.options import InputError
 
 _NOT_ENOUGH = ("can't allocate memory", "out of memory", "cannot allocate memory", "not enough memory")
-_MACHINE = ("device", "dtype", "memory")
 
 
 class Runner:
@@ -68,7 +68,7 @@ class Runner:
         engine = self._load(model, task.options, task.device, job)
         loaded = time.perf_counter() - start
         report(Progress(stage="load", step=1, total=1, elapsed=loaded))
-        for note in (*job.notices, *filter(None, [engine.memory_note]), *engine.lora_notes):
+        for note in (*job.notices, *engine.notes):
             self._send({"is": "notice", "id": task.id, "text": note})
         result = _generate(engine, job, task, report, cancel)
         for note in result.notices:
@@ -87,8 +87,7 @@ class Runner:
         weights = find_weights(options)
         unmatched = str(options.get("lora_unmatched", "refuse"))
         loras = find_loras(options.get("lora", ()), unmatched=unmatched)
-        machine = {key: str(options.get(key, "auto")) for key in _MACHINE}
-        machine["device"] = str(options.get("device", device))
+        machine = machine_options({"device": device, **options})
         wanted = (model.directory, model.fingerprint(), machine, weights, loras)
         if self._engine is not None and wanted == self._loaded:
             return self._engine

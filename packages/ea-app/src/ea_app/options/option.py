@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-Kind = Literal["text", "int", "float", "size", "file", "files", "keyframes", "choice", "url"]
+Kind = Literal["text", "int", "float", "size", "file", "files", "keyframes", "numbers", "choice", "url"]
 
 SIDE_MULTIPLE = 16
 """Of most models; what a model really wants is in its `Limits`."""

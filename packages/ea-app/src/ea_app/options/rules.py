@@ -10,6 +10,8 @@ from ea_app.options.values import check_text
 _NEEDS = (
     ("references", "mask_strategy"),
     ("enhance_prompt", "enhance_model"),
+    ("teacache_start", "teacache"),
+    ("teacache_curve", "teacache"),
     ("enhance_model", "enhance_prompt"),
     ("control_from", "control"),
     ("control_options", "control_from"),
@@ -37,6 +39,8 @@ def complete(values: Mapping[str, Any], limits: Limits) -> dict[str, Any]:
     if not {"video", "control"} & set(values):
         filled |= {"frames": limits.frames, "fps": limits.fps}
     filled |= values
+    if "timesteps" in values:
+        filled["steps"] = len(values["timesteps"])
     for name in ("prompt", "negative"):
         _check_length(name, check_text(name, filled[name]), limits)
     _check_size(filled["size"], limits)
@@ -118,6 +122,8 @@ def _check_needs(values: Mapping[str, Any]) -> None:
 
 def _check_combination(values: Mapping[str, Any]) -> None:
     _check_needs(values)
+    if {"steps", "timesteps"} <= set(values):
+        raise InputError("timesteps", "cannot be combined with --steps; each of them is a step")
     pictures = [key.replace("_", "-") for key in _PICTURES if key in values]
     for name, more in (("control", ()), ("reference", ()), ("camera", _GUIDES), ("trajectory", _GUIDES)):
         others = pictures + [key for key in ("video", *more) if key in values and key != name]

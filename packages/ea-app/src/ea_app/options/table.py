@@ -2,7 +2,8 @@
 
 from ea_app.options.option import FROM_MODEL, KEYFRAME, MAX_FRAMES, MAX_SEED, SIDE_MULTIPLE, Option
 
-_DTYPES = ("auto", "float32", "bfloat16", "float16", "fp32", "bf16", "fp16")
+_NUMBERS = ("float32", "bfloat16", "float16", "fp32", "bf16", "fp16")
+_DTYPES = ("auto", *_NUMBERS)
 # The names of ea_kernels.runtime.placement, which this module cannot import: it would load torch.
 FORMATS = ("mp4", "webm", "gif", "webp", "png")
 """Kinds of results."""
@@ -33,6 +34,16 @@ OPTIONS: tuple[Option, ...] = (
            metavar="HOW", help="what windows hand over: latents, or only frames as EasyAnimate does"),
     Option(name="steps", kind="int", group="what", default=FROM_MODEL, minimum=1, maximum=1000, metavar="N",
            help="denoising steps"),
+    Option(name="timesteps", kind="numbers", group="what", metavar="T,T,...",
+           help="falling timesteps, one for each step, in the place of --steps and the sampler's own"),
+    Option(name="teacache", kind="float", group="what", maximum=1, metavar="T",
+           help="leave out steps in which little changes, faster and approximate: the larger, the more; "
+           "0.05 to 0.1 for V5.1 [off if not given]"),
+    Option(name="teacache-start", kind="int", group="what", minimum=1, maximum=1000, metavar="N",
+           help="steps at the beginning that --teacache always runs [1 if not given]"),
+    Option(name="teacache-curve", kind="choice", group="what", choices=("released", "identity"),
+           metavar="NAME", help="how --teacache counts changes: with the coefficients released for V5.1, or "
+           "as they are, which is rough and for any other model of V5 and V5.1 [released if not given]"),
     Option(name="guidance", kind="float", group="what", default=FROM_MODEL, maximum=100, metavar="G",
            help="how closely to follow the prompt; 1 and below switch guidance off"),
     Option(name="sampler", kind="text", group="what", default=FROM_MODEL, metavar="NAME",
@@ -97,6 +108,10 @@ OPTIONS: tuple[Option, ...] = (
            help="auto, cpu, cuda or cuda:N"),
     Option(name="dtype", kind="choice", group="machine", default="auto", choices=_DTYPES, metavar="NAME",
            help="number type of the computation"),
+    Option(name="vae-dtype", kind="choice", group="machine", default="auto",
+           choices=("auto", "same", *_NUMBERS), metavar="NAME",
+           help="number type of the autoencoder; auto is that of --dtype, but float32 for those that "
+           "overflow in float16 (V2 to V5)"),
     Option(name="memory", kind="choice", group="machine", default="auto", choices=_MEMORY, metavar="MODE",
            help="where weights are while they are not used; all modes but the one with qfloat8, which rounds "
                 "weights, make the same frames"),

@@ -4,6 +4,7 @@ import math
 import os
 import re
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -80,6 +81,8 @@ def _value(entry: Option, raw: Any) -> Any:
         return _number(entry, raw)
     if entry.kind == "size":
         return _size(raw)
+    if entry.kind == "numbers":
+        return _numbers(entry.name, raw)
     if entry.kind == "keyframes":
         return _keyframes(entry.name, raw)
     if entry.kind == "files":
@@ -104,6 +107,23 @@ def _files(field: str, raw: Any) -> tuple[str, ...]:
     if not names or not all(names):
         raise InputError(field, f"must be file names, several with ; between them, got {shown(raw)}")
     return tuple(names)
+
+
+def _numbers(field: str, raw: Any) -> tuple[float, ...]:
+    """Numbers that fall, from "999,500.5" or a list; whole ones stay whole."""
+    parts = raw.split(",") if isinstance(raw, str) else raw
+    most = 1000
+    try:
+        if not isinstance(parts, list | tuple) or any(isinstance(part, bool) for part in parts[: most + 1]):
+            raise TypeError
+        numbers = [float(part) for part in parts[: most + 1]]
+    except (TypeError, ValueError, OverflowError):
+        numbers = []
+    falling = all(after < before for before, after in pairwise(numbers))
+    if not 1 <= len(numbers) <= most or not falling or not 0 <= numbers[-1] <= numbers[0] < math.inf:
+        rule = f"must be up to {most} numbers from 0 up that fall, with commas, such as 999,750,500,250"
+        raise InputError(field, f"{rule}; got {shown(raw)}")
+    return tuple(int(number) if number.is_integer() else number for number in numbers)
 
 
 def _keyframes(field: str, raw: Any) -> dict[int, str]:

@@ -17,7 +17,19 @@ from ea_app.planning.transformer import TransformerCosts
 _BYTES = {"float32": 4, "fp32": 4, "bfloat16": 2, "bf16": 2, "float16": 2, "fp16": 2}
 _TEXT_TOKENS = 256
 """Tokens of a prompt where a text encoder's config does not say."""
-_OPTIONS = ("size", "frames", "window", "overlap", "steps", "guidance", "dtype", "memory", "loops")
+_OPTIONS = (
+    "size",
+    "frames",
+    "window",
+    "overlap",
+    "steps",
+    "teacache",
+    "guidance",
+    "dtype",
+    "vae_dtype",
+    "memory",
+    "loops",
+)
 _CLASSES = {"transformer": "EasyAnimateTransformer3DModel", "vae": "AutoencoderKLMagvit"}
 _ENOUGH = 0.75
 """Of free memory, the share that weights may take where the memory mode is chosen automatically."""
@@ -108,7 +120,7 @@ def plan(model: Model, machine: Machine, **options: Any) -> Plan:
         model: See `ea_app.catalog.find`; only its configs and the sizes of its files are read.
         machine: See `find_machine`.
         **options: Of `ea_app.options.OPTIONS`, those that decide it: size, frames, window, overlap, steps,
-            guidance, dtype, memory.
+            teacache, guidance, dtype, vae_dtype, memory.
 
     Raises:
         InputError: For an option that the model does not allow, or a model whose costs are not known.
@@ -119,10 +131,11 @@ def plan(model: Model, machine: Machine, **options: Any) -> Plan:
     denoiser = TransformerCosts(_config(model, "transformer"))
     vae = AutoencoderCosts(_config(model, "vae"))
     size = _bytes(values.get("dtype", "auto"), machine)
+    vae_size = _vae_bytes(values, denoiser, machine)
     weights = _Weights(
         blocks=denoiser.block_parameters() * size,
         rest=(denoiser.parameters() - denoiser.block_parameters()) * size,
-        vae=vae.parameters() * size,
+        vae=vae.parameters() * vae_size,
         text=sum(_file_bytes(folder) for folder in model.directory.glob("text_encoder*")),
     )
     (width, height), frames = values["size"], values["frames"]
@@ -135,9 +148,12 @@ def plan(model: Model, machine: Machine, **options: Any) -> Plan:
     passes = values["steps"] * samples * windows
     denoising = denoiser.flops(tokens, text) * passes
     decoding = sum(layer.flops for layer in vae.decoder(latents, height, width)) * windows
+    live = denoiser.activations(tokens + text, samples)
+    if "teacache" in values:  # what it compares, and what blocks added
+        live += 2 * samples * tokens * denoiser.width
     work = (
-        ("denoise", denoising, denoiser.activations(tokens + text, samples), denoiser.blocks * passes),
-        ("decode", decoding, vae.decoding_activations(latents, height, width), 0),
+        ("denoise", denoising, live * size, denoiser.blocks * passes),
+        ("decode", decoding, vae.decoding_activations(latents, height, width) * vae_size, 0),
     )
     stages = tuple(
         Stage(
@@ -145,9 +161,9 @@ def plan(model: Model, machine: Machine, **options: Any) -> Plan:
             seconds=flops / machine.flops_per_second + calls * machine.block_seconds,
             teraflops=flops / 1e12,
             gigabytes=machine.base_gigabytes
-            + (_resident(memory, weights, name, denoiser.blocks, machine) + numbers * size) / 1e9,
+            + (_resident(memory, weights, name, denoiser.blocks, machine) + live) / 1e9,
         )
-        for name, flops, numbers, calls in work
+        for name, flops, live, calls in work
     )
     shown = {key: value for key, value in values.items() if key in _OPTIONS}
     return Plan(
@@ -188,6 +204,15 @@ def _config(model: Model, part: str) -> Mapping[str, Any]:
 
 def _bytes(dtype: str, machine: Machine) -> int:
     return _BYTES.get(dtype, 4 if machine.is_cpu else 2)
+
+
+def _vae_bytes(values: Mapping[str, Any], denoiser: TransformerCosts, machine: Machine) -> int:
+    """Bytes of a number of the autoencoder; "auto" is float32 where that of V5 would run in float16."""
+    asked, others = values.get("vae_dtype", "auto"), values.get("dtype", "auto")
+    if asked in _BYTES:
+        return _BYTES[asked]
+    overflows = denoiser.text_projections > 1 and others in ("float16", "fp16")
+    return 4 if asked == "auto" and overflows else _bytes(others, machine)
 
 
 def _file_bytes(folder: Path) -> int:

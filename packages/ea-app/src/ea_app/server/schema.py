@@ -23,8 +23,8 @@ from ea_app.server.errors import of_validation
 
 OPERATORS: Final = frozenset(
     {
-        "output", "device", "dtype", "memory", "motion_module", "transformer_weights", "enhance_prompt",
-        "enhance_model",
+        "output", "device", "dtype", "vae_dtype", "memory", "motion_module", "transformer_weights",
+        "enhance_prompt", "enhance_model",
     }
 )  # fmt: skip
 """Options about files and addresses of the server's machine, which clients have no say in."""
@@ -60,6 +60,8 @@ def _schema_of(entry: Option) -> dict[str, Any]:
         kind = "integer" if entry.kind == "int" else "number"
         low = "exclusiveMinimum" if entry.above else "minimum"
         return {"type": kind, low: entry.minimum, "maximum": entry.maximum}
+    if entry.kind == "numbers":
+        return {"type": "array", "items": {"type": "number"}}
     if entry.choices:
         return {"type": "string", "enum": list(entry.choices)}
     return {"type": "string"}

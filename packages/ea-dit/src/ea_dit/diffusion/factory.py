@@ -1,6 +1,6 @@
 """Samplers by the names under which released programs offer them, and schedules by their config files."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeAlias
 
 from ea_dit.diffusion.ddpm import DdpmSchedule
@@ -18,33 +18,43 @@ from ea_dit.diffusion.solvers.grid import ddpm_grid, flow_grid
 from ea_dit.diffusion.solvers.lcm import FlowLcmSampler, LcmSampler
 from ea_dit.diffusion.solvers.pndm import PndmSampler
 from ea_dit.diffusion.solvers.unipc import UniPcSampler
+from ea_dit.diffusion.tables import Table, check_table
 
 Schedule: TypeAlias = DdpmSchedule | FlowMatching | Iddpm
 
-DDPM_SAMPLERS: Mapping[str, Callable[[DdpmSchedule, int, float], Sampler]] = {
-    "Euler": EulerSampler,
-    "Euler A": lambda schedule, steps, strength: EulerSampler(schedule, steps, strength, ancestral=True),
-    "DPM++": lambda schedule, steps, strength: DpmSolverSampler(
-        ddpm_grid(schedule, steps, strength), schedule.solver_order
+DDPM_SAMPLERS: Mapping[str, Callable[[DdpmSchedule, int, float, Table], Sampler]] = {
+    "Euler": lambda schedule, steps, strength, table: EulerSampler(schedule, steps, strength, table=table),
+    "Euler A": lambda schedule, steps, strength, table: EulerSampler(
+        schedule, steps, strength, ancestral=True, table=table
     ),
-    "DPM++ SDE": lambda schedule, steps, strength: DpmSolverSampler(
-        ddpm_grid(schedule, steps, strength), schedule.solver_order, stochastic=True
+    "DPM++": lambda schedule, steps, strength, table: DpmSolverSampler(
+        ddpm_grid(schedule, steps, strength, table), schedule.solver_order
     ),
-    "PNDM": PndmSampler,
-    "DDIM": DdimSampler,
-    "DDPM": lambda schedule, steps, strength: DdimSampler(schedule, steps, strength, eta=1.0),
-    "LCM": LcmSampler,
-    "UniPC": lambda schedule, steps, strength: UniPcSampler(
-        ddpm_grid(schedule, steps, strength), schedule.solver_order
+    "DPM++ SDE": lambda schedule, steps, strength, table: DpmSolverSampler(
+        ddpm_grid(schedule, steps, strength, table), schedule.solver_order, stochastic=True
+    ),
+    "PNDM": lambda schedule, steps, strength, table: PndmSampler(schedule, steps, strength),
+    "DDIM": lambda schedule, steps, strength, table: DdimSampler(schedule, steps, strength, table=table),
+    "DDPM": lambda schedule, steps, strength, table: DdimSampler(
+        schedule, steps, strength, eta=1.0, table=table
+    ),
+    "LCM": lambda schedule, steps, strength, table: LcmSampler(schedule, steps, strength, table=table),
+    "UniPC": lambda schedule, steps, strength, table: UniPcSampler(
+        ddpm_grid(schedule, steps, strength, table), schedule.solver_order
     ),
 }
 
-FLOW_SAMPLERS: Mapping[str, Callable[[FlowMatching, int, float], Sampler]] = {
-    "Flow": EulerFlowSampler,
-    "Flow_DPM++": lambda flow, steps, strength: DpmSolverSampler(flow_grid(flow, steps, strength)),
-    "Flow_Unipc": lambda flow, steps, strength: UniPcSampler(flow_grid(flow, steps, strength)),
-    "Flow_LCM": FlowLcmSampler,
+FLOW_SAMPLERS: Mapping[str, Callable[[FlowMatching, int, float, Table], Sampler]] = {
+    "Flow": lambda flow, steps, strength, table: EulerFlowSampler(flow, steps, strength, table=table),
+    "Flow_DPM++": lambda flow, steps, strength, table: DpmSolverSampler(
+        flow_grid(flow, steps, strength, table)
+    ),
+    "Flow_Unipc": lambda flow, steps, strength, table: UniPcSampler(flow_grid(flow, steps, strength, table)),
+    "Flow_LCM": lambda flow, steps, strength, table: FlowLcmSampler(flow, steps, strength, table=table),
 }
+
+OWN_TIMESTEPS = frozenset({"PNDM"})
+"""Samplers of a DDPM or a flow that only visit timesteps of their own: steps of one width."""
 
 
 def _dpm_solver(process: Iddpm, num_steps: int, strength: float) -> Sampler:
@@ -105,7 +115,9 @@ def default_sampler(schedule: Schedule) -> str:
     return "DPM++ SDE" if name == "DPM++" and schedule.algorithm_type == "sde-dpmsolver++" else name
 
 
-def sampler_for(schedule: Schedule, name: str, num_steps: int, strength: float = 1.0) -> Sampler:
+def sampler_for(
+    schedule: Schedule, name: str, num_steps: int, strength: float = 1.0, *, timesteps: Table = ()
+) -> Sampler:
     """Makes the sampler of one run.
 
     Args:
@@ -113,19 +125,40 @@ def sampler_for(schedule: Schedule, name: str, num_steps: int, strength: float =
         name: One of `sampler_names(schedule)`.
         num_steps: Steps of the full schedule.
         strength: Share of the steps, the last ones, that are run; below 1 with a clean video to start from.
+        timesteps: To visit instead of those of the schedule, falling; their number takes the place of
+            `num_steps`. The network is told them as they are, and a flow's levels are not shifted.
 
     Raises:
         ValueError: For a name that is unknown or does not fit the schedule, or steps that it cannot make.
     """
     if name not in sampler_names(schedule):
-        # Names of two words are quoted, as they have to be on a command line.
-        allowed = ", ".join(repr(known) if " " in known else known for known in sampler_names(schedule))
-        raise ValueError(f"sampler must be one of {allowed} for {_kind(schedule)} schedule, got {name!r}")
+        raise ValueError(
+            f"sampler must be one of {_listed(sampler_names(schedule))} for {_kind(schedule)} schedule, "
+            f"got {name!r}"
+        )
+    if timesteps:
+        _check_timesteps(schedule, name, timesteps)
     if isinstance(schedule, Iddpm):
         return IDDPM_SAMPLERS[name](schedule, num_steps, strength)
     if isinstance(schedule, FlowMatching):
-        return FLOW_SAMPLERS[name](schedule, num_steps, strength)
-    return DDPM_SAMPLERS[name](schedule, num_steps, strength)
+        return FLOW_SAMPLERS[name](schedule, num_steps, strength, timesteps)
+    return DDPM_SAMPLERS[name](schedule, num_steps, strength, timesteps)
+
+
+def _check_timesteps(schedule: Schedule, name: str, timesteps: Table) -> None:
+    if isinstance(schedule, Iddpm):
+        raise ValueError(  # noqa: TRY004
+            "timesteps cannot be given to this model: its samplers keep steps of the training schedule"
+        )
+    if name in OWN_TIMESTEPS:
+        others = _listed(other for other in sampler_names(schedule) if other not in OWN_TIMESTEPS)
+        raise ValueError(f"timesteps cannot be given to the sampler {name}; those that take them: {others}")
+    check_table(timesteps, schedule.num_train_timesteps)
+
+
+def _listed(names: Iterable[str]) -> str:
+    """Names of two words are quoted, as they have to be on a command line."""
+    return ", ".join(repr(name) if " " in name else name for name in names)
 
 
 def takes_variance(sampler: Sampler) -> bool:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ea_dit.config_values import WRITER_KEYS, require_finite, require_switch, require_whole
 from ea_dit.diffusion.loop import Draw, Memory, kept_steps
+from ea_dit.diffusion.tables import Table, flow_levels
 from ea_kernels.runtime.hints import known_names
 
 CLASS_NAME = "FlowMatchEulerDiscreteScheduler"
@@ -115,8 +116,15 @@ class FlowMatching:
         """The factor of `shift_levels`."""
         return math.exp(self.mu) if self.use_dynamic_shifting else self.shift
 
-    def sigmas(self, num_steps: int) -> Tensor:
-        """Returns the num_steps + 1 noise levels of a run, falling from 1 to 0: float64, cast to float32."""
+    def sigmas(self, num_steps: int, table: Table = ()) -> Tensor:
+        """Returns the num_steps + 1 noise levels of a run, falling from 1 to 0: float64, cast to float32.
+
+        Args:
+            num_steps: Steps, not counted where a table is given.
+            table: Timesteps to visit instead; their levels are not shifted.
+        """
+        if table:
+            return torch.tensor([*flow_levels(table, self.num_train_timesteps), 0.0])
         if num_steps < 1:
             raise ValueError(f"num_steps must be at least 1, got {num_steps}")
         lowest = 1 / self.num_train_timesteps
@@ -168,17 +176,19 @@ class EulerFlowSampler:
         flow: The schedule.
         num_steps: Steps of the full schedule.
         strength: Share of the steps, the last ones, that are run; at least one.
+        table: Timesteps to visit instead of the schedule's.
     """
 
     flow: FlowMatching
     num_steps: int
     strength: float = 1.0
+    table: Table = field(default=(), kw_only=True)
     sigmas: Tensor = field(init=False, compare=False)
 
     def __post_init__(self) -> None:
         """Makes the schedule."""
-        kept = kept_steps(self.num_steps, self.strength)
-        object.__setattr__(self, "sigmas", self.flow.sigmas(self.num_steps)[self.num_steps - kept :])
+        kept = kept_steps(len(self.table) or self.num_steps, self.strength)
+        object.__setattr__(self, "sigmas", self.flow.sigmas(self.num_steps, self.table)[-kept - 1 :])
 
     @property
     def timesteps(self) -> Tensor:

@@ -118,12 +118,15 @@ class OutputHead(nn.Module):
 
     def forward(self, x_BLD: Tensor, condition: Condition) -> Tensor:
         """Returns (B, L, out_features)."""
+        return self.projection(self.normed(x_BLD, condition))
+
+    def normed(self, x_BLD: Tensor, condition: Condition) -> Tensor:
+        """Returns what the projection takes, (B, L, D)."""
         shift, scale = condition.through(self.modulation).chunk(2, dim=-1)
         norm = self.norm
-        x_BLD = ops.modulated_layer_norm(
+        return ops.modulated_layer_norm(
             self.first_norm(x_BLD), scale, shift, norm.weight, norm.bias, eps=norm.eps
         )
-        return self.projection(x_BLD)
 
 
 class ModulationTable(nn.Module):

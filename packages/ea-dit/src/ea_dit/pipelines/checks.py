@@ -17,6 +17,7 @@ from ea_dit.pipelines.conditions import (
 )
 from ea_dit.pipelines.pixels import to_boolean
 from ea_dit.pipelines.request import GenerationRequest
+from ea_dit.pipelines.teacache import IDENTITY, Skipping
 from ea_dit.pipelines.variants import Traits
 
 
@@ -36,6 +37,7 @@ def check_request(request: GenerationRequest, traits: Traits, process: Schedule)
         raise ValueError(f"{_culprit(request)} cannot be used: this model supports {allowed}")
     _check_conditions(request, traits)
     traits.check_size(request.height, request.width)
+    requested_skipping(request, traits)
     sampler = requested_sampler(request, process)
     if traits.variant == "frames":
         _check_kept_frames(request, sampler)
@@ -61,7 +63,26 @@ def requested_sampler(request: GenerationRequest, process: Schedule) -> Sampler:
         ValueError: If the name does not fit the process, listing those that do, or it cannot make the steps.
     """
     name = default_sampler(process) if request.sampler is None else request.sampler
-    return sampler_for(process, name, request.num_steps, request.strength)
+    return sampler_for(process, name, request.num_steps, request.strength, timesteps=request.timesteps or ())
+
+
+def requested_skipping(request: GenerationRequest, traits: Traits) -> Skipping | None:
+    """How steps are left out; None where all are run.
+
+    Raises:
+        ValueError: If the model cannot, or no coefficients were released for it.
+    """
+    if request.teacache_threshold is None:
+        return None
+    if not traits.skips_steps:
+        raise ValueError("teacache_threshold cannot be used: only models of V5 and V5.1 can leave out steps")
+    curve = IDENTITY if request.teacache_curve == "identity" else traits.teacache_curve
+    if curve is None:
+        raise ValueError(
+            "teacache_curve must be 'identity', which is rough, for this model: "
+            "coefficients were released for V5.1 with 7B and 12B"
+        )
+    return Skipping(request.teacache_threshold, curve, request.teacache_start)
 
 
 def _culprit(request: GenerationRequest) -> str:

@@ -16,13 +16,14 @@ from ea_dit.pipelines.checks import check_process
 from ea_dit.pipelines.encoders import load_text_encoder, load_tokenizers
 from ea_dit.pipelines.file_checks import tensor_checks
 from ea_dit.pipelines.networks import networks_of
+from ea_dit.pipelines.number_types import NumberTypes
 from ea_dit.pipelines.outline import outline_of
 from ea_dit.pipelines.parts import find_parts
 from ea_dit.pipelines.variants import Traits, traits_of
 from ea_dit.registry import Transformer, load_transformer
 from ea_dit.text.base import TextEncoder
 from ea_dit.text.clip_image import ImageStates, load_clip_image
-from ea_kernels.runtime.device import resolve_device, resolve_dtype
+from ea_kernels.runtime.device import resolve_device
 from ea_kernels.runtime.placement import POLICIES, Placement, plan, resolve_mode
 from ea_vae import VideoAutoencoder, load_vae
 
@@ -90,6 +91,11 @@ class Components:
         """Working dtype."""
         return self.transformer.dtype
 
+    @property
+    def vae_dtype(self) -> torch.dtype:
+        """Of the autoencoder's weights, to and from which pixels and latents are cast."""
+        return next(self.vae.parameters()).dtype
+
     def placed(self, memory: str, device: str | torch.device) -> Self:
         """The same parts with their networks where a memory mode wants them.
 
@@ -112,7 +118,7 @@ class Components:
 def load_components(
     directory: str | Path,
     *,
-    dtype: str | torch.dtype = "auto",
+    dtype: str | torch.dtype | NumberTypes = "auto",
     device: str | torch.device = "auto",
     memory: str = "auto",
     motion_module: str | Path | None = None,
@@ -127,7 +133,8 @@ def load_components(
             (V4 and V5 also `text_encoder_2` and `tokenizer_2`, V3 and V4 `image_encoder`), optionally
             `scheduler/scheduler_config.json`. Or Open-Sora's: a checkpoint, the autoencoder and T5, each
             wherever it is.
-        dtype: Number type of all weights, "auto" for what suits the device.
+        dtype: Number type of all weights, "auto" for what suits the device; `NumberTypes` for an autoencoder
+            in another one. Unless those say otherwise, autoencoders that overflow in float16 are in float32.
         device: "auto", "cpu", "cuda" or "cuda:N"; where the parts are used.
         memory: "auto" or where parts are when they are not used, see `ea_kernels.runtime.placement`.
         motion_module: File of V1's motion modules; None looks for one in the directory.
@@ -152,15 +159,14 @@ def load_components(
     for check in tensor_checks(parts):
         check.run()
     target = resolve_device(device)
-    number = resolve_dtype(dtype, target)
+    number, of_vae = NumberTypes.of(dtype).resolved(target, traits)
     stays = memory != "auto" and POLICIES[resolve_mode(memory)].resident
     place = target if stays else torch.device("cpu")
-    vae = load_vae(layout.vae, dtype=number, device=place, allow_pickle=allow_pickle)
+    loaded: dict[str, Any] = {"device": place, "allow_pickle": allow_pickle}
+    vae = load_vae(layout.vae, dtype=of_vae, **loaded)
     image_encoder = None
     if traits.image_states is not None and layout.image_encoder is not None:
-        image_encoder = load_clip_image(
-            layout.image_encoder, dtype=number, device=place, allow_pickle=allow_pickle
-        )
+        image_encoder = load_clip_image(layout.image_encoder, dtype=number, **loaded)
     transformer = load_transformer(
         layout.transformer,
         dtype=number,

@@ -12,26 +12,38 @@ import torch
 from torch import Tensor
 
 from ea_dit.pipelines.handover import finished_frames, handed_frames
+from ea_dit.pipelines.number_types import NumberTypes
 from ea_dit.pipelines.parts import find_parts
 from ea_dit.pipelines.request import GenerationRequest
 from ea_dit.pipelines.run import Run
 from ea_dit.pipelines.stages import decode_with
 from ea_dit.pipelines.windows import windows_of
-from ea_kernels.runtime.device import resolve_device, resolve_dtype
+from ea_kernels.runtime.device import resolve_device
 from ea_vae import VideoAutoencoder, load_vae
 
 
 def load_decoder(
-    directory: str | Path, *, dtype: str = "auto", device: str = "auto", allow_pickle: bool = False
+    directory: str | Path,
+    *,
+    dtype: str | NumberTypes = "auto",
+    device: str = "auto",
+    allow_pickle: bool = False,
 ) -> VideoAutoencoder[Any]:
     """Loads the autoencoder of a model directory and nothing else.
+
+    Args:
+        directory: See `ea_dit.pipelines.load_components`.
+        dtype: Of the model, from which that of the autoencoder follows.
+        device: Where it is used.
+        allow_pickle: Accept weights in pickles.
 
     Raises:
         ValueError: If a part is missing or not understood.
     """
     place = resolve_device(device)
-    layout = find_parts(directory, allow_pickle=allow_pickle).layout
-    return load_vae(layout.vae, dtype=resolve_dtype(dtype, place), device=place, allow_pickle=allow_pickle)
+    parts = find_parts(directory, allow_pickle=allow_pickle)
+    _, number = NumberTypes.of(dtype).resolved(place, parts.traits)
+    return load_vae(parts.layout.vae, dtype=number, device=place, allow_pickle=allow_pickle)
 
 
 def decode_windows(

@@ -13,6 +13,7 @@ from ea_dit.diffusion import Guidance, Sampler, takes_variance
 from ea_dit.lora import LoraUse
 from ea_dit.pipelines.checks import check_request, requested_sampler
 from ea_dit.pipelines.components import Components, load_components
+from ea_dit.pipelines.number_types import NumberTypes
 from ea_dit.pipelines.request import GenerationRequest, Mode
 from ea_dit.pipelines.run import ProgressCallback, Run
 from ea_dit.pipelines.seams import Seam
@@ -174,7 +175,7 @@ def to_uint8(frames_B3THW: Tensor) -> Tensor:
 def load_pipeline(
     directory: str | Path,
     *,
-    dtype: str | torch.dtype = "auto",
+    dtype: str | torch.dtype | NumberTypes = "auto",
     device: str | torch.device = "auto",
     memory: str = "auto",
     motion_module: str | Path | None = None,

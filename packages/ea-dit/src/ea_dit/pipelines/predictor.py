@@ -13,6 +13,7 @@ from ea_dit.diffusion.loop import Predictor, PredictorAt
 from ea_dit.pipelines.calling import bind_text
 from ea_dit.pipelines.components import Components
 from ea_dit.pipelines.inputs import Inputs, Picture
+from ea_dit.pipelines.teacache import StepCache
 from ea_dit.text.base import TextStates
 from ea_dit.types import Conditioning
 
@@ -29,6 +30,7 @@ def predictor_at(
     channels: int,
     hold: HeldFrames | None = None,
     timesteps: Tensor | None = None,
+    cache: StepCache | None = None,
 ) -> PredictorAt:
     """The network with its text, conditions and guidance bound, for every step.
 
@@ -41,6 +43,7 @@ def predictor_at(
         hold: Frames that the network takes for given, by step.
         timesteps: Of all model calls, where no gradients are wanted: what depends on them alone is computed
             for many steps at once, by networks that can.
+        cache: Leaves out blocks of some steps; None runs all.
     """
     call = bind_text(parts.transformer, parts.traits, text)
     fixed = Conditioning(
@@ -66,7 +69,8 @@ def predictor_at(
             # Released runs round the timestep to the latents' dtype.
             timestep_B = timestep.to(device=x_BCthw.device, dtype=x_BCthw.dtype).expand(x_BCthw.shape[0])
             step = timestep_B if condition_at is None else condition_at(index)
-            prediction = call(x_BCthw, step, conditioning=conditioning)
+            options = {} if cache is None else {"shortcut": cache.at(index, total)}
+            prediction = call(x_BCthw, step, conditioning=conditioning, **options)
             return guidance.combine(prediction[:, :channels])
 
         return predict

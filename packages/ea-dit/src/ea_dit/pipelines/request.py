@@ -4,7 +4,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Literal, Self, get_args
 
+from ea_dit.diffusion.tables import check_table
 from ea_dit.pipelines.conditions import STEERING, Condition, Video, check_conditions, only, placed
+from ea_dit.pipelines.teacache import CurveName
 
 Mode = Literal[
     "text_to_image", "text_to_video", "image_to_video", "video_to_video", "masked_video", "control"
@@ -37,6 +39,14 @@ class GenerationRequest:
         num_frames: 1 makes an image. Lengths that the autoencoder cannot make are generated longer and
             cropped.
         num_steps: Denoising steps of the full schedule.
+        timesteps: What the network is told at every step, falling, instead of the schedule's own; `num_steps`
+            is not read then. A flow (V5.1) takes any numbers above 0 and at most 1000, whose levels are not
+            shifted; other samplers take whole ones from 0 to 999, and Euler fractions too. None leaves it to
+            the schedule.
+        teacache_threshold: 0 ... 1, leaves out the blocks of steps in which little changes, an approximation;
+            the larger, the more of them. None runs all. See `ea_dit.pipelines.teacache`.
+        teacache_start: Steps at the beginning that are always run.
+        teacache_curve: "released" for the coefficients of V5.1, "identity" for a rough rule on other models.
         guidance_scale: 1 and below switch guidance off.
         guidance_rescale: 0 ... 1.
         seed: Of the one generator of the request.
@@ -61,6 +71,10 @@ class GenerationRequest:
     width: int = 128
     num_frames: int = 17
     num_steps: int = 25
+    timesteps: tuple[float, ...] | None = None
+    teacache_threshold: float | None = None
+    teacache_start: int = 1
+    teacache_curve: CurveName = "released"
     guidance_scale: float = 6.0
     guidance_rescale: float = 0.0
     seed: int = 0
@@ -134,8 +148,11 @@ class GenerationRequest:
             _whole(name, getattr(self, name), MIN_SIDE, MAX_SIDE)
         self._check_length()
         _whole("num_steps", self.num_steps, 1, MAX_STEPS)
+        if self.timesteps is not None:
+            check_table(self.timesteps, MAX_STEPS)
         _whole("seed", self.seed, 0, MAX_SEED)
         _whole("fps", self.fps, 1, MAX_FPS)
+        self._check_teacache()
         _number("guidance_scale", self.guidance_scale, 0, MAX_GUIDANCE)
         _number("guidance_rescale", self.guidance_rescale, 0, 1)
         _number("noise_aug_strength", self.noise_aug_strength, 0, 1)
@@ -151,6 +168,14 @@ class GenerationRequest:
             raise ValueError("strength below 1 needs a video")
         if video is not None and video.mask is None and self.strength == 1:
             raise ValueError(f"{video.name} without a mask needs strength below 1, for example 0.7")
+
+    def _check_teacache(self) -> None:
+        if self.teacache_threshold is not None:
+            _number("teacache_threshold", self.teacache_threshold, 0, 1)
+        _whole("teacache_start", self.teacache_start, 1, MAX_STEPS)
+        if self.teacache_curve not in get_args(CurveName):
+            allowed = ", ".join(get_args(CurveName))
+            raise ValueError(f"teacache_curve must be one of {allowed}, got {self.teacache_curve!r}")
 
     def _check_length(self) -> None:
         if self.window_frames is None:

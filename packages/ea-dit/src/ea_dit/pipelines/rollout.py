@@ -47,6 +47,8 @@ def rollout(
         ValueError: For a request that this model cannot do.
     """
     request.validate()
+    if request.teacache_threshold is not None:
+        raise ValueError("teacache_threshold cannot be used in training: all steps are run")
     check_request(request, parts.traits, parts.process)
     sampler = requested_sampler(request, parts.process) if sampler is None else sampler
     variance = takes_variance(sampler)

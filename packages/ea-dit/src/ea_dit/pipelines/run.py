@@ -32,6 +32,8 @@ class Run:
         window: Number of the present one.
         timings: Seconds of every stage so far, and "total" in the end.
         meter: Knows the joints.
+        calls: Model calls of all windows, known when the first begins.
+        skipped: Of every window with a step cache, the model calls whose blocks were left out.
     """
 
     on_progress: ProgressCallback | None = None
@@ -43,6 +45,8 @@ class Run:
     window: int = 0
     timings: dict[str, float] = field(default_factory=dict)
     meter: SeamMeter = field(default_factory=SeamMeter)
+    calls: int = 0
+    skipped: dict[int, tuple[int, ...]] = field(default_factory=dict)
 
     @contextmanager
     def stage(self, name: str, total: int = 1) -> Iterator[None]:

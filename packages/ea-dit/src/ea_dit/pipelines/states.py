@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from ea_dit.diffusion.loop import LoopState
+from ea_dit.pipelines.teacache import SkipState
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +25,7 @@ class WindowState:
         finished: Whether only decoding is left.
         noise: State of the request's generator; None where draws come from elsewhere, and then nothing can
             go on from here.
+        skipping: What leaving out steps needs to go on, and which were; None where all are run.
         path: The end of its latents before every call, for a next window that is held on it; mostly empty.
     """
 
@@ -34,6 +36,7 @@ class WindowState:
     finished: bool
     noise: Tensor | None
     path: tuple[Tensor, ...] = ()
+    skipping: SkipState | None = None
 
 
 def check_states(states: Sequence[WindowState], windows: int) -> None:

@@ -13,6 +13,7 @@ from ea_dit.diffusion.iddpm import Iddpm
 from ea_dit.families.hunyuan3d.block import MAX_FRAMES
 from ea_dit.families.hunyuan3d.config import Hunyuan3DConfig
 from ea_dit.families.mmdit.config import MMDiTConfig
+from ea_dit.families.mmdit.teacache import released_curve
 from ea_dit.families.pixart_motion.config import PixArtMotionConfig
 from ea_dit.families.stdit.config import STDiTConfig
 from ea_dit.pipelines.request import Mode
@@ -118,6 +119,9 @@ class Traits:
         reads_length: Whether it is told the number of frames and their rate.
         guided_channels: Guidance leaves further channels alone where the sampler takes a learned variance;
             None guides all.
+        skips_steps: Whether the blocks of a step can be left out, see `ea_dit.pipelines.teacache`.
+        teacache_curve: Coefficients for that; None where none were released.
+        vae_overflows: Whether the autoencoder that it was released with leaves the range of float16.
     """
 
     latent_channels: int
@@ -135,6 +139,9 @@ class Traits:
     reads_size: bool = False
     reads_length: bool = False
     guided_channels: int | None = None
+    skips_steps: bool = False
+    teacache_curve: tuple[float, ...] | None = None
+    vae_overflows: bool = False
 
     @property
     def modes(self) -> frozenset[Mode]:
@@ -220,6 +227,9 @@ def _mmdit(config: MMDiTConfig) -> Traits:
         variant=variant,
         inpaint=_inpaint(config),
         reference=config.condition_channels in (2 * channels, CAMERA_RAYS + channels),
+        skips_steps=True,
+        teacache_curve=released_curve(config),
+        vae_overflows=second is not None,
     )
 
 
@@ -241,6 +251,7 @@ def _hunyuan3d(config: Hunyuan3DConfig) -> Traits:
         image_tokens=config.n_query,
         size_multiple=8 * config.patch_size,
         max_latent_frames=MAX_FRAMES,
+        vae_overflows=True,
     )
 
 
@@ -266,6 +277,8 @@ def _pixart(config: PixArtMotionConfig) -> Traits:
         max_latent_frames=min((kind.max_frames for kind in config.motion), default=1),
         moves=bool(config.motion),
         reads_size=config.size_conditions,
+        # V1 came with the autoencoder of an image model, V2 and V3 with one of their own.
+        vae_overflows=len(config.motion) > 1 or bool(config.num_skips),
     )
 
 

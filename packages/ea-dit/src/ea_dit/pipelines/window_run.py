@@ -4,14 +4,14 @@ Shapes: B batch, C latent channels, T frames; t, h, w the latent sizes.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
 from ea_dit.diffusion import Guidance, LoopState, Memory, Sampler, denoise_steps, takes_variance
 from ea_dit.diffusion.iddpm_sampling import HeldFrames
-from ea_dit.pipelines.checks import requested_sampler
+from ea_dit.pipelines.checks import requested_sampler, requested_skipping
 from ea_dit.pipelines.components import Components
 from ea_dit.pipelines.conditions import Echo, only
 from ea_dit.pipelines.handover import Handover, PathHold, finished_frames, make_handover
@@ -21,6 +21,7 @@ from ea_dit.pipelines.request import GenerationRequest
 from ea_dit.pipelines.run import Run
 from ea_dit.pipelines.stages import Noise, SeededNoise, decode, start_video
 from ea_dit.pipelines.states import WindowState
+from ea_dit.pipelines.teacache import StepCache
 from ea_dit.pipelines.windows import Window, window_request
 from ea_dit.text.base import TextStates
 
@@ -80,6 +81,7 @@ class WindowRun:
         if state is None or not state.finished:
             state = self._denoised(window, after, handover, state)
         else:
+            self._tell_skipped(state)
             run.report("denoise", state.total, state.total)
         latents = state.loop.latents.to(parts.device)
         if state.noise is not None:
@@ -115,13 +117,28 @@ class WindowRun:
         with run.stage("denoise", total), parts.using("transformer"):
             followed = handover if self._follows_path else None
             hold = inputs.hold(sampler) if followed is None else PathHold(followed)
-            path = [step.to(parts.device) for step in state.path]
-            latents = self._denoise(sampler, state.loop, inputs, hold, path, tail)
+            cache = self._cache(state)
+            start = replace(state, path=tuple(step.to(parts.device) for step in state.path))
+            latents, path = self._denoise(sampler, start, inputs, hold, cache, tail)
             if handover is not None and self.request.join == "latents":
                 latents = handover.blended(latents)
-        finished = self._state(total, LoopState(total, latents), path, finished=True)
+        finished = self._state(total, LoopState(total, latents), path, finished=True, cache=cache)
         run.report_state(finished)
         return finished
+
+    def _cache(self, state: WindowState) -> StepCache | None:
+        """What leaves out steps of a window, where the request asks for it."""
+        skipping = requested_skipping(self.request, self.parts.traits)
+        if skipping is None:
+            return None
+        self._tell_skipped(state)
+        before = state.skipping
+        return StepCache(skipping, None if before is None else before.to(self.parts.device))
+
+    def _tell_skipped(self, state: WindowState) -> None:
+        self.run.calls = state.total * state.windows
+        if state.skipping is not None:
+            self.run.skipped[self.run.window] = state.skipping.skipped
 
     def _kept_path(self, after: Window | None) -> int:
         """How many latents at the end of a window the next one has to know before every call."""
@@ -130,8 +147,15 @@ class WindowRun:
         return self.parts.vae.geometry.latent_frames(after.overlap)
 
     def _state(
-        self, total: int, loop: LoopState, path: Sequence[Tensor] = (), *, finished: bool = False
+        self,
+        total: int,
+        loop: LoopState,
+        path: Sequence[Tensor] = (),
+        *,
+        finished: bool = False,
+        cache: StepCache | None = None,
     ) -> WindowState:
+        skipping = None if cache is None else cache.state
         return WindowState(
             window=self.run.window,
             windows=self.run.windows,
@@ -140,6 +164,7 @@ class WindowRun:
             finished=finished,
             noise=self.noise.state() if isinstance(self.noise, SeededNoise) else None,
             path=tuple(path),
+            skipping=skipping.finished() if skipping is not None and finished else skipping,
         )
 
     def _restore(self, state: Tensor) -> None:
@@ -185,15 +210,14 @@ class WindowRun:
     def _denoise(
         self,
         sampler: Sampler,
-        start: LoopState,
+        begun: WindowState,
         inputs: Inputs,
         hold: HeldFrames | PathHold | None,
-        path: list[Tensor],
+        cache: StepCache | None,
         tail: int,
-    ) -> Tensor:
-        """The latents after the last step. The path grows by the last `tail` latents before every call."""
-        run = self.run
-
+    ) -> tuple[Tensor, list[Tensor]]:
+        """The latents after the last step, and the path: the last `tail` latents before every call."""
+        run, path = self.run, list(begun.path)
         total = len(sampler.timesteps)
 
         def on_state(state: LoopState) -> None:
@@ -201,11 +225,12 @@ class WindowRun:
             run.report_latents(state.done, state.latents)
             if tail:
                 path.append(state.latents[:, :, -tail:])
+            reached = self._state(total, state, path, cache=cache)
+            self._tell_skipped(reached)
             run.report("denoise", state.done, total)
-            if run.on_state is not None:
-                run.report_state(self._state(total, state, path))
+            run.report_state(reached)
 
-        start = _on_device(start, self.parts.device)
+        start = _on_device(begun.loop, self.parts.device)
         if start.done:
             run.report("denoise", start.done, total)
         else:
@@ -214,7 +239,7 @@ class WindowRun:
             path.append(start.latents[:, :, -tail:])
         channels = self.parts.traits.latent_channels * (2 if takes_variance(sampler) else 1)
         held = hold if isinstance(hold, HeldFrames) else None
-        return denoise_steps(
+        latents = denoise_steps(
             predictor_at(
                 self.parts,
                 self.texts[min(run.window, len(self.texts) - 1)],
@@ -223,6 +248,7 @@ class WindowRun:
                 channels=channels,
                 hold=held,
                 timesteps=sampler.timesteps,
+                cache=cache,
             ),
             start,
             sampler,
@@ -231,6 +257,7 @@ class WindowRun:
             on_state=on_state,
             should_stop=run.should_stop,
         )
+        return latents, path
 
 
 def _on_device(state: LoopState, device: torch.device) -> LoopState:

@@ -13,6 +13,7 @@ from ea_dit.diffusion.ddpm import DdpmSchedule
 from ea_dit.diffusion.loop import Draw, Memory, drawn, kept_steps
 from ea_dit.diffusion.prediction import Level, wide
 from ea_dit.diffusion.solvers.grid import CLEAN, NoiseGrid, nonzero_alpha_bars, spaced_timesteps
+from ea_dit.diffusion.tables import Table, visited
 
 
 @dataclass(frozen=True)
@@ -25,22 +26,28 @@ class EulerSampler:
         strength: Share of the steps, the last ones, that are run.
         ancestral: Whether noise is replaced. It is drawn in the last step too, where it counts nothing:
             released programs do, and so the draws of a seed stay in place.
+        table: Timesteps to visit instead of the schedule's; fractions are fine.
     """
 
     schedule: DdpmSchedule
     num_steps: int
     strength: float = 1.0
     ancestral: bool = field(default=False, kw_only=True)
+    table: Table = field(default=(), kw_only=True)
     grid: NoiseGrid = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Makes the grid."""
         schedule = self.schedule
         ratios = [math.sqrt((1 - kept) / kept) for kept in nonzero_alpha_bars(schedule)]
-        falling = spaced_timesteps(schedule, self.num_steps, "linspace")
+        if self.table:
+            falling = visited(self.table, schedule.num_train_timesteps)
+        else:
+            falling = spaced_timesteps(schedule, self.num_steps, "linspace")
         levels = (*(_level(_between(ratios, t)) for t in falling), CLEAN)
         grid = NoiseGrid(torch.tensor(falling, dtype=torch.float32), levels, schedule.prediction_type)
-        object.__setattr__(self, "grid", grid.last(kept_steps(self.num_steps, self.strength)))
+        kept = kept_steps(len(falling), self.strength)
+        object.__setattr__(self, "grid", grid.last(kept))
 
     @property
     def timesteps(self) -> Tensor:

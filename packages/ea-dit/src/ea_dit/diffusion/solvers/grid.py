@@ -11,6 +11,7 @@ from ea_dit.diffusion.ddpm import DdpmSchedule, Spacing
 from ea_dit.diffusion.flow import FlowMatching
 from ea_dit.diffusion.loop import kept_steps
 from ea_dit.diffusion.prediction import Level, PredictionType, clean_of, mix, wide
+from ea_dit.diffusion.tables import Table, visited_whole
 
 # What stands for a = 0 in solvers that divide by alpha; sigma / alpha is then 4096, as in released runs.
 SMALLEST_ALPHA_BAR = 2.0**-24
@@ -132,18 +133,23 @@ def whole_grid(
     return NoiseGrid(torch.tensor(falling), levels, schedule.prediction_type, clip)
 
 
-def ddpm_grid(schedule: DdpmSchedule, num_steps: int, strength: float) -> NoiseGrid:
+def ddpm_grid(schedule: DdpmSchedule, num_steps: int, strength: float, table: Table = ()) -> NoiseGrid:
     """The grid of solvers that work with the logarithm of alpha / sigma: whole timesteps."""
-    kept = kept_steps(num_steps, strength)
-    falling = [round(t) for t in spaced_timesteps(schedule, num_steps, "linspace", extra_point=True)]
+    kept = kept_steps(len(table) or num_steps, strength)
+    if table:
+        falling = visited_whole(table, schedule.num_train_timesteps)
+    else:
+        falling = [round(t) for t in spaced_timesteps(schedule, num_steps, "linspace", extra_point=True)]
     return whole_grid(schedule, falling, nonzero_alpha_bars(schedule)).last(kept)
 
 
-def flow_grid(flow: FlowMatching, num_steps: int, strength: float) -> NoiseGrid:
-    """The grid of the released flow schedule."""
-    sigmas = flow.sigmas(num_steps)
+def flow_grid(flow: FlowMatching, num_steps: int, strength: float, table: Table = ()) -> NoiseGrid:
+    """The grid of the released flow schedule, or of given timesteps."""
+    sigmas = flow.sigmas(num_steps, table)
     levels = tuple(Level(1 - sigma, sigma) for sigma in sigmas.tolist())
-    return NoiseGrid(flow.timesteps(sigmas[:-1]), levels, "flow").last(kept_steps(num_steps, strength))
+    return NoiseGrid(flow.timesteps(sigmas[:-1]), levels, "flow").last(
+        kept_steps(len(table) or num_steps, strength)
+    )
 
 
 def nonzero_alpha_bars(schedule: DdpmSchedule) -> list[float]:

@@ -1,16 +1,17 @@
 """Sampling from latent consistency models: Luo et al. 2023 (arXiv 2310.04378)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from ea_dit.diffusion.ddpm import DdpmSchedule
 from ea_dit.diffusion.flow import FlowMatching
-from ea_dit.diffusion.loop import Draw, Memory, drawn
+from ea_dit.diffusion.loop import Draw, Memory, drawn, kept_steps
 from ea_dit.diffusion.prediction import Level, mix, wide
 from ea_dit.diffusion.solvers.base import GridSampler
-from ea_dit.diffusion.solvers.grid import CLEAN, NoiseGrid, whole_grid
+from ea_dit.diffusion.solvers.grid import CLEAN, NoiseGrid, flow_grid, whole_grid
+from ea_dit.diffusion.tables import Table, visited_whole
 
 SIGMA_DATA = 0.5
 FLOW_ORIGINAL_STEPS = 50
@@ -40,14 +41,28 @@ class LcmSampler(GridSampler):
         schedule: The process.
         num_steps: Model calls, whatever the strength.
         strength: Share of the original grid, its low end, that the calls are spread over.
+        table: Timesteps to visit instead; of them strength is the share that is run.
     """
 
     schedule: DdpmSchedule
     num_steps: int
     strength: float = 1.0
+    table: Table = field(default=(), kw_only=True)
 
     def __post_init__(self) -> None:
         """Makes the grid."""
+        schedule = self.schedule
+        if self.table:
+            whole = visited_whole(self.table, schedule.num_train_timesteps)
+            falling = whole[-kept_steps(len(whole), self.strength) :]
+        else:
+            falling = self._spread()
+        alpha_bars = schedule.alphas_cumprod.tolist()
+        grid = whole_grid(schedule, falling, alpha_bars, clipped=schedule.clip_sample)
+        object.__setattr__(self, "grid", grid)
+
+    def _spread(self) -> list[int]:
+        """Timesteps of the grid that the model was distilled on, falling."""
         schedule, count = self.schedule, self.schedule.original_inference_steps
         if count > schedule.num_train_timesteps:
             raise ValueError(
@@ -55,10 +70,7 @@ class LcmSampler(GridSampler):
                 f"{schedule.num_train_timesteps}"
             )
         width = schedule.num_train_timesteps // count
-        falling = [width * (place + 1) - 1 for place in _places(count, self.num_steps, self.strength)]
-        alpha_bars = schedule.alphas_cumprod.tolist()
-        grid = whole_grid(schedule, falling, alpha_bars, clipped=schedule.clip_sample)
-        object.__setattr__(self, "grid", grid)
+        return [width * (place + 1) - 1 for place in _places(count, self.num_steps, self.strength)]
 
     def step(
         self, index: int, latents: Tensor, prediction: Tensor, memory: Memory, draw: Draw | None = None
@@ -78,6 +90,7 @@ class FlowLcmSampler(GridSampler):
         strength: Share of the original grid, its low end, that the calls are spread over.
         original_steps: Steps of the grid that the model was distilled on.
         timestep_scaling: Of the boundary condition.
+        table: Timesteps to visit instead; of them strength is the share that is run.
     """
 
     flow: FlowMatching
@@ -85,9 +98,14 @@ class FlowLcmSampler(GridSampler):
     strength: float = 1.0
     original_steps: int = FLOW_ORIGINAL_STEPS
     timestep_scaling: float = FLOW_TIMESTEP_SCALING
+    table: Table = field(default=(), kw_only=True)
 
     def __post_init__(self) -> None:
         """Makes the grid."""
+        if self.table:
+            grid = flow_grid(self.flow, len(self.table), self.strength, self.table)
+            object.__setattr__(self, "grid", grid)
+            return
         places = _places(self.original_steps, self.num_steps, self.strength)
         rising = self.flow.sigmas(self.original_steps).flip(0)[1:]
         sigmas = rising[torch.tensor(places)]

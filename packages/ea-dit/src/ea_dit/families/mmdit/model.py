@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ea_dit.blocks.shortcut import Shortcut
 from ea_dit.blocks.stack import BlockStack
 from ea_dit.families.mmdit.block import BlockContext, MMDiTBlock
 from ea_dit.families.mmdit.config import MMDiTConfig
@@ -76,6 +77,7 @@ class MMDiT(nn.Module):
         *,
         conditioning: Conditioning | None = None,
         recompute: bool = False,
+        shortcut: Shortcut | None = None,
     ) -> Tensor:
         """Predicts one denoising direction.
 
@@ -87,6 +89,7 @@ class MMDiT(nn.Module):
             second_text_BNE: States of the second encoder, for models that have one.
             conditioning: Inpaint, control, reference and image inputs; see `Conditioning`.
             recompute: Trade time for memory in training.
+            shortcut: Stands between the tokens and the blocks with the last norm; None runs them.
 
         Returns:
             (B, out_channels, T, H, W) in the dtype of the weights, or that of autocast.
@@ -109,8 +112,18 @@ class MMDiT(nn.Module):
         rope = rope_3d(grid, config.attention_head_dim, base=config.base_grid, device=x_BCTHW.device)
 
         context = BlockContext(condition, rope)
-        video_BLD, _ = self.blocks((video_BLD, text_BMD), context, recompute=recompute)
-        patches_BLK = self.head(video_BLD, condition)
+
+        def signal() -> Tensor:
+            first = self.blocks[0]
+            assert isinstance(first, MMDiTBlock)
+            return first.attention_norm(video_BLD, text_BMD, condition)[0]
+
+        def run() -> Tensor:
+            last_BLD, _ = self.blocks((video_BLD, text_BMD), context, recompute=recompute)
+            return self.head.normed(last_BLD, condition)
+
+        features_BLD = run() if shortcut is None else shortcut(video_BLD, signal, run)
+        patches_BLK = self.head.projection(features_BLD)
         return unpatchify(patches_BLK, grid=grid, patch_size=config.patch_size)
 
     def conditions(self, timestep_S: Tensor) -> list[Condition]:
