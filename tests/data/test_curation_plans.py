@@ -11,7 +11,7 @@ from ea_data.media import write_video
 
 
 def test_the_shipped_plans():
-    assert plan_names() == ["easyanimate-v5", "offline", "open-sora-1.1", "paper"]
+    assert plan_names() == ["easyanimate-v5", "offline", "open-sora-1.1", "paper", "prompts"]
 
 
 @pytest.mark.parametrize("name", plan_names())

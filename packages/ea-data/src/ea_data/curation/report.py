@@ -215,4 +215,4 @@ def _charts(rows: Sequence[Row]) -> dict[str, str]:
 def _without_numbers(reason: str) -> str:
     """Reasons that differ only in a number or a name are one."""
     without = re.sub(r"(?<![\w.])-?[0-9][\w.+-]*(?= is )", "...", reason)
-    return re.sub(r"\A((?:has|looks) the same(?: bytes)?) as .*", r"\1 as another file", without)
+    return re.sub(r"\A((?:has|looks) the same(?: bytes| words)?) as .*", r"\1 as another file", without)

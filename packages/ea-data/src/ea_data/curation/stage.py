@@ -107,6 +107,10 @@ class Stage(ABC, Generic[OptionsT]):
             "weights": self.weights(),
         }
 
+    def reads(self) -> tuple[str, ...]:
+        """Those of `needs` that it reads with its options."""
+        return self.needs
+
     def weights(self) -> str:
         """The weights that it uses, with their revision; "" without any."""
         return ""
