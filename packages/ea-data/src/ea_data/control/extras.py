@@ -9,6 +9,7 @@ _EXTRAS: Final = {
     "cv2": "control",
     "huggingface_hub": "control-models",
     "httpx": "curation",
+    "num2words": "curation-models",
     "onnxruntime": "control-models",
     "ray": "ray",
     "ray.data": "ray",
@@ -20,6 +21,8 @@ _EXTRAS: Final = {
     "scipy.ndimage": "control-models",
     "torch": "control-models",
     "torch.nn.functional": "control-models",
+    "torchvision": "curation-models",
+    "torchvision.models.optical_flow": "curation-models",
     "transformers": "control-models",
 }
 

@@ -9,6 +9,7 @@ from typing import Final
 from filelock import FileLock, Timeout
 
 from ea_data.curation.engines.base import open_engine
+from ea_data.curation.network_marks import unpinned
 from ea_data.curation.output import WORK, check_output, write_output
 from ea_data.curation.plan import Plan, check_prompts
 from ea_data.curation.prompt_list import is_prompt_list
@@ -115,6 +116,8 @@ def _prepare(plan: Plan, notify: Callable[[str], None]) -> None:
             notify(what)
     for stage in stages:
         stage.fingerprint()
+        for line in unpinned(stage.name, stage.networks()):
+            notify(line)
 
 
 def _silent(_: str) -> None:

@@ -16,7 +16,7 @@ from ea_data.settings import from_mapping, to_mapping
 
 __all__ = ["CARRIED", "Plan", "Step", "check_prompts", "load_plan", "plan_names", "plan_of"]
 
-CARRIED: Final = ("text", "class", "stem")
+CARRIED: Final = ("text", "class", "stem", "models")
 """Columns that files made of a file inherit from it."""
 
 _FROM_LIST: Final = ("text", "class", "stem")

@@ -27,6 +27,7 @@ _NO_CHART: Final = (
     "text",
     "caption",
     "class",
+    "models",
     "source",
     "start",
     "tokens",
