@@ -164,7 +164,8 @@ def _check_columns(where: str, steps: Sequence[Step]) -> None:
         if missing := [name for name in stage.reads() if name not in known]:
             givers = _givers(missing[0])
             raise ValueError(f"{where}: {step.label} needs {missing[0]!r}; put {givers} before it")
-        known = (known & set(CARRIED)) if isinstance(stage, SplitStage) else known
+        if isinstance(stage, SplitStage) and not stage.same_content:
+            known &= set(CARRIED)
         known |= set(stage.gives)
 
 

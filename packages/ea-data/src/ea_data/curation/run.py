@@ -227,7 +227,9 @@ def _split(step: Step, stage: Stage[Any], row: Row, outcome: Outcome, work: Path
     made = [Made(**entry) for entry in outcome.value]
     if not made:
         return [row.ended(step.label, stage.verdict(made))]
-    carried = {name: row.columns[name] for name in CARRIED if name in row.columns}
+    # Control signals are files of the old size and rate.
+    names = set(row.columns) - {"controls"} if stage.same_content else set(CARRIED)
+    carried = {name: value for name, value in row.columns.items() if name in names}
     folder = work / step.stage / str(row.columns["stem"])
     return [
         replace(

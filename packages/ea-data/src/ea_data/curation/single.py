@@ -7,6 +7,7 @@ import yaml
 
 from ea_data.curation.plan import Plan, plan_of
 from ea_data.curation.registry import STAGES, find_stage, open_stage
+from ea_data.curation.stage import SplitStage
 
 __all__ = ["option_lines", "plan_of_stage"]
 
@@ -62,7 +63,9 @@ def _add_needed(columns: Sequence[str], found: dict[str, None]) -> None:
         giver = next(
             each
             for each in STAGES
-            if column in find_stage(each).gives and column not in find_stage(each).needs and each != "cut"
+            if column in find_stage(each).gives
+            and column not in find_stage(each).needs
+            and not issubclass(find_stage(each), SplitStage)
         )
         _add_needed(find_stage(giver).needs, found)
         found[giver] = None

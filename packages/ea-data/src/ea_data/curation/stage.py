@@ -176,7 +176,13 @@ class ItemStage(Stage[OptionsT]):
 
 
 class SplitStage(Stage[OptionsT]):
-    """Makes files of a file."""
+    """Makes files of a file.
+
+    Attributes:
+        same_content: Whether all that is known of a file holds for what is made of it.
+    """
+
+    same_content: ClassVar[bool] = False
 
     @abstractmethod
     def split(self, item: Item) -> list[Made]:
