@@ -207,6 +207,26 @@ def test_a_run_lists_what_got_no_caption_and_asks_only_for_that_again(server, cl
     assert len(server.asked) == 4
 
 
+def test_a_run_passes_over_every_way_to_fail_and_writes_no_wrong_caption(server, tmp_path):
+    (tmp_path / "in").mkdir()
+    ways = ("busy", "late", "half", "garbage", "cut off", "closed")
+    for number, _ in enumerate((*ways, "good")):
+        write_video(tmp_path / "in" / f"{number}.mp4", pan(number, 4, height=64, width=96), fps=FPS)
+    options = {"url": server.url, "attempts": 2, "pause": 0.0, "timeout": 0.5, "concurrency": 1, "frames": 1}
+    plan = plan_of("p", {"stages": [{"caption-server": {**options, "model": "eyes"}}, "clean"]})
+    server.script = [PASSING[way] for way in ways for _ in range(2)]
+    curate(plan, tmp_path / "in", tmp_path / "out", engines=Engines(name="inline"), samples=0)
+    (kept,) = rows_of(tmp_path / "out" / "metadata.jsonl")
+    assert (kept["source"], kept["text"], kept["models"]) == (
+        "6.mp4",
+        "A boat sails.",
+        "caption-server: eyes",
+    )
+    failed = rows_of(tmp_path / "out" / "excluded.jsonl")
+    assert [row["file"] for row in failed] == [f"{number}.mp4" for number in range(6)]
+    assert all(row["failed"].endswith("(2 attempts)") for row in failed)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
