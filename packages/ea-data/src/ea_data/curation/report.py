@@ -84,10 +84,16 @@ class RunReport:
         found: dict[str, Counter[str]] = {}
         for row in self.rows:
             if row.fate is not None:
-                words = "failed: see the list" if row.fate.failed else _without_numbers(row.fate.reason)
+                reason = _without_numbers(row.fate.reason)
+                words = "could not be judged: see the list below" if row.fate.failed else reason
                 found.setdefault(row.fate.stage, Counter())[words] += 1
         order = {count.label: number for number, count in enumerate(self.counts)}
         return dict(sorted(found.items(), key=lambda each: order[each[0]]))
+
+    def models(self) -> list[str]:
+        """Stages and the models that judged rows for them, with what always means the same weights."""
+        found = (str(row.columns.get("models") or "").split("; ") for row in self.rows)
+        return list(dict.fromkeys(model for models in found for model in models if model))
 
     def json_text(self) -> str:
         """The same for programs."""
@@ -95,6 +101,7 @@ class RunReport:
             "plan": {"name": self.name, **self.plan},
             "source": self.source,
             "settings": dict(self.settings),
+            "models": self.models(),
             "kept": self.kept,
             "ended": len(self.rows) - self.kept,
             "reasons": {stage: dict(counts) for stage, counts in self.reasons().items()},
@@ -150,6 +157,8 @@ def _page(report: RunReport, charts: Sequence[str], sheets: Sequence[Sheet]) -> 
     yield '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">'
     yield f"<title>{title}</title>\n<style>{PAGE_STYLE}</style>\n</head>\n<body>\n<h1>{title}</h1>"
     yield f"<p>{report.kept} rows are kept, {len(report.rows) - report.kept} are left out.</p>"
+    if report.models():
+        yield f"<p>Models: {html.escape('; '.join(report.models()))}</p>"
     yield "<h2>Stages</h2>\n<table><tr><th>stage<th>came<th>kept<th>dropped<th>failed<th>files made"
     yield "<th>measured now<th>seconds</tr>"
     for count in report.counts:

@@ -12,8 +12,9 @@ __all__ = ["language", "no_tokenizer", "script", "token_counter"]
 
 _LONGEST: Final = 100_000
 _EXTRA: Final = "text"
-_LEAST: Final = 0.5
-"""Share of certainty below which a language is unknown; a few words of Russian may as well be Bulgarian."""
+_CODE: Final = 2
+_LEAST, _AHEAD = 0.1, 1.5
+"""A language is told from this certainty on, and where it is so many times as likely as the next one."""
 _FILE: Final = "tokenizer.json"
 
 
@@ -36,8 +37,8 @@ def language(text: str) -> str | None:
     identifier = _identifier()
     if not any(letter.isalpha() for letter in text):
         return None
-    code, certainty = identifier.classify(text[:_LONGEST])
-    return str(code) if certainty >= _LEAST and len(code) == 2 else None
+    (code, certainty), (_, next_certainty), *_ = identifier.rank(text[:_LONGEST])
+    return str(code) if certainty >= max(_LEAST, _AHEAD * next_certainty) else None
 
 
 def token_counter(path: Path) -> Callable[[str], int]:
@@ -77,5 +78,8 @@ def no_tokenizer(_: str) -> int:
 # Its model is read once.
 @lru_cache(maxsize=1)
 def _identifier() -> Any:
+    """Knows languages of ISO 639-1 alone, not the dialects and neighbours that share their texts."""
     module = load("py3langid.langid", extra=_EXTRA)
-    return module.LanguageIdentifier.from_model_file(module.MODEL_FILE, norm_probs=True)
+    identifier = module.LanguageIdentifier.from_model_file(module.MODEL_FILE, norm_probs=True)
+    identifier.set_languages([label for label in identifier.labels if len(label) == _CODE])
+    return identifier
