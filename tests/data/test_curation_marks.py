@@ -11,7 +11,7 @@ from ea_data.curation import network_marks
 from ea_data.curation.curate import Engines, curate
 from ea_data.curation.network_marks import network_mark, unpinned
 from ea_data.curation.plan import load_plan, plan_names, plan_of
-from ea_data.curation.registry import STAGES, find_stage
+from ea_data.curation.registry import STAGES, find_stage, open_stage
 from ea_data.curation.stages.clean import Clean
 from ea_data.media import write_video
 
@@ -84,3 +84,35 @@ def test_a_changed_model_measures_its_stage_anew_and_only_that(tmp_path, monkeyp
     assert measured() == [0, 0, 2]
     marks = {row["models"] for row in rows_of(tmp_path / "out" / "metadata.jsonl")}
     assert marks == {f"clean: {network_mark(str(tmp_path / 'model'))}"}
+
+
+class _Hub:
+    """As much of huggingface_hub as is used; nothing is here yet."""
+
+    def __init__(self, real, folder):
+        self.errors, self.constants, self._folder, self.asked = real.errors, real.constants, folder, []
+
+    def hf_hub_download(self, *, repo_id, revision, filename, local_files_only=False, dry_run=False):
+        from huggingface_hub.file_download import DryRunFileInfo
+
+        path = self._folder / filename
+        if local_files_only:
+            raise self.errors.LocalEntryNotFoundError("not here")
+        if dry_run:
+            self.asked.append((f"{repo_id}@{revision}", filename))
+            return DryRunFileInfo("c0ffee", 100_000_000, filename, str(path), False, True)
+        path.touch()
+        return str(path)
+
+
+def test_a_stage_tells_all_that_it_downloads_at_its_commit(tmp_path, monkeypatch):
+    import huggingface_hub
+
+    hub = _Hub(huggingface_hub, tmp_path)
+    monkeypatch.setattr("ea_data.control.networks.source.load", lambda _: hub)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+    stage = open_stage("match", {})
+    told = stage.downloads()
+    assert told == f"match: downloading 500 MB: 5 files of {stage.options.weights}"
+    assert {where for where, _ in hub.asked} == {stage.options.weights}
+    assert "tokenizer.json" in {name for _, name in hub.asked}

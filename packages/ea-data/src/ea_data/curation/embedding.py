@@ -82,13 +82,21 @@ class Embedder:
         return load("transformers").AutoTokenizer.from_pretrained(folder, **options)
 
 
-def download_line(stage: str, weights: str, *, offline: bool) -> str:
-    """What opening a network fetches, for the beginning of a run; "" for what is on disk."""
-    if offline or Source.of(f"{stage}.weights", weights).path is not None:
+def download_line(stage: str, weights: str, *, offline: bool, texts: bool = False) -> str:
+    """What opening a network fetches, for the beginning of a run; "" for what is on disk.
+
+    Args:
+        stage: Its name.
+        weights: See `Embedder`.
+        offline: Download nothing.
+        texts: Whether texts are shown to it too.
+    """
+    source = Source.of(f"{stage}.weights", weights)
+    if offline or source.path is not None:
         return ""
     told: list[str] = []
-    files = ("config.json", "preprocessor_config.json", "model.safetensors")
-    fetch_files(Source.of(f"{stage}.weights", weights), files, offline=False, notify=told.append)
+    files = ("config.json", "preprocessor_config.json", "model.safetensors", *(_TOKENIZER if texts else ()))
+    fetch_files(source, files, offline=False, notify=told.append)
     return f"{stage}: {told[0]}" if told else ""
 
 

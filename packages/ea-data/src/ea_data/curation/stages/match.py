@@ -63,7 +63,7 @@ class Match(ItemStage[MatchOptions]):
 
     def downloads(self) -> str:
         """Of the network."""
-        return download_line(self.name, self.options.weights, offline=self.options.offline)
+        return download_line(self.name, self.options.weights, offline=self.options.offline, texts=True)
 
     def open(self) -> None:
         """The network."""
