@@ -106,7 +106,8 @@ class _Hub:
 
 
 def test_a_stage_tells_all_that_it_downloads_at_its_commit(tmp_path, monkeypatch):
-    import huggingface_hub
+    import huggingface_hub.constants
+    import huggingface_hub.errors
 
     hub = _Hub(huggingface_hub, tmp_path)
     monkeypatch.setattr("ea_data.control.networks.source.load", lambda _: hub)
