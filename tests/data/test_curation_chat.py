@@ -17,6 +17,7 @@ from ea_data.curation.chat import KEY_VARIABLE
 from ea_data.curation.curate import Engines, curate
 from ea_data.curation.plan import plan_of
 from ea_data.curation.registry import open_stage
+from ea_data.curation.report import table_lines
 from ea_data.curation.stage import Item
 from ea_data.media import write_video
 
@@ -198,6 +199,11 @@ def test_a_run_lists_what_got_no_caption_and_asks_only_for_that_again(server, cl
     (row,) = rows_of(tmp_path / "out" / "excluded.jsonl")
     assert (row["file"], row["failed"]) == ("1.mp4", "the server is busy or broken (status 500) (1 attempts)")
     assert report.counts[1].tokens == 14
+    (line,) = [line for line in table_lines(report) if line.startswith("caption-server: ")]
+    assert line.startswith("caption-server: 14 tokens in 2 answers, ")
+    told = json.loads((tmp_path / "out" / "report" / "report.json").read_text())["stages"][1]
+    assert told["tokens_per_second"] == pytest.approx(14 / max(told["seconds"], 1e-3), rel=0.01, abs=0.1)
+    assert line in (tmp_path / "out" / "report" / "index.html").read_text(encoding="utf-8")
     server.good = completion("Two.")
     # Another address is the same model.
     options["timeout"] = 60.0

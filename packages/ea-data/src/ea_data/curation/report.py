@@ -105,7 +105,10 @@ class RunReport:
             "kept": self.kept,
             "ended": len(self.rows) - self.kept,
             "reasons": {stage: dict(counts) for stage, counts in self.reasons().items()},
-            "stages": [asdict(count) for count in self.counts],
+            "stages": [
+                {**asdict(count), "tokens_per_second": _rate(count)} if count.tokens else asdict(count)
+                for count in self.counts
+            ],
         }
         return json.dumps(values, indent=1, ensure_ascii=False) + "\n"
 
@@ -121,6 +124,7 @@ def table_lines(report: RunReport) -> Iterator[str]:
             f"{count.label:<20}{count.came:>9}{kept:>9}{count.dropped:>9}{count.failed:>9}{made:>9}"
             f"{count.measured:>9}{count.seconds:>9.1f}"
         )
+    yield from _token_lines(report.counts)
     yield f"{report.kept} kept, {len(report.rows) - report.kept} left out"
 
 
@@ -167,7 +171,8 @@ def _page(report: RunReport, charts: Sequence[str], sheets: Sequence[Sheet]) -> 
             count.measured, f"{count.seconds:.1f}",
         )  # fmt: skip
         yield "<tr>" + "".join(f"<td>{html.escape(str(cell))}" for cell in cells) + "</tr>"
-    yield "</table>\n<h2>Reasons</h2>\n<table><tr><th>stage<th>rows<th>reason</tr>"
+    yield "</table>\n" + "".join(f"<p>{html.escape(line)}</p>" for line in _token_lines(report.counts))
+    yield "<h2>Reasons</h2>\n<table><tr><th>stage<th>rows<th>reason</tr>"
     for stage, reasons in report.reasons().items():
         for words, count in reasons.most_common():
             yield f"<tr><td>{html.escape(stage)}<td>{count}<td>{html.escape(words)}</tr>"
@@ -179,6 +184,19 @@ def _page(report: RunReport, charts: Sequence[str], sheets: Sequence[Sheet]) -> 
         yield f'<img src="{sheet.file}" alt="contact sheet">'
     yield from _ended(report.rows)
     yield "</body>\n</html>\n"
+
+
+def _token_lines(counts: Sequence[StageCount]) -> Iterator[str]:
+    """How fast models wrote."""
+    for count in counts:
+        if count.tokens:
+            what = f"{count.tokens} tokens in {count.measured} answers"
+            yield f"{count.label}: {what}, {_rate(count):g} a second"
+
+
+def _rate(count: StageCount) -> float:
+    """Tokens a second, over all questions that were on their way at once."""
+    return round(count.tokens / max(count.seconds, 1e-3), 1)
 
 
 def _ended(rows: Sequence[Row]) -> Iterator[str]:
