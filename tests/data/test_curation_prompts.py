@@ -33,9 +33,11 @@ def test_a_text_file_becomes_prompts_that_a_generator_reads(tmp_path):
     ]
     (copy,) = rows_of(tmp_path / "out" / "excluded.jsonl")
     assert (copy["file"], copy["dropped"]) == ("prompts.txt:4", "has the same words as prompts.txt:1")
-    assert report.reasons() == {"duplicates": {"has the same words as another file": 1}}
+    assert report.reasons() == {"duplicates": {"has the same words as an earlier row": 1}}
     assert not (tmp_path / "out" / "metadata.jsonl").exists()
-    assert "Left out by duplicates" not in (tmp_path / "out" / "report" / "index.html").read_text("utf-8")
+    page = (tmp_path / "out" / "report" / "index.html").read_text("utf-8")
+    assert "3 rows kept, 1 left out" in page
+    assert not any(words in page for words in ("Left out by duplicates", "Distributions", "<img"))
 
 
 @pytest.mark.parametrize(

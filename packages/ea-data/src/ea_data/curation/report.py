@@ -160,30 +160,43 @@ def _page(report: RunReport, charts: Sequence[str], sheets: Sequence[Sheet]) -> 
     title = html.escape(f"Curation of {Path(report.source).name} with {report.name}")
     yield '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">'
     yield f"<title>{title}</title>\n<style>{PAGE_STYLE}</style>\n</head>\n<body>\n<h1>{title}</h1>"
-    yield f"<p>{report.kept} rows are kept, {len(report.rows) - report.kept} are left out.</p>"
+    yield f"<p>{report.kept} rows kept, {len(report.rows) - report.kept} left out</p>"
     if report.models():
         yield f"<p>Models: {html.escape('; '.join(report.models()))}</p>"
-    yield "<h2>Stages</h2>\n<table><tr><th>stage<th>came<th>kept<th>dropped<th>failed<th>files made"
-    yield "<th>measured now<th>seconds</tr>"
-    for count in report.counts:
-        cells = (
-            count.label, count.came, count.kept + count.passed, count.dropped, count.failed, count.made or "",
-            count.measured, f"{count.seconds:.1f}",
-        )  # fmt: skip
-        yield "<tr>" + "".join(f"<td>{html.escape(str(cell))}" for cell in cells) + "</tr>"
-    yield "</table>\n" + "".join(f"<p>{html.escape(line)}</p>" for line in _token_lines(report.counts))
-    yield "<h2>Reasons</h2>\n<table><tr><th>stage<th>rows<th>reason</tr>"
-    for stage, reasons in report.reasons().items():
-        for words, count in reasons.most_common():
-            yield f"<tr><td>{html.escape(stage)}<td>{count}<td>{html.escape(words)}</tr>"
-    yield '</table>\n<h2>Distributions</h2>\n<p class="key"><i style="background:var(--kept)"></i>kept'
-    yield '<i style="background:var(--dropped)"></i>left out; rows that a stage did not see are not there</p>'
-    yield f'<div class="charts">{"".join(charts)}</div>'
+    yield from _stages(report.counts)
+    yield from _reasons(report.reasons())
+    if charts:
+        yield '<h2>Distributions</h2>\n<p class="key"><i style="background:var(--kept)"></i>kept'
+        yield '<i style="background:var(--dropped)"></i>left out; of rows that a stage saw</p>'
+        yield f'<div class="charts">{"".join(charts)}</div>'
     for sheet in sheets:
         yield f"<h2>{html.escape(sheet.title)}</h2>\n<p>{html.escape(SHEETS)}</p>"
         yield f'<img src="{sheet.file}" alt="contact sheet">'
     yield from _ended(report.rows)
     yield "</body>\n</html>\n"
+
+
+def _stages(counts: Sequence[StageCount]) -> Iterator[str]:
+    yield "<h2>Stages</h2>\n<table><tr><th>stage<th>came<th>kept<th>dropped<th>failed<th>files made"
+    yield "<th>measured now<th>seconds</tr>"
+    for count in counts:
+        cells = (
+            count.label, count.came, count.kept + count.passed, count.dropped, count.failed, count.made or "",
+            count.measured, f"{count.seconds:.1f}",
+        )  # fmt: skip
+        yield "<tr>" + "".join(f"<td>{html.escape(str(cell))}" for cell in cells) + "</tr>"
+    yield "</table>"
+    yield from (f"<p>{html.escape(line)}</p>" for line in _token_lines(counts))
+
+
+def _reasons(found: Mapping[str, Counter[str]]) -> Iterator[str]:
+    if not found:
+        return
+    yield "<h2>Reasons</h2>\n<table><tr><th>stage<th>rows<th>reason</tr>"
+    for stage, reasons in found.items():
+        for words, count in reasons.most_common():
+            yield f"<tr><td>{html.escape(stage)}<td>{count}<td>{html.escape(words)}</tr>"
+    yield "</table>"
 
 
 def _token_lines(counts: Sequence[StageCount]) -> Iterator[str]:
@@ -201,6 +214,8 @@ def _rate(count: StageCount) -> float:
 
 def _ended(rows: Sequence[Row]) -> Iterator[str]:
     ended = [row for row in rows if row.fate is not None]
+    if not ended:
+        return
     yield "<h2>Left out</h2>\n<table><tr><th>file<th>stage<th>reason</tr>"
     for row in ended[:_MOST_ROWS]:
         assert row.fate is not None
@@ -243,4 +258,4 @@ def _charts(rows: Sequence[Row]) -> dict[str, str]:
 def _without_numbers(reason: str) -> str:
     """Reasons that differ only in a number or a name are one."""
     without = re.sub(r"(?<![\w.])-?[0-9][\w.+-]*(?= is )", "...", reason)
-    return re.sub(r"\A((?:has|looks) the same(?: bytes| words)?) as .*", r"\1 as another file", without)
+    return re.sub(r"\A((?:has|looks) the same(?: bytes| words)?) as .*", r"\1 as an earlier row", without)
