@@ -43,9 +43,7 @@ def run(arguments: argparse.Namespace) -> Report:
     # Faster ones are more than Farnebäck's flow can follow over half a second.
     speeds = np.geomspace(0.2, 2.5, arguments.clips)
     with tempfile.TemporaryDirectory() as folder:
-        clips = [
-            _draw(Path(folder, f"{n}.mp4"), n, float(v), arguments.seconds) for n, v in enumerate(speeds)
-        ]
+        clips = [draw(Path(folder, f"{n}.mp4"), n, float(v), arguments.seconds) for n, v in enumerate(speeds)]
         motion = {name: _timed("motion", options, clips) for name, options in METHODS.items()}
         stages = {
             step.label: _timed(step.stage, dict(step.options), clips)[0]
@@ -81,11 +79,20 @@ def run(arguments: argparse.Namespace) -> Report:
     return Report(figures=figures, gate=gate, settings=settings, details=details)
 
 
-def _draw(path: Path, seed: int, speed: float, seconds: float) -> Path:
+def draw(
+    path: Path,
+    seed: int,
+    speed: float,
+    seconds: float,
+    *,
+    size: tuple[int, int] = (HEIGHT, WIDTH),
+    rate: float = RATE,
+) -> Path:
     """A texture with detail at all scales, under a camera that pans so many pixels a frame."""
     rng = np.random.default_rng(seed)
-    count = round(seconds * RATE)
-    tall, wide = HEIGHT, WIDTH + round(speed * count) + 1
+    count = round(seconds * rate)
+    height, width = size
+    tall, wide = height, width + round(speed * count) + 1
     scene = np.full((tall, wide, 3), 128, np.float32)
     for cell in (4, 16, 64):
         small = rng.normal(0, 10 + cell / 4, (tall // cell + 2, wide // cell + 2, 3)).astype(np.float32)
@@ -95,8 +102,8 @@ def _draw(path: Path, seed: int, speed: float, seconds: float) -> Path:
         ]
         scene += np.stack(parts, axis=-1)
     scene = np.clip(scene, 0, 255).astype(np.uint8)
-    frames = np.stack([scene[:, round(speed * n) :][:, :WIDTH] for n in range(count)])
-    return write_video(path, frames, fps=RATE, crf=20)
+    frames = np.stack([scene[:, round(speed * n) :][:, :width] for n in range(count)])
+    return write_video(path, frames, fps=rate, crf=20)
 
 
 def _timed(name: str, options: dict[str, Any], clips: list[Path]) -> tuple[list[float], list[Any]]:

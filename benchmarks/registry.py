@@ -221,6 +221,12 @@ BENCHMARKS: dict[str, Benchmark] = {
         (Bar("vectors_over_farneback", least=10.0), Bar("rank_vectors_farneback", least=0.9)),
         of_a_model=False,
     ),
+    "curation_scaling": Benchmark(
+        "curation_scaling",
+        "curation by two workers, a pool and Ray, against one process: wall and processor time",
+        (Bar("ray_speedup", least=1.6),),
+        of_a_model=False,
+    ),
     "control_signals": Benchmark(
         "control_signals",
         "frames a second that one core turns into each kind of control signal",

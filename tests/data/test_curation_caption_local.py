@@ -118,6 +118,45 @@ def test_directories_that_are_refused(weights, tmp_path):
         _opened("nobody/nothing", offline=True)
 
 
+def test_a_model_of_the_default_family(clips, tmp_path):
+    """SmolVLM, whose processor needs torchvision, num2words and a processor of videos."""
+    pytest.importorskip("torchvision")
+    pytest.importorskip("num2words")
+    tokenizer = _tokenizer()
+    marks = ("<fake_token_around_image>", "<global-img>", "<end_of_utterance>")
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<image>", *marks]})
+    image = tokenizer.convert_tokens_to_ids("<image>")
+    layers = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    text = {"model_type": "llama", **layers, "vocab_size": len(tokenizer), "num_key_value_heads": 2}
+    config = transformers.SmolVLMConfig(
+        vision_config={**layers, "image_size": 32, "patch_size": 8},
+        text_config={**text, "pad_token_id": 0},
+        scale_factor=2,
+        image_token_id=image,
+        pad_token_id=0,
+    )
+    torch.manual_seed(0)
+    model = transformers.SmolVLMForConditionalGeneration(config)
+    ends = {"pad_token_id": 0, "bos_token_id": 2, "eos_token_id": 3, "forced_eos_token_id": 3}
+    quiet = [0, 1, 2, *range(len(WORDS), len(tokenizer)), image]
+    model.generation_config = transformers.GenerationConfig(**ends, suppress_tokens=quiet)
+    model.save_pretrained(tmp_path)
+    sizes = {"size": {"longest_edge": 64}, "max_image_size": {"longest_edge": 32}}
+    sampling = {"fps": 1, "max_frames": 8, "video_size": {"longest_edge": 32}}
+    transformers.SmolVLMProcessor(
+        image_processor=transformers.SmolVLMImageProcessor(**sizes, do_image_splitting=False),
+        tokenizer=tokenizer,
+        video_processor=transformers.SmolVLMVideoProcessor(**sizes, video_sampling=sampling),
+        image_seq_len=4,
+        chat_template=TEMPLATE + "<end_of_utterance>",
+    ).save_pretrained(tmp_path)
+    stage = _opened(tmp_path)
+    stage.check()
+    found = stage.measure(Item(path=clips[0], kind="video"))
+    assert set(found["caption"].replace(".", " . ").split()) <= set(WORDS[5:])
+    assert 1 <= found["tokens"] <= 8
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -17,6 +17,7 @@ from ea_data.curation.chat import KEY_VARIABLE
 from ea_data.curation.curate import Engines, curate
 from ea_data.curation.plan import plan_of
 from ea_data.curation.registry import open_stage
+from ea_data.curation.report import table_lines
 from ea_data.curation.stage import Item
 from ea_data.media import write_video
 
@@ -198,6 +199,11 @@ def test_a_run_lists_what_got_no_caption_and_asks_only_for_that_again(server, cl
     (row,) = rows_of(tmp_path / "out" / "excluded.jsonl")
     assert (row["file"], row["failed"]) == ("1.mp4", "the server is busy or broken (status 500) (1 attempts)")
     assert report.counts[1].tokens == 14
+    (line,) = [line for line in table_lines(report) if line.startswith("caption-server: ")]
+    assert line.startswith("caption-server: 14 tokens in 2 answers, ")
+    told = json.loads((tmp_path / "out" / "report" / "report.json").read_text())["stages"][1]
+    assert told["tokens_per_second"] == pytest.approx(14 / max(told["seconds"], 1e-3), rel=0.01, abs=0.1)
+    assert line in (tmp_path / "out" / "report" / "index.html").read_text(encoding="utf-8")
     server.good = completion("Two.")
     # Another address is the same model.
     options["timeout"] = 60.0
@@ -205,6 +211,26 @@ def test_a_run_lists_what_got_no_caption_and_asks_only_for_that_again(server, cl
     curate(plan, tmp_path / "in", tmp_path / "out", engines=Engines(name="inline"), samples=0)
     assert [row["text"] for row in rows_of(tmp_path / "out" / "metadata.jsonl")] == ["One.", "Two.", "Three."]
     assert len(server.asked) == 4
+
+
+def test_a_run_passes_over_every_way_to_fail_and_writes_no_wrong_caption(server, tmp_path):
+    (tmp_path / "in").mkdir()
+    ways = ("busy", "late", "half", "garbage", "cut off", "closed")
+    for number, _ in enumerate((*ways, "good")):
+        write_video(tmp_path / "in" / f"{number}.mp4", pan(number, 4, height=64, width=96), fps=FPS)
+    options = {"url": server.url, "attempts": 2, "pause": 0.0, "timeout": 0.5, "concurrency": 1, "frames": 1}
+    plan = plan_of("p", {"stages": [{"caption-server": {**options, "model": "eyes"}}, "clean"]})
+    server.script = [PASSING[way] for way in ways for _ in range(2)]
+    curate(plan, tmp_path / "in", tmp_path / "out", engines=Engines(name="inline"), samples=0)
+    (kept,) = rows_of(tmp_path / "out" / "metadata.jsonl")
+    assert (kept["source"], kept["text"], kept["models"]) == (
+        "6.mp4",
+        "A boat sails.",
+        "caption-server: eyes",
+    )
+    failed = rows_of(tmp_path / "out" / "excluded.jsonl")
+    assert [row["file"] for row in failed] == [f"{number}.mp4" for number in range(6)]
+    assert all(row["failed"].endswith("(2 attempts)") for row in failed)
 
 
 @pytest.mark.parametrize(

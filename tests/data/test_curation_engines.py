@@ -59,11 +59,13 @@ def test_a_run_that_is_killed_many_times_continues(footage, undisturbed, tmp_pat
     assert results_of(killed_runs(footage, tmp_path, "processes", 25)) == undisturbed
 
 
-@pytest.mark.parametrize("workers", [1, 3])
+@pytest.mark.parametrize(
+    "workers", [1, pytest.param(2, marks=pytest.mark.slow), 3, pytest.param(4, marks=pytest.mark.slow)]
+)
 def test_every_row_is_scored_once(workers):
     engine = open_engine("processes", workers=workers)
     try:
-        for count in (1, 2, 3, 5, 17):
+        for count in range(1, 18):
             items = [
                 Item(path=Path(), kind="text", columns={"caption": f"caption {n} "}) for n in range(count)
             ]

@@ -99,5 +99,7 @@ def test_a_manifest_as_the_list(tmp_path, clip):
 def test_lists_that_are_refused(case, tmp_path):
     (tmp_path / "x.zip").write_bytes(b"PK")
     place = {"empty": tmp_path, "missing": tmp_path / "no", "kind": tmp_path / "x.zip"}[case]
-    with pytest.raises(MediaError, match=r"has no file|no such file|neither a folder nor a manifest"):
+    with pytest.raises(
+        MediaError, match=r"has nothing to begin|no such file|neither a folder nor a manifest"
+    ):
         list_rows(place, ListOptions())

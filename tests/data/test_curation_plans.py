@@ -11,7 +11,7 @@ from ea_data.media import write_video
 
 
 def test_the_shipped_plans():
-    assert plan_names() == ["easyanimate-v5", "offline", "open-sora-1.1", "paper"]
+    assert plan_names() == ["easyanimate-v5", "offline", "open-sora-1.1", "paper", "prompts"]
 
 
 @pytest.mark.parametrize("name", plan_names())
@@ -68,7 +68,7 @@ WRONG = {
     "lost by cutting": (
         {"stages": ["probe", "looks", "scenes", "cut", "duplicates"]}, "duplicates needs 'print'"
     ),
-    "option": ({"stages": [{"motion": {"method": "raft"}}]}, "motion.method: 'raft' is not one of"),
+    "option": ({"stages": [{"motion": {"method": "flow"}}]}, "motion.method: 'flow' is not one of"),
     "range": ({"stages": [{"text": {"most": 2}}]}, "most is 2; allowed: 0 to 1"),
     "list": ({"list": {"recursve": True}, "stages": ["probe"]}, "list: unknown key 'recursve'"),
     "nothing to list": ({"list": {"videos": False, "images": False}, "stages": ["probe"]}, "both false"),

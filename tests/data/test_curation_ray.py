@@ -61,9 +61,9 @@ def test_a_run_gives_the_same(footage, undisturbed, tmp_path):
 
 
 @pytest.mark.usefixtures("running")
-@pytest.mark.parametrize("workers", [1, 2, 4])
+@pytest.mark.parametrize("workers", [1, 2, 3, 4])
 def test_every_row_is_scored_once_and_in_order(workers):
-    for count in (0, 1, 2, 3, 5, 17):
+    for count in range(18):
         found = list(open_engine("ray", workers=workers).run(_tasks(count)))
         assert [outcome.value["caption"] for (outcome,) in found] == [f"caption {n}" for n in range(count)]
 

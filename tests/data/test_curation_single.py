@@ -51,7 +51,7 @@ def test_options_are_shown(capsys):
     [
         (["motion", "--set", "least"], "'least' changes nothing"),
         (["motion", "--set", "leest=1"], "unknown key 'leest'"),
-        (["motion", "--set", "method=raft"], "'raft' is not one of"),
+        (["motion", "--set", "method=flow"], "'flow' is not one of"),
         (["motion"], "INPUT and OUTPUT are missing"),
     ],
 )

@@ -1,14 +1,16 @@
 """`ea-data table`: manifests as tables."""
 
 import json
+import sys
 
 import pytest
 
 from ea_data.cli import main
 from ea_data.manifest import read_manifest
-from ea_data.table import arguments, operations
+from ea_data.table import arguments, operations, texts
 from ea_data.table.expression import Expression
 from ea_data.table.rows import read_rows, write_rows
+from ea_data.table.texts import language, token_counter
 
 ROW = {"aes": 5.5, "num_frames": 49, "text": "A Cat sleeps", "flow": None, "empty": ""}
 
@@ -218,3 +220,84 @@ def test_mistakes(case, folder, monkeypatch, capsys):
 
 def test_every_operation_is_told_and_done():
     assert set(arguments.OPERATIONS) == set(operations.OPERATIONS)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("A cat sleeps on a red sofa.", "en"),
+        ("一只猫在红色沙发上睡觉", "zh"),
+        ("Un chat dort sur le canapé rouge", "fr"),
+        ("El perro corre por la playa", "es"),
+        ("女孩在海边跳舞，阳光明媚", "zh"),
+        ("A video in green. The camera pans right.", "en"),
+        ("a cat", None),
+        ("", None),
+        ("123 !", None),
+        ("ok", None),
+    ],
+)
+def test_languages(text, expected):
+    pytest.importorskip("py3langid")
+    assert language(text) == Expression("language(text)").value({"text": text}) == expected
+
+
+def test_rows_of_an_unknown_language_pass_no_filter(folder, monkeypatch):
+    pytest.importorskip("py3langid")
+    monkeypatch.chdir(folder)
+    texts = ("A cat sleeps on a red sofa.", "一只猫在红色沙发上睡觉", "", "42")
+    rows = [{"file_path": f"{n}.mp4", "text": text} for n, text in enumerate(texts)]
+    write_rows(folder / "l.jsonl", rows)
+    assert main(["table", "l.jsonl", "en.jsonl", "--filter", "language(text) == 'en'"]) == 0
+    assert main(["table", "l.jsonl", "other.jsonl", "--filter", "language(text) != 'en'"]) == 0
+    assert (_names("en.jsonl"), _names("other.jsonl")) == (["0.mp4"], ["1.mp4"])
+
+
+@pytest.fixture
+def tokenizer(tmp_path):
+    """A file as text encoders have it: words, an end, and texts cut at three."""
+    tokenizers = pytest.importorskip("tokenizers")
+    words = {word: number for number, word in enumerate(("<unk>", "</s>", "a", "cat", "dog"))}
+    made = tokenizers.Tokenizer(tokenizers.models.WordLevel(words, unk_token="<unk>"))
+    made.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
+    made.post_processor = tokenizers.processors.TemplateProcessing(
+        single="$A </s>", special_tokens=[("</s>", 1)]
+    )
+    made.enable_truncation(3)
+    made.enable_padding(length=3)
+    made.save(str(tmp_path / "tokenizer.json"))
+    return tmp_path
+
+
+@pytest.mark.parametrize("name", ["", "tokenizer.json"])
+def test_tokens_are_counted_with_the_end_and_nothing_cut(tokenizer, name):
+    count = token_counter(tokenizer / name)
+    assert [count(text) for text in ("a cat", "", "a dog a dog a unicorn")] == [3, 1, 7]
+
+
+def test_tokens_in_a_table(folder, tokenizer, monkeypatch, capsys):
+    monkeypatch.chdir(folder)
+    words = ["--tokenizer", str(tokenizer), "--set", "tokens=tokens(text)", "--filter", "tokens(text) < 4"]
+    assert main(["table", "in.csv", "out.csv", *words]) == 0
+    assert {row["tokens"] for row in read_rows(folder / "out.csv")} == {3}
+    for words, message in {
+        (): "tokens needs a tokenizer; give --tokenizer FILE",
+        ("--tokenizer", "in.csv"): "tokenizer: cannot read in.csv",
+        ("--tokenizer", "nowhere"): "tokenizer: cannot read nowhere",
+    }.items():
+        capsys.readouterr()
+        assert main(["table", "in.csv", "no.csv", "--filter", "tokens(text) < 4", *words]) == 2
+        error = capsys.readouterr().err
+        assert message in error
+        assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(("function", "module"), [("language", "py3langid"), ("tokens", "tokenizers")])
+def test_a_library_that_is_missing_is_one_line(folder, monkeypatch, capsys, function, module):
+    monkeypatch.chdir(folder)
+    for name in (module, f"{module}.langid"):
+        monkeypatch.setitem(sys.modules, name, None)
+    texts._identifier.cache_clear()
+    words = ["--filter", f"{function}(text) == 1", "--tokenizer", "x"][: 4 if module == "tokenizers" else 2]
+    assert main(["table", "in.csv", "out.csv", *words]) == 2
+    assert "install it with: pip install 'ea-data[text]'" in capsys.readouterr().err

@@ -9,7 +9,9 @@ _EXTRAS: Final = {
     "cv2": "control",
     "huggingface_hub": "control-models",
     "httpx": "curation",
+    "num2words": "curation-models",
     "onnxruntime": "control-models",
+    "py3langid.langid": "text",
     "ray": "ray",
     "ray.data": "ray",
     "rapidocr": "curation",
@@ -18,8 +20,11 @@ _EXTRAS: Final = {
     "scenedetect": "curation",
     "scenedetect.detectors": "curation",
     "scipy.ndimage": "control-models",
+    "tokenizers": "text",
     "torch": "control-models",
     "torch.nn.functional": "control-models",
+    "torchvision": "curation-models",
+    "torchvision.models.optical_flow": "curation-models",
     "transformers": "control-models",
 }
 

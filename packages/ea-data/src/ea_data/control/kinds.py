@@ -28,8 +28,8 @@ __all__ = [
     "find_kind",
 ]
 
-_ANNOTATORS: Final = "lllyasviel/Annotators"
-_DETECTOR: Final = "PekingU/rtdetr_r50vd_coco_o365"
+_ANNOTATORS: Final = "lllyasviel/Annotators@982e7edaec38759d914a963c48c4726685de7d96"
+_DETECTOR: Final = "PekingU/rtdetr_r50vd_coco_o365@457857cec8ac28ddede40ecee9eed2beca321af8"
 _MAX_GRADIENT: Final = 5100
 
 
@@ -124,7 +124,8 @@ class DepthOptions(NetworkOptions):
     """Options of `depth`."""
 
     weights: str = option(
-        "depth-anything/Depth-Anything-V2-Small-hf", "a directory, or OWNER/NAME[@REVISION] of the hub"
+        "depth-anything/Depth-Anything-V2-Small-hf@5426e4f0f36572d16453bbda7a8389317b1bef99",
+        "a directory, or OWNER/NAME[@REVISION] of the hub",
     )
     resolution: int = option(518, "short side of what the network is shown, in pixels", least=56, most=2048)
     smoothing: float = option(
@@ -147,7 +148,8 @@ class PoseOptions(_PersonOptions):
     """Options of `pose`."""
 
     weights: str = option(
-        "usyd-community/vitpose-base-simple", "a directory, or OWNER/NAME[@REVISION] of the hub"
+        "usyd-community/vitpose-base-simple@a93ac0c67e0b7e2c55287d21d4c460c8f3c54d45",
+        "a directory, or OWNER/NAME[@REVISION] of the hub",
     )
 
 
@@ -155,7 +157,10 @@ class PoseOptions(_PersonOptions):
 class DwposeOptions(_PersonOptions):
     """Options of `dwpose`."""
 
-    weights: str = option("yzd-v/DWPose", "an onnx file or a directory, or OWNER/NAME[@REVISION] of the hub")
+    weights: str = option(
+        "yzd-v/DWPose@1a7144101628d69ee7a3768d1ee3a094070dc388",
+        "an onnx file or a directory, or OWNER/NAME[@REVISION] of the hub",
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

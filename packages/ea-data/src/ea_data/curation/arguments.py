@@ -13,7 +13,9 @@ _ENGINES: Final = ("processes", "inline", "ray")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Give a parser the arguments of the command."""
     parser.add_argument(
-        "plan", metavar="PLAN", help="offline, easyanimate-v5, open-sora-1.1, paper, or a file (.yaml)"
+        "plan",
+        metavar="PLAN",
+        help="offline, easyanimate-v5, open-sora-1.1, paper, prompts, or a file (.yaml)",
     )
     _add_run_arguments(parser, "STAGE.OPTION=VALUE", "motion.least=0.5", "the plan with all options")
 
@@ -35,7 +37,9 @@ def _add_run_arguments(parser: argparse.ArgumentParser, settings: str, example: 
         example: Of that.
         shown: What `--show` prints.
     """
-    parser.add_argument("input", type=Path, nargs="?", metavar="INPUT", help="folder of files, or a manifest")
+    parser.add_argument(
+        "input", type=Path, nargs="?", metavar="INPUT", help="folder, manifest, or list of prompts"
+    )
     parser.add_argument(
         "output", type=Path, nargs="?", metavar="OUTPUT", help="folder; a run there continues"
     )

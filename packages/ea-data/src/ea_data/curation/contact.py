@@ -52,6 +52,8 @@ def sheets_of(rows: Sequence[Row], most: int, order: Sequence[str]) -> Iterator[
         if not samples:
             continue
         shown = "" if len(group) == len(samples) else f", {len(samples)} of them shown"
+        if len(samples) < min(most, len(group)):
+            shown += "; others cannot be read"
         title = (
             f"Left out by {stage}: {len(group)} rows{shown}" if stage else f"Kept: {len(group)} rows{shown}"
         )

@@ -9,8 +9,10 @@ from typing import Final
 from filelock import FileLock, Timeout
 
 from ea_data.curation.engines.base import open_engine
+from ea_data.curation.network_marks import unpinned
 from ea_data.curation.output import WORK, check_output, write_output
-from ea_data.curation.plan import Plan
+from ea_data.curation.plan import Plan, check_prompts
+from ea_data.curation.prompt_list import is_prompt_list
 from ea_data.curation.report import RunReport, write_report
 from ea_data.curation.run import Progress, run_stages
 from ea_data.media import MediaError, write_text
@@ -55,9 +57,10 @@ def curate(
 
     Args:
         plan: The stages; see `load_plan`.
-        source: A folder of videos and pictures, or a manifest.
+        source: A folder of videos and pictures, a manifest, or a list of prompts.
         output: Folder for `metadata.jsonl`, `clips`, `excluded.jsonl`, `report`, and `work`, which has what
-            was measured; made if its parent exists.
+            was measured; made if its parent exists. Of prompts `prompts.jsonl` and `prompts.txt` come in
+            place of the first two.
         engines: What does the work; one process by default.
         samples: Pictures on each contact sheet of the report; 0 for none.
         notify: Is told what is downloaded, in a line each.
@@ -69,6 +72,9 @@ def curate(
     """
     source, output, engines = Path(source), Path(output), engines or Engines()
     check_output(output, source)
+    prompts = is_prompt_list(source)
+    if prompts:
+        check_prompts(plan, source.name)
     engine = open_engine(
         engines.name, workers=engines.workers, timeout=engines.timeout, address=engines.address
     )
@@ -82,7 +88,7 @@ def curate(
             rows, counts = run_stages(
                 plan, source, work, engine, threads=engines.workers, progress=progress or _no_progress
             )
-            write_output(output.resolve(), rows)
+            write_output(output.resolve(), rows, prompts=prompts)
             settings = {"engine": engines.name, "workers": engines.workers}
             report = RunReport(
                 plan=plan.to_mapping(),
@@ -110,6 +116,8 @@ def _prepare(plan: Plan, notify: Callable[[str], None]) -> None:
             notify(what)
     for stage in stages:
         stage.fingerprint()
+        for line in unpinned(stage.name, stage.networks()):
+            notify(line)
 
 
 def _silent(_: str) -> None:

@@ -8,10 +8,10 @@ from numpy.typing import NDArray
 
 from ea_data.control.extras import load
 from ea_data.control.networks.pretrained import load_pretrained, placed
-from ea_data.control.networks.source import Source, fetch_files, pinned
+from ea_data.control.networks.source import Source, fetch_files
 from ea_data.curation.reading import Pixels
 
-__all__ = ["FAMILIES", "MODULES", "Embedder", "Family", "download_line", "weights_mark"]
+__all__ = ["FAMILIES", "MODULES", "Embedder", "Family", "download_line"]
 
 Family = Literal["clip", "siglip", "dinov2"]
 
@@ -82,19 +82,22 @@ class Embedder:
         return load("transformers").AutoTokenizer.from_pretrained(folder, **options)
 
 
-def download_line(stage: str, weights: str, *, offline: bool) -> str:
-    """What opening a network fetches, for the beginning of a run; "" for what is on disk."""
-    if offline or Source.of(f"{stage}.weights", weights).path is not None:
+def download_line(stage: str, weights: str, *, offline: bool, texts: bool = False) -> str:
+    """What opening a network fetches, for the beginning of a run; "" for what is on disk.
+
+    Args:
+        stage: Its name.
+        weights: See `Embedder`.
+        offline: Download nothing.
+        texts: Whether texts are shown to it too.
+    """
+    source = Source.of(f"{stage}.weights", weights)
+    if offline or source.path is not None:
         return ""
     told: list[str] = []
-    files = ("config.json", "preprocessor_config.json", "model.safetensors")
-    fetch_files(Source.of(f"{stage}.weights", weights), files, offline=False, notify=told.append)
+    files = ("config.json", "preprocessor_config.json", "model.safetensors", *(_TOKENIZER if texts else ()))
+    fetch_files(source, files, offline=False, notify=told.append)
     return f"{stage}: {told[0]}" if told else ""
-
-
-def weights_mark(weights: str) -> str:
-    """What always means the same weights, for keys of results."""
-    return pinned("weights", weights)
 
 
 def _pooled(found: Any) -> Any:

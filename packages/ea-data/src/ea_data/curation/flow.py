@@ -12,9 +12,10 @@ import numpy as np
 from ea_data.curation.reading import Pixels, grey, load_cv2, scaled
 from ea_data.media import VideoReader
 
-__all__ = ["flow_lengths", "motion_score", "sampling_step"]
+__all__ = ["Flow", "classical_flow", "flow_lengths", "motion_score", "sampling_step"]
 
-Method = Literal["farneback", "dis"]
+Flow = Callable[[Pixels, Pixels], Any]
+"""The flow (H, W, 2) from one frame to another, in pixels."""
 
 _DIGITS: Final = 5
 
@@ -30,20 +31,27 @@ def sampling_step(fps: float, wanted: float, frames: int) -> int:
     return max(1, min(int(fps / min(wanted, fps)), frames - 1))
 
 
-def flow_lengths(reader: VideoReader, method: Method, *, fps: float, side: int | None) -> Iterator[float]:
+def classical_flow(method: Literal["farneback", "dis"]) -> Flow:
+    """Flow between frames of luma."""
+    return _farneback() if method == "farneback" else _inverse_search()
+
+
+def flow_lengths(
+    reader: VideoReader, flow: Flow, *, fps: float, side: int | None, colour: bool = False
+) -> Iterator[float]:
     """The mean length of the flow between each two sampled frames, in pixels of the video.
 
     Args:
         reader: The video.
-        method: Of the flow.
+        flow: Between two of its frames.
         fps: Frames a second that are sampled.
         side: Pixels that the longer side is scaled down to; None for as it is.
+        colour: Whether the flow is of frames in colour (H, W, 3), and not of their luma (H, W).
     """
-    flow = _farneback() if method == "farneback" else _inverse_search()
     step = sampling_step(reader.fps, fps, len(reader))
     before: Pixels | None = None
     for picture in reader.pick(range(0, len(reader), step)):
-        frame = grey(picture)
+        frame = picture if colour else grey(picture)
         small = frame if side is None else scaled(frame, side)
         if before is not None:
             field = flow(before, small)
@@ -64,7 +72,7 @@ def motion_score(lengths: Iterator[float]) -> float:
     return round(float(np.mean(found)), _DIGITS)
 
 
-def _farneback() -> Callable[[Pixels, Pixels], Any]:
+def _farneback() -> Flow:
     cv2 = load_cv2()
     return lambda first, second: cv2.calcOpticalFlowFarneback(
         first,
@@ -80,7 +88,7 @@ def _farneback() -> Callable[[Pixels, Pixels], Any]:
     )
 
 
-def _inverse_search() -> Callable[[Pixels, Pixels], Any]:
+def _inverse_search() -> Flow:
     cv2 = load_cv2()
     search = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
     return lambda first, second: search.calc(first, second, None)

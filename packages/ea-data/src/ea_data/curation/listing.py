@@ -1,4 +1,4 @@
-"""The files that a run begins with: those of a folder, or those that a manifest names."""
+"""The rows that a run begins with: files of a folder, those that a manifest names, or prompts of a list."""
 
 import os
 import re
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from ea_data.curation.names import short_name
+from ea_data.curation.prompt_list import PROMPT_SUFFIXES, is_prompt_list, prompt_rows
 from ea_data.curation.row import Kind, Row
 from ea_data.manifest import SUFFIXES, BadRow, iter_manifest
 from ea_data.media import IMAGE_SUFFIXES, VIDEO_SUFFIXES, MediaError
@@ -53,7 +54,8 @@ def list_rows(source: Path, options: ListOptions, *, threads: int = 1) -> list[R
     """A row for every file, in natural order of names, with the digest of its bytes.
 
     Args:
-        source: A folder, or a manifest (.json, .jsonl, .csv, .parquet).
+        source: A folder, a manifest (.json, .jsonl, .csv, .parquet), or a list of prompts (.txt, and .csv or
+            .jsonl without a column of files), whose rows have no file.
         options: Which files.
         threads: That read files.
 
@@ -67,14 +69,17 @@ def list_rows(source: Path, options: ListOptions, *, threads: int = 1) -> list[R
         raise MediaError(f"cannot read {source}: no such file or folder")
     if source.is_dir():
         rows = [_row(source, name, options) for name in sorted(_names(source, options), key=_natural)]
+    elif is_prompt_list(source):
+        rows = prompt_rows(source, LABEL)
     elif source.suffix.lower() in SUFFIXES:
         rows = list(_manifest_rows(source))
     else:
+        allowed = ", ".join(dict.fromkeys((*SUFFIXES, *PROMPT_SUFFIXES)))
         raise MediaError(
-            f"cannot read {source}: neither a folder nor a manifest; allowed: {', '.join(SUFFIXES)}"
+            f"cannot read {source}: neither a folder nor a manifest nor a list of prompts; allowed: {allowed}"
         )
     if not rows:
-        raise MediaError(f"{source} has no file to begin with; see the options of {LABEL}")
+        raise MediaError(f"{source} has nothing to begin with; see the options of {LABEL}")
     with ThreadPoolExecutor(threads) as pool:
         rows = list(pool.map(_with_digest, rows))
     return _with_stems(rows)
@@ -137,7 +142,7 @@ def _bad_row(bad: BadRow) -> Row:
 
 
 def _with_digest(row: Row) -> Row:
-    if row.fate is not None:
+    if row.fate is not None or row.kind == "text":
         return row
     try:
         digest = digest_file(row.path)

@@ -17,6 +17,7 @@ __all__ = ["CLIPS", "EXCLUDED", "MANIFEST", "WORK", "check_output", "manifest_ro
 MANIFEST: Final = "metadata.jsonl"
 EXCLUDED: Final = "excluded.jsonl"
 CLIPS: Final = "clips"
+PROMPTS: Final = ("prompts.jsonl", "prompts.txt")
 WORK: Final = "work"
 _MARK: Final = 8
 
@@ -35,7 +36,7 @@ _OWN: Final = (
 )
 
 
-def write_output(output: Path, rows: Sequence[Row]) -> Path:
+def write_output(output: Path, rows: Sequence[Row], *, prompts: bool = False) -> Path:
     """Write what is kept and what is not; the manifest comes last, and names only files that are there.
 
     Clips that no row is kept of any more are removed.
@@ -43,31 +44,46 @@ def write_output(output: Path, rows: Sequence[Row]) -> Path:
     Args:
         output: A folder.
         rows: All of them.
+        prompts: Whether they are prompts, which have no files.
 
     Returns:
-        The manifest.
+        The manifest; of prompts their list.
 
     Raises:
         MediaError: The disk is full, or the folder cannot be written.
     """
     kept = [row for row in rows if row.fate is None]
-    names = _file_names(kept)
+    files = [] if prompts else kept
+    names = _file_names(files)
     manifest = output / MANIFEST
     # The old manifest may name files that go now.
     with media_errors(output, "write"):
-        manifest.unlink(missing_ok=True)
-        for row, name in zip(kept, names, strict=True):
+        for name in (MANIFEST, *PROMPTS):
+            (output / name).unlink(missing_ok=True)
+        for row, name in zip(files, names, strict=True):
             place(row.path, row.digest, output / name, work=output / WORK)
         remove_others(output / CLIPS, {output / name for name in names})
         controls = {
             path
-            for row, name in zip(kept, names, strict=True)
+            for row, name in zip(files, names, strict=True)
             for path in place_controls(row, name, output, work=output / WORK)
         }
         remove_others(output / CONTROLS, controls)
     write_text(output / EXCLUDED, _lines(_excluded(row) for row in rows if row.fate is not None))
-    text = _lines(manifest_row(row, name) for row, name in zip(kept, names, strict=True))
+    if prompts:
+        return _write_prompts(output, kept)
+    text = _lines(manifest_row(row, name) for row, name in zip(files, names, strict=True))
     return write_text(manifest, text)
+
+
+def _write_prompts(output: Path, rows: Sequence[Row]) -> Path:
+    """Prompts with what is known of them, and one on each line for `ea-app generate --prompts`."""
+    texts = [str(row.columns.get("caption", row.columns["text"])) for row in rows]
+    table = _lines(
+        {"text": text, "source": row.source, **_scores(row)} for row, text in zip(rows, texts, strict=True)
+    )
+    write_text(output / PROMPTS[1], "".join(f"{text}\n" for text in texts))
+    return write_text(output / PROMPTS[0], table)
 
 
 def manifest_row(row: Row, file_name: str) -> dict[str, Any]:
@@ -87,8 +103,11 @@ def manifest_row(row: Row, file_name: str) -> dict[str, Any]:
     if controls:
         found["control_file_path"] = next(iter(controls.values()))
         found |= {f"{kind}_file_path": name for kind, name in controls.items()}
-    scores = {name: value for name, value in columns.items() if name not in _OWN and _is_plain(value)}
-    return {name: value for name, value in {**found, **scores}.items() if value is not None}
+    return {name: value for name, value in {**found, **_scores(row)}.items() if value is not None}
+
+
+def _scores(row: Row) -> dict[str, Any]:
+    return {name: value for name, value in row.columns.items() if name not in _OWN and _is_plain(value)}
 
 
 def _excluded(row: Row) -> Mapping[str, Any]:

@@ -14,9 +14,9 @@ from ea_data.curation.stage import SplitStage, Stage
 from ea_data.media.errors import media_errors
 from ea_data.settings import from_mapping, to_mapping
 
-__all__ = ["CARRIED", "Plan", "Step", "load_plan", "plan_names", "plan_of"]
+__all__ = ["CARRIED", "Plan", "Step", "check_prompts", "load_plan", "plan_names", "plan_of"]
 
-CARRIED: Final = ("text", "class", "stem")
+CARRIED: Final = ("text", "class", "stem", "models")
 """Columns that files made of a file inherit from it."""
 
 _FROM_LIST: Final = ("text", "class", "stem")
@@ -160,12 +160,32 @@ def _check_columns(where: str, steps: Sequence[Step]) -> None:
     """Whether all that a stage reads is given by an earlier one."""
     known = set(_FROM_LIST)
     for step in steps:
-        stage = find_stage(step.stage)
-        if missing := [name for name in stage.needs if name not in known]:
+        stage = step.opened()
+        if missing := [name for name in stage.reads() if name not in known]:
             givers = _givers(missing[0])
             raise ValueError(f"{where}: {step.label} needs {missing[0]!r}; put {givers} before it")
-        known = (known & set(CARRIED)) if issubclass(stage, SplitStage) else known
+        if isinstance(stage, SplitStage) and not stage.same_content:
+            known &= set(CARRIED)
         known |= set(stage.gives)
+
+
+def check_prompts(plan: Plan, source: str) -> None:
+    """Refuse a list of prompts for a plan whose stages need files: what a stage cannot see it cannot judge.
+
+    Args:
+        plan: The stages.
+        source: Name of the list.
+
+    Raises:
+        ValueError: A stage needs files.
+    """
+    able = [name for name in STAGES if "text" in find_stage(name).kinds]
+    for step in plan.steps:
+        if step.stage not in able:
+            raise ValueError(
+                f"{source} is a list of prompts, and the stage {step.label} of plan {plan.name} needs files; "
+                f"allowed: {', '.join(able)}"
+            )
 
 
 def _givers(column: str) -> str:

@@ -16,6 +16,7 @@ STAGES: Final[Mapping[str, str]] = {
     "looks": "looks_stage:LooksStage",
     "scenes": "scenes:Scenes",
     "cut": "cut:Cut",
+    "transform": "transform:Transform",
     "quality": "quality:Quality",
     "motion": "motion:Motion",
     "camera": "camera:Camera",

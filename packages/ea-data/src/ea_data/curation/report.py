@@ -27,6 +27,7 @@ _NO_CHART: Final = (
     "text",
     "caption",
     "class",
+    "models",
     "source",
     "start",
     "tokens",
@@ -83,10 +84,16 @@ class RunReport:
         found: dict[str, Counter[str]] = {}
         for row in self.rows:
             if row.fate is not None:
-                words = "failed: see the list" if row.fate.failed else _without_numbers(row.fate.reason)
+                reason = _without_numbers(row.fate.reason)
+                words = "could not be judged: see the list below" if row.fate.failed else reason
                 found.setdefault(row.fate.stage, Counter())[words] += 1
         order = {count.label: number for number, count in enumerate(self.counts)}
         return dict(sorted(found.items(), key=lambda each: order[each[0]]))
+
+    def models(self) -> list[str]:
+        """Stages and the models that judged rows for them, with what always means the same weights."""
+        found = (str(row.columns.get("models") or "").split("; ") for row in self.rows)
+        return list(dict.fromkeys(model for models in found for model in models if model))
 
     def json_text(self) -> str:
         """The same for programs."""
@@ -94,10 +101,14 @@ class RunReport:
             "plan": {"name": self.name, **self.plan},
             "source": self.source,
             "settings": dict(self.settings),
+            "models": self.models(),
             "kept": self.kept,
             "ended": len(self.rows) - self.kept,
             "reasons": {stage: dict(counts) for stage, counts in self.reasons().items()},
-            "stages": [asdict(count) for count in self.counts],
+            "stages": [
+                {**asdict(count), "tokens_per_second": _rate(count)} if count.tokens else asdict(count)
+                for count in self.counts
+            ],
         }
         return json.dumps(values, indent=1, ensure_ascii=False) + "\n"
 
@@ -113,6 +124,7 @@ def table_lines(report: RunReport) -> Iterator[str]:
             f"{count.label:<20}{count.came:>9}{kept:>9}{count.dropped:>9}{count.failed:>9}{made:>9}"
             f"{count.measured:>9}{count.seconds:>9.1f}"
         )
+    yield from _token_lines(report.counts)
     yield f"{report.kept} kept, {len(report.rows) - report.kept} left out"
 
 
@@ -148,22 +160,15 @@ def _page(report: RunReport, charts: Sequence[str], sheets: Sequence[Sheet]) -> 
     title = html.escape(f"Curation of {Path(report.source).name} with {report.name}")
     yield '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">'
     yield f"<title>{title}</title>\n<style>{PAGE_STYLE}</style>\n</head>\n<body>\n<h1>{title}</h1>"
-    yield f"<p>{report.kept} rows are kept, {len(report.rows) - report.kept} are left out.</p>"
-    yield "<h2>Stages</h2>\n<table><tr><th>stage<th>came<th>kept<th>dropped<th>failed<th>files made"
-    yield "<th>measured now<th>seconds</tr>"
-    for count in report.counts:
-        cells = (
-            count.label, count.came, count.kept + count.passed, count.dropped, count.failed, count.made or "",
-            count.measured, f"{count.seconds:.1f}",
-        )  # fmt: skip
-        yield "<tr>" + "".join(f"<td>{html.escape(str(cell))}" for cell in cells) + "</tr>"
-    yield "</table>\n<h2>Reasons</h2>\n<table><tr><th>stage<th>rows<th>reason</tr>"
-    for stage, reasons in report.reasons().items():
-        for words, count in reasons.most_common():
-            yield f"<tr><td>{html.escape(stage)}<td>{count}<td>{html.escape(words)}</tr>"
-    yield '</table>\n<h2>Distributions</h2>\n<p class="key"><i style="background:var(--kept)"></i>kept'
-    yield '<i style="background:var(--dropped)"></i>left out; rows that a stage did not see are not there</p>'
-    yield f'<div class="charts">{"".join(charts)}</div>'
+    yield f"<p>{report.kept} rows kept, {len(report.rows) - report.kept} left out</p>"
+    if report.models():
+        yield f"<p>Models: {html.escape('; '.join(report.models()))}</p>"
+    yield from _stages(report.counts)
+    yield from _reasons(report.reasons())
+    if charts:
+        yield '<h2>Distributions</h2>\n<p class="key"><i style="background:var(--kept)"></i>kept'
+        yield '<i style="background:var(--dropped)"></i>left out; of rows that a stage saw</p>'
+        yield f'<div class="charts">{"".join(charts)}</div>'
     for sheet in sheets:
         yield f"<h2>{html.escape(sheet.title)}</h2>\n<p>{html.escape(SHEETS)}</p>"
         yield f'<img src="{sheet.file}" alt="contact sheet">'
@@ -171,8 +176,46 @@ def _page(report: RunReport, charts: Sequence[str], sheets: Sequence[Sheet]) -> 
     yield "</body>\n</html>\n"
 
 
+def _stages(counts: Sequence[StageCount]) -> Iterator[str]:
+    yield "<h2>Stages</h2>\n<table><tr><th>stage<th>came<th>kept<th>dropped<th>failed<th>files made"
+    yield "<th>measured now<th>seconds</tr>"
+    for count in counts:
+        cells = (
+            count.label, count.came, count.kept + count.passed, count.dropped, count.failed, count.made or "",
+            count.measured, f"{count.seconds:.1f}",
+        )  # fmt: skip
+        yield "<tr>" + "".join(f"<td>{html.escape(str(cell))}" for cell in cells) + "</tr>"
+    yield "</table>"
+    yield from (f"<p>{html.escape(line)}</p>" for line in _token_lines(counts))
+
+
+def _reasons(found: Mapping[str, Counter[str]]) -> Iterator[str]:
+    if not found:
+        return
+    yield "<h2>Reasons</h2>\n<table><tr><th>stage<th>rows<th>reason</tr>"
+    for stage, reasons in found.items():
+        for words, count in reasons.most_common():
+            yield f"<tr><td>{html.escape(stage)}<td>{count}<td>{html.escape(words)}</tr>"
+    yield "</table>"
+
+
+def _token_lines(counts: Sequence[StageCount]) -> Iterator[str]:
+    """How fast models wrote."""
+    for count in counts:
+        if count.tokens:
+            what = f"{count.tokens} tokens in {count.measured} answers"
+            yield f"{count.label}: {what}, {_rate(count):g} a second"
+
+
+def _rate(count: StageCount) -> float:
+    """Tokens a second, over all questions that were on their way at once."""
+    return round(count.tokens / max(count.seconds, 1e-3), 1)
+
+
 def _ended(rows: Sequence[Row]) -> Iterator[str]:
     ended = [row for row in rows if row.fate is not None]
+    if not ended:
+        return
     yield "<h2>Left out</h2>\n<table><tr><th>file<th>stage<th>reason</tr>"
     for row in ended[:_MOST_ROWS]:
         assert row.fate is not None
@@ -215,4 +258,4 @@ def _charts(rows: Sequence[Row]) -> dict[str, str]:
 def _without_numbers(reason: str) -> str:
     """Reasons that differ only in a number or a name are one."""
     without = re.sub(r"(?<![\w.])-?[0-9][\w.+-]*(?= is )", "...", reason)
-    return re.sub(r"\A((?:has|looks) the same(?: bytes)?) as .*", r"\1 as another file", without)
+    return re.sub(r"\A((?:has|looks) the same(?: bytes| words)?) as .*", r"\1 as an earlier row", without)

@@ -105,6 +105,9 @@ def _apply(
             for row in rows
             for new in (turn(step, stage, row, outcomes[row.name], work) if row.name in outcomes else [row])
         ]
+        if model := stage.model() if looked else "":
+            judged = {name for name, outcome in outcomes.items() if not outcome.problem}
+            found = [_with_model(row, step.label, model) if row.name in judged else row for row in found]
     ended = [row for row in found if row.fate is not None and row.fate.stage == step.label]
     failed = sum(row.fate is not None and row.fate.failed for row in ended)
     passed = len(came) - len(looked)
@@ -224,7 +227,9 @@ def _split(step: Step, stage: Stage[Any], row: Row, outcome: Outcome, work: Path
     made = [Made(**entry) for entry in outcome.value]
     if not made:
         return [row.ended(step.label, stage.verdict(made))]
-    carried = {name: row.columns[name] for name in CARRIED if name in row.columns}
+    # Control signals are files of the old size and rate.
+    names = set(row.columns) - {"controls"} if stage.same_content else set(CARRIED)
+    carried = {name: value for name, value in row.columns.items() if name in names}
     folder = work / step.stage / str(row.columns["stem"])
     return [
         replace(
@@ -236,6 +241,12 @@ def _split(step: Step, stage: Stage[Any], row: Row, outcome: Outcome, work: Path
         )
         for each in made
     ]
+
+
+def _with_model(row: Row, label: str, model: str) -> Row:
+    """The row with one more model that had a part in it."""
+    before = row.columns.get("models")
+    return row.known({"models": f"{before}; {label}: {model}" if before else f"{label}: {model}"})
 
 
 def _without_folder(problem: str, row: Row) -> str:

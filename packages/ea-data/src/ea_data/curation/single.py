@@ -6,7 +6,8 @@ from typing import Any, Final
 import yaml
 
 from ea_data.curation.plan import Plan, plan_of
-from ea_data.curation.registry import STAGES, find_stage
+from ea_data.curation.registry import STAGES, find_stage, open_stage
+from ea_data.curation.stage import SplitStage
 
 __all__ = ["option_lines", "plan_of_stage"]
 
@@ -28,8 +29,6 @@ def plan_of_stage(name: str, changes: Sequence[str] = ()) -> Plan:
     Raises:
         ValueError: No such stage or option, or a wrong value.
     """
-    before: dict[str, None] = {}
-    _add_needed(name, before)
     options: dict[str, Any] = {}
     for change in changes:
         option, equals, text = change.partition("=")
@@ -39,6 +38,8 @@ def plan_of_stage(name: str, changes: Sequence[str] = ()) -> Plan:
             options[option.strip()] = yaml.safe_load(text)
         except yaml.YAMLError as error:
             raise ValueError(f"{change[:80]!r}: the value is no YAML") from error
+    before: dict[str, None] = {}
+    _add_needed(open_stage(name, options).reads(), before)
     needed = [{each: dict(_OPEN.get(each, {}))} for each in before]
     about = f"The stage {name}, and what it needs."
     return plan_of(name, {"about": about, "stages": [*needed, {name: options}]})
@@ -53,16 +54,18 @@ def option_lines(name: str) -> str:
     return f"{name}: {stage.summary}\n\n{meaning}\n\n{defaults.rstrip()}"
 
 
-def _add_needed(name: str, found: dict[str, None]) -> None:
-    """Stages that give what one needs, and what those need before them."""
-    for column in find_stage(name).needs:
+def _add_needed(columns: Sequence[str], found: dict[str, None]) -> None:
+    """Stages that give columns, and what those need before them."""
+    for column in columns:
         if column in _GIVEN or any(column in find_stage(each).gives for each in found):
             continue
         # A stage that reads and writes a column, such as one that cleans captions, is no source of it.
         giver = next(
             each
             for each in STAGES
-            if column in find_stage(each).gives and column not in find_stage(each).needs and each != "cut"
+            if column in find_stage(each).gives
+            and column not in find_stage(each).needs
+            and not issubclass(find_stage(each), SplitStage)
         )
-        _add_needed(giver, found)
+        _add_needed(find_stage(giver).needs, found)
         found[giver] = None

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
 from ea_data.control.extras import load
+from ea_data.curation.network_marks import network_mark
 from ea_data.curation.row import Kind, Row
 from ea_data.settings import to_mapping
 
@@ -107,9 +108,21 @@ class Stage(ABC, Generic[OptionsT]):
             "weights": self.weights(),
         }
 
+    def reads(self) -> tuple[str, ...]:
+        """Those of `needs` that it reads with its options."""
+        return self.needs
+
     def weights(self) -> str:
         """The weights that it uses, with their revision; "" without any."""
         return ""
+
+    def networks(self) -> tuple[str, ...]:
+        """Directories, files and names of the hub of the networks that it loads."""
+        return ()
+
+    def model(self) -> str:
+        """The networks, or the model behind a server, as a manifest names them; "" for none."""
+        return ", ".join(network_mark(each) for each in self.networks())
 
     def downloads(self) -> str:
         """What opening it fetches from the hub and how large that is, in a line; "" for nothing."""
@@ -163,7 +176,13 @@ class ItemStage(Stage[OptionsT]):
 
 
 class SplitStage(Stage[OptionsT]):
-    """Makes files of a file."""
+    """Makes files of a file.
+
+    Attributes:
+        same_content: Whether all that is known of a file holds for what is made of it.
+    """
+
+    same_content: ClassVar[bool] = False
 
     @abstractmethod
     def split(self, item: Item) -> list[Made]:

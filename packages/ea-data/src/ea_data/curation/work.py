@@ -1,5 +1,6 @@
 """What a worker process does: a stage, and the files of a batch."""
 
+import errno
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,6 +9,7 @@ from typing import Any, Final
 
 from ea_data.curation.registry import open_stage
 from ea_data.curation.stage import Item, ItemStage, SplitStage
+from ea_data.media import MediaError
 
 __all__ = ["Outcome", "Task", "perform"]
 
@@ -47,7 +49,7 @@ def perform(task: Task) -> list[Outcome]:
     """Do the work of a task; every file has an outcome, whatever another one of the batch did.
 
     Raises:
-        ValueError: The stage cannot be opened, which is no fault of a file.
+        ValueError: The stage cannot be opened, or the disk is full, which is no fault of a file.
     """
     stage = _opened(task.stage, task.options)
     if isinstance(stage, SplitStage):
@@ -68,14 +70,29 @@ def _outcome(value: dict[str, Any] | ValueError) -> Outcome:
 def _one(work: Any, item: Item) -> Outcome:
     try:
         return Outcome(value=work(item))
-    except Exception as error:  # noqa: BLE001  (fail-closed: whatever a decoder or network raises is of one row)
+    except Exception as error:  # fail-closed: whatever a decoder or network raises is of one row
+        if _is_full(error):
+            raise MediaError(_words(error)) from error
         return _problem(error)
 
 
 def _problem(error: BaseException) -> Outcome:
+    return Outcome(problem=_words(error))
+
+
+def _words(error: BaseException) -> str:
     known = isinstance(error, ValueError)
     words = str(error) if known and str(error) else f"{type(error).__name__}: {error}"
-    return Outcome(problem=" ".join(words.split())[:1000])
+    return " ".join(words.split())[:1000]
+
+
+def _is_full(error: BaseException | None) -> bool:
+    """Whether an error began with a disk that is full, which would leave out one row after the other."""
+    while error is not None:
+        if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _plain(made: Any) -> dict[str, Any]:

@@ -49,6 +49,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("operations, done in the order in which they are given")
     for name, (form, text) in OPERATIONS.items():
         group.add_argument(f"--{name}", action=_InOrder, metavar=form, default=argparse.SUPPRESS, help=text)
+    parser.add_argument(
+        "--tokenizer", type=Path, metavar="FILE", help="tokenizer.json, or its directory, for tokens(text)"
+    )
     split = parser.add_mutually_exclusive_group()
     split.add_argument("--shard", type=int, metavar="COUNT", help="write OUTPUT in so many parts")
     split.add_argument(

@@ -4,9 +4,11 @@ import argparse
 from pathlib import Path
 
 from ea_data.curation.names import short_name
-from ea_data.table.operations import OPERATIONS, grouped, sharded
+from ea_data.table.expression import FUNCTIONS
+from ea_data.table.operations import grouped, operations_with, sharded
 from ea_data.table.rows import TableRow, check_suffix, read_rows, write_rows
 from ea_data.table.summary import summary_lines
+from ea_data.table.texts import token_counter
 
 __all__ = ["run"]
 
@@ -33,10 +35,13 @@ def run(arguments: argparse.Namespace) -> str:
             raise ValueError(f"INPUT and OUTPUT are the same file, {output}")
     elif arguments.shard is not None or arguments.split is not None:
         raise ValueError("OUTPUT is missing; --shard and --split write files")
+    tokenizer: Path | None = arguments.tokenizer
+    more = {} if tokenizer is None else {"tokens": token_counter(tokenizer)}
+    operations = operations_with({**FUNCTIONS, **more})
     rows = read_rows(arguments.input)
     told = [f"{len(rows):>9}  {arguments.input}"]
     for name, value in arguments.operations:
-        rows = OPERATIONS[name](rows, value)
+        rows = operations[name](rows, value)
         told.append(f"{len(rows):>9}  {name} {value}")
     if output is None:
         return "\n".join([*told[1:], *summary_lines(rows)])

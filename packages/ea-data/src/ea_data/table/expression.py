@@ -9,17 +9,16 @@ have is unknown: a comparison with it is unknown too, and a condition that stays
 import ast
 import math
 import operator
-import unicodedata
-from collections import Counter
 from collections.abc import Callable, Mapping
 from itertools import pairwise
 from typing import Any, Final
+
+from ea_data.table.texts import language, no_tokenizer, script
 
 __all__ = ["FUNCTIONS", "Expression"]
 
 _MOST_TEXT: Final = 2000
 _DEEPEST: Final = 40
-_LONGEST: Final = 100_000
 _COMPARISONS: Final[dict[type[ast.cmpop], Callable[[Any, Any], Any]]] = {
     ast.Eq: operator.eq,
     ast.NotEq: operator.ne,
@@ -41,19 +40,14 @@ _ARITHMETIC: Final[dict[type[ast.operator], Callable[[Any, Any], Any]]] = {
 _WRONG: Final = (TypeError, ValueError, ArithmeticError)
 
 
-def _script(text: str) -> str:
-    """The writing of most letters: latin, cjk, hiragana, cyrillic and so on; "" without letters."""
-    names = (unicodedata.name(letter, "").split(" ")[0] for letter in text[:_LONGEST] if letter.isalpha())
-    found = Counter(name.lower().removesuffix("-unified") for name in names)
-    return found.most_common(1)[0][0] if found else ""
-
-
 FUNCTIONS: Final[Mapping[str, Callable[[Any], Any]]] = {
     "abs": abs,
+    "language": language,
     "len": len,
     "lower": str.lower,
     "round": round,
-    "script": _script,
+    "script": script,
+    "tokens": no_tokenizer,
     "words": lambda text: len(text.split()),
 }
 """What may be called, with one value; beside them `given(COLUMN)`: whether a row has it."""
@@ -64,13 +58,15 @@ class Expression:
 
     Args:
         text: In words of Python, see above.
+        functions: That may be called; `FUNCTIONS` by default.
 
     Raises:
         ValueError: Not such words.
     """
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, functions: Mapping[str, Callable[[Any], Any]] | None = None) -> None:
         self.text = text
+        self._functions = FUNCTIONS if functions is None else functions
         if len(text) > _MOST_TEXT:
             raise ValueError(f"the expression has {len(text)} characters; allowed: at most {_MOST_TEXT}")
         try:
@@ -115,7 +111,9 @@ class Expression:
             case ast.BinOp(left=left, op=op, right=right):
                 parts, known = [left, right], known and type(op) in _ARITHMETIC
             case ast.Call(func=ast.Name(id=name), args=[part], keywords=[]):
-                known = known and (name in FUNCTIONS or (name == "given" and isinstance(part, ast.Name)))
+                known = known and (
+                    name in self._functions or (name == "given" and isinstance(part, ast.Name))
+                )
                 parts = [part]
             case ast.Tuple(elts=parts) | ast.List(elts=parts):
                 pass
@@ -128,7 +126,7 @@ class Expression:
                 parts, known = [], False
         if not known:
             part = ast.unparse(node)[:60] if depth <= _DEEPEST else "..."
-            functions = ", ".join((*FUNCTIONS, "given"))
+            functions = ", ".join((*self._functions, "given"))
             raise ValueError(
                 f"{self.text[:80]!r}: {part} is not understood; allowed: columns, texts, numbers, and, or, "
                 f"not, in, comparisons, + - * / // %, and {functions} of one value"
@@ -161,7 +159,7 @@ class Expression:
             case ast.BinOp(left=left, op=op, right=right):
                 work, parts = _ARITHMETIC[type(op)], [left, right]
             case ast.Call(func=ast.Name(id=name), args=parts):
-                work = FUNCTIONS[name]
+                work = self._functions[name]
             case _:
                 raise AssertionError(node)
         values = [self._of(part, row) for part in parts]

@@ -1,31 +1,33 @@
 """What is done with the rows of a table. Every operation keeps the order of rows, unless it is about that."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 from ea_data.curation.caption_text import cleaned
 from ea_data.store import digest_text
-from ea_data.table.expression import Expression
+from ea_data.table.expression import FUNCTIONS, Expression
 from ea_data.table.rows import FILE, TableRow, columns_of, read_rows
 
-__all__ = ["OPERATIONS", "grouped", "sharded"]
+__all__ = ["OPERATIONS", "grouped", "operations_with", "sharded"]
 
 Rows = list[TableRow]
+Functions = Mapping[str, Callable[[Any], Any]]
 
 
-def _filter(rows: Rows, text: str) -> Rows:
-    condition = Expression(text)
+def _filter(rows: Rows, text: str, functions: Functions = FUNCTIONS) -> Rows:
+    condition = Expression(text, functions)
     _check_columns(rows, condition.columns)
     return [row for row in rows if condition.is_met(row)]
 
 
-def _set(rows: Rows, text: str) -> Rows:
+def _set(rows: Rows, text: str, functions: Functions = FUNCTIONS) -> Rows:
     name, equals, value = text.partition("=")
     name = name.strip()
     if not equals or not name.isidentifier() or name == FILE:
         raise ValueError(f"{text[:80]!r} sets nothing; allowed: COLUMN=EXPRESSION, not of {FILE}")
-    expression = Expression(value)
+    expression = Expression(value, functions)
     _check_columns(rows, expression.columns)
     return [{**row, name: expression.value(row)} for row in rows]
 
@@ -124,6 +126,16 @@ OPERATIONS: Final[Mapping[str, Callable[[Rows, str], Rows]]] = {
     "columns": _columns,
 }
 """Those of `ea_data.table.arguments.OPERATIONS`, by name."""
+
+
+def operations_with(functions: Functions) -> Mapping[str, Callable[[Rows, str], Rows]]:
+    """The same, whose expressions may call other functions.
+
+    Args:
+        functions: By name, each of one value.
+    """
+    own = {name: partial(work, functions=functions) for name, work in (("filter", _filter), ("set", _set))}
+    return {**OPERATIONS, **own}
 
 
 def grouped(rows: Rows, names: str) -> dict[tuple[Any, ...], list[tuple[int, TableRow]]]:

@@ -12,6 +12,7 @@ import json
 import logging
 import os
 import socket
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -94,13 +95,15 @@ class RayData:
         dataset.context.enable_progress_bars = False
         dataset.context.max_errored_blocks = -1
         workers = data.TaskPoolStrategy(size=min(self._workers, len(rows)))
-        made = dataset.map(
-            _perform,
-            compute=workers,
-            num_cpus=1,
-            num_gpus=_gpus(next(iter(tasks.values()))) or None,
-            ray_remote_args_fn=_once,
-        )
+        with warnings.catch_warnings(action="ignore", category=DeprecationWarning):
+            # Of `ray_remote_args_fn`: until Ray 2.64 the only way to say how often to try.
+            made = dataset.map(
+                _perform,
+                compute=workers,
+                num_cpus=1,
+                num_gpus=_gpus(next(iter(tasks.values()))) or None,
+                ray_remote_args_fn=_once,
+            )
         try:
             for row in made.iter_rows():
                 if row["refused"]:

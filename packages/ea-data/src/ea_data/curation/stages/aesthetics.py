@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from ea_data.control.extras import load
 from ea_data.control.networks.states import load_state
-from ea_data.curation.embedding import MODULES, Embedder, download_line, weights_mark
+from ea_data.curation.embedding import MODULES, Embedder, download_line
 from ea_data.curation.frame_choice import choose_frames
+from ea_data.curation.network_marks import network_mark
 from ea_data.curation.ranges import check_ranges, outside
 from ea_data.curation.reading import Pixels, opened
 from ea_data.curation.stage import Item, ItemStage
@@ -54,7 +55,7 @@ class AestheticsOptions:
     """
 
     family: Literal["siglip", "clip"] = "siglip"
-    weights: str = "google/siglip-so400m-patch14-384"
+    weights: str = "google/siglip-so400m-patch14-384@9fdffc58afc957d1a03a25b10dba0329ab15c2a3"
     head: str = field(default="aesthetic_predictor_v2_5.pth")
     frames: int = 4
     device: str = "cpu"
@@ -85,9 +86,13 @@ class Aesthetics(ItemStage[AestheticsOptions]):
         """Files that are scored together."""
         return self.options.batch
 
+    def networks(self) -> tuple[str, ...]:
+        """The network and its head."""
+        return (self.options.weights, self.options.head)
+
     def weights(self) -> str:
         """The commit of the network, and the bytes of the head."""
-        return f"{weights_mark(self.options.weights)} {digest_file(self.options.head)}"
+        return f"{network_mark(self.options.weights)} {digest_file(self.options.head)}"
 
     def downloads(self) -> str:
         """Of the network."""

@@ -8,10 +8,11 @@ from PIL import Image
 
 from ea_data.control.extras import load
 from ea_data.control.networks.pretrained import placed
-from ea_data.control.networks.source import Source, fetch_repository, pinned
+from ea_data.control.networks.source import Source, fetch_repository
 from ea_data.curation.asking import prompt_text
 from ea_data.curation.caption_text import cleaned
 from ea_data.curation.frame_choice import choose_frames
+from ea_data.curation.network_marks import network_mark
 from ea_data.curation.ranges import check_ranges
 from ea_data.curation.reading import Pixels, opened, scaled
 from ea_data.curation.stage import Item, ItemStage
@@ -19,7 +20,16 @@ from ea_data.media import read_image
 
 __all__ = ["CaptionLocal", "CaptionLocalOptions"]
 
-_MODULES: Final = ("cv2", "torch", "transformers", "safetensors", "huggingface_hub")
+# Processors of the newer vision models need torchvision, and SmolVLM's the words for numbers.
+_MODULES: Final = (
+    "cv2",
+    "torch",
+    "torchvision",
+    "transformers",
+    "safetensors",
+    "huggingface_hub",
+    "num2words",
+)
 _DTYPES: Final = ("float32", "bfloat16", "float16")
 
 
@@ -40,7 +50,7 @@ class CaptionLocalOptions:
         offline: Download nothing.
     """
 
-    weights: str = "HuggingFaceTB/SmolVLM2-2.2B-Instruct"
+    weights: str = "HuggingFaceTB/SmolVLM2-2.2B-Instruct@482adb537c021c86670beed01cd58990d01e72e4"
     prompt: str = "en"
     frames: int = 8
     side: int = 448
@@ -66,13 +76,17 @@ class CaptionLocal(ItemStage[CaptionLocalOptions]):
     uses = ("text",)
     gives = ("caption", "tokens")
     ways: ClassVar = ("device", "offline")
-    libraries: ClassVar = ("torch", "transformers")
+    libraries: ClassVar = ("torch", "torchvision", "transformers")
     modules: ClassVar = _MODULES
-    extra = "control-models"
+    extra = "curation-models"
+
+    def networks(self) -> tuple[str, ...]:
+        """The model."""
+        return (self.options.weights,)
 
     def weights(self) -> str:
         """The commit of the model, and the words, which count as part of it."""
-        return f"{pinned('weights', self.options.weights)}\n{prompt_text('caption', self.options.prompt)}"
+        return f"{network_mark(self.options.weights)}\n{prompt_text('caption', self.options.prompt)}"
 
     def downloads(self) -> str:
         """Of the model."""

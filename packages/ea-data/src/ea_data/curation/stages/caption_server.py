@@ -60,6 +60,10 @@ class CaptionServer(ItemStage[CaptionServerOptions]):
         """The words count as part of the model: another file of the same name is another question."""
         return prompt_text("caption", self.options.prompt)
 
+    def model(self) -> str:
+        """Its name at the server."""
+        return self.options.model
+
     def measure_all(self, items: Sequence[Item]) -> Sequence[dict[str, Any] | ValueError]:
         """Several at once."""
         return asked_at_once(self.measure, items, self.batch_size)

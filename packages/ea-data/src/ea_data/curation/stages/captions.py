@@ -28,6 +28,7 @@ class Captions(ItemStage[CaptionsOptions]):
     name = "captions"
     summary = "the text that came with a file, or a plain sentence of what was measured"
     options_type = CaptionsOptions
+    kinds = ("video", "image", "text")
     needs = ("stem",)
     uses = ("text", "class", "camera")
     gives = ("caption",)
@@ -37,7 +38,7 @@ class Captions(ItemStage[CaptionsOptions]):
         given = str(item.columns.get("text") or "").strip()
         if given:
             return {"caption": " ".join(given.split())}
-        if self.options.method == "given":
+        if self.options.method == "given" or item.kind == "text":
             raise ValueError("no text came with the file")
         colours = colour_words(sampled(item.path, item.kind, 3))
         return {"caption": rule_caption(item.columns, str(item.columns["stem"]), item.kind, colours)}

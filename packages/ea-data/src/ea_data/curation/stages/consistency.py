@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from ea_data.control.extras import load
-from ea_data.curation.embedding import MODULES, Embedder, download_line, weights_mark
+from ea_data.curation.embedding import MODULES, Embedder, download_line
 from ea_data.curation.frame_choice import choose_frames
+from ea_data.curation.network_marks import network_mark
 from ea_data.curation.ranges import check_ranges, outside
 from ea_data.curation.reading import load_cv2, opened
 from ea_data.curation.similarity import adjacent_similarity, colour_features
@@ -65,9 +66,13 @@ class Consistency(ItemStage[ConsistencyOptions]):
         for module in MODULES if self.options.method != "colours" else ():
             load(module)
 
+    def networks(self) -> tuple[str, ...]:
+        """The network."""
+        return (self.options.weights,) if self.options.weights else ()
+
     def weights(self) -> str:
         """The commit of the network."""
-        return weights_mark(self.options.weights) if self.options.weights else ""
+        return network_mark(self.options.weights) if self.options.weights else ""
 
     def downloads(self) -> str:
         """Of the network."""

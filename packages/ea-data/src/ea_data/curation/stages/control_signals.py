@@ -9,9 +9,9 @@ from typing import Any, ClassVar, Final
 from ea_data.control.extras import load
 from ea_data.control.kinds import Kind, find_kind
 from ea_data.control.makers import ControlMaker, open_maker
-from ea_data.control.networks.source import pinned
 from ea_data.control.options import Options
 from ea_data.curation.names import short_name
+from ea_data.curation.network_marks import network_mark
 from ea_data.curation.ranges import check_ranges
 from ea_data.curation.reading import load_cv2, opened
 from ea_data.curation.stage import Item, ItemStage
@@ -100,6 +100,11 @@ class ControlSignals(ItemStage[ControlSignalsOptions]):
                 open_maker(name, options, notify=told.append)
         return f"{self.name}: {'; '.join(told)}" if told else ""
 
+    def networks(self) -> tuple[str, ...]:
+        """Those of all kinds."""
+        own = self.options.of_kinds().values()
+        return tuple(dict.fromkeys(getattr(each, name) for each in own for name in _named(each)))
+
     def weights(self) -> str:
         """The version of every kind, and the commits of its networks."""
         return json.dumps([_mark(find_kind(name), own) for name, own in self.options.of_kinds().items()])
@@ -146,9 +151,12 @@ class ControlSignals(ItemStage[ControlSignalsOptions]):
 
 def _mark(kind: Kind, options: Options) -> str:
     """What the signal depends on beside the pixels."""
-    names = options.__dataclass_fields__
-    pins = {name: pinned(name, getattr(options, name)) for name in _WEIGHTS if name in names}
+    pins = {name: network_mark(getattr(options, name)) for name in _named(options)}
     values = {**asdict(options), **pins}
     for name in _NO_RESULT:
         values.pop(name, None)
     return json.dumps([kind.name, kind.version, values], sort_keys=True)
+
+
+def _named(options: Options) -> list[str]:
+    return [name for name in _WEIGHTS if name in options.__dataclass_fields__]

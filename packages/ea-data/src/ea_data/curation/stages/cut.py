@@ -3,21 +3,17 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar
 
-import numpy as np
-
+from ea_data.curation.clip_writing import HIGHEST_FPS, LOWEST_FPS, clip_facts, frame_numbers, write_clip
 from ea_data.curation.cut_rule import Piece, plan_pieces
 from ea_data.curation.ranges import check_ranges
 from ea_data.curation.reading import opened
 from ea_data.curation.stage import Item, Made, SplitStage
-from ea_data.media import VideoReader, open_writer
+from ea_data.media import VideoReader
 from ea_data.store import digest_file
 
 __all__ = ["Cut", "CutOptions"]
-
-_AT_ONCE: Final = 16
-_LOWEST_FPS, _HIGHEST_FPS = 0.1, 240.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,34 +103,14 @@ class Cut(SplitStage[CutOptions]):
         )
 
     def _write(self, reader: VideoReader, item: Item, name: str, piece: Piece) -> Made:
-        numbers, fps = self._frames(reader, piece)
+        fps = min(max(reader.fps, LOWEST_FPS), self.options.most_fps or HIGHEST_FPS, HIGHEST_FPS)
+        numbers = frame_numbers(reader, piece.start, piece.seconds, fps)
         size = self._size(item.columns["height"], item.columns["width"])
-        item.folder.mkdir(parents=True, exist_ok=True)
         path = item.folder / name
-        with open_writer(path, fps=fps, crf=self.options.crf, repeatable=True) as writer:
-            for start in range(0, len(numbers), _AT_ONCE):
-                for frame in reader.read(numbers[start : start + _AT_ONCE], size=size):
-                    writer.add(frame)
+        write_clip(path, reader, numbers, fps=fps, size=size, crf=self.options.crf)
         height, width = size or (item.columns["height"], item.columns["width"])
-        facts = {
-            "width": width + width % 2,
-            "height": height + height % 2,
-            "frames": len(numbers),
-            "fps": round(fps, 6),
-            "seconds": round(len(numbers) / fps, 6),
-            "container": "mp4",
-            "codec": "h264",
-        }
+        facts = clip_facts(height, width, len(numbers), fps)
         return Made(name=name, digest=digest_file(path), columns={"start": piece.start, **facts})
-
-    def _frames(self, reader: VideoReader, piece: Piece) -> tuple[list[int], float]:
-        """Numbers of frames, and their rate; a variable rate becomes a constant one."""
-        fps = min(max(reader.fps, _LOWEST_FPS), self.options.most_fps or _HIGHEST_FPS, _HIGHEST_FPS)
-        last = int(np.searchsorted(reader.seconds, piece.start + piece.seconds - 1e-6))
-        if fps == reader.fps and _is_even(reader):
-            return list(range(reader.number_at(piece.start), max(last, 1))), fps
-        count = max(1, round(piece.seconds * fps))
-        return [min(reader.number_at(piece.start + n / fps), last - 1) for n in range(count)], fps
 
     def _size(self, height: int, width: int) -> tuple[int, int] | None:
         side = self.options.shorter_side
@@ -142,12 +118,6 @@ class Cut(SplitStage[CutOptions]):
             return None
         factor = side / min(height, width)
         return round(height * factor / 2) * 2, round(width * factor / 2) * 2
-
-
-def _is_even(reader: VideoReader) -> bool:
-    """Whether frames come at a constant rate."""
-    steps = np.diff(reader.seconds)
-    return len(steps) < 2 or float(steps.max() - steps.min()) < 0.5 / reader.fps
 
 
 def _facts(columns: Any) -> dict[str, Any]:

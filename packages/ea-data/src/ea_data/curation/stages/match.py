@@ -6,7 +6,8 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from ea_data.curation.embedding import MODULES, Embedder, download_line, weights_mark
+from ea_data.curation.embedding import MODULES, Embedder, download_line
+from ea_data.curation.network_marks import network_mark
 from ea_data.curation.ranges import check_ranges, outside
 from ea_data.curation.reading import sampled
 from ea_data.curation.stage import Item, ItemStage
@@ -28,7 +29,7 @@ class MatchOptions:
     """
 
     family: Literal["clip", "siglip"] = "clip"
-    weights: str = "openai/clip-vit-large-patch14"
+    weights: str = "openai/clip-vit-large-patch14@32bd64288804d66eefd0ccbe215aa642df71cc41"
     frames: int = 3
     device: str = "cpu"
     offline: bool = False
@@ -52,13 +53,17 @@ class Match(ItemStage[MatchOptions]):
     modules: ClassVar = MODULES
     extra: ClassVar = "control-models"
 
+    def networks(self) -> tuple[str, ...]:
+        """The network."""
+        return (self.options.weights,)
+
     def weights(self) -> str:
         """The commit of the network."""
-        return weights_mark(self.options.weights)
+        return network_mark(self.options.weights)
 
     def downloads(self) -> str:
         """Of the network."""
-        return download_line(self.name, self.options.weights, offline=self.options.offline)
+        return download_line(self.name, self.options.weights, offline=self.options.offline, texts=True)
 
     def open(self) -> None:
         """The network."""

@@ -51,6 +51,10 @@ class Rewrite(ItemStage[RewriteOptions]):
         """See `CaptionServer.weights`."""
         return prompt_text("rewrite", self.options.prompt)
 
+    def model(self) -> str:
+        """Its name at the server."""
+        return self.options.model
+
     def measure_all(self, items: Sequence[Item]) -> Sequence[dict[str, Any] | ValueError]:
         """Several at once."""
         return asked_at_once(self.measure, items, self.batch_size)
