@@ -181,12 +181,15 @@ def test_three_wait_in_order_and_all_are_made(page):
 
 
 def test_settings_come_back_from_history_and_from_a_dropped_file(page, server, tmp_path):
-    _ask(page, "a yellow triangle moves up", steps=3)
-    _wait_for(page, "done")
-    link = page.get_attribute("#ea-stage a", "href")
-    with urlopen(server[0] + link) as answer:
-        (tmp_path / "kept.mp4").write_bytes(answer.read())
-    for get_back in ("history", "file"):
+    page.click("button:has-text('Memory and file')")
+    for kind, name in (("PNG pictures", "kept.zip"), ("MP4", "kept.mp4")):
+        _pick(page, "#ea-format", kind)
+        _ask(page, "a yellow triangle moves up", steps=3)
+        _wait_for(page, "done")
+        page.wait_for_selector(f"#ea-stage .ea-chips >> text={'PNG' if kind != 'MP4' else kind}")
+        with urlopen(server[0] + page.get_attribute("#ea-stage a", "href")) as answer:
+            (tmp_path / name).write_bytes(answer.read())
+    for get_back in ("history", "kept.mp4", "kept.zip"):
         page.reload()
         page.wait_for_selector("#ea-width [placeholder='64']")
         if get_back == "history":
@@ -194,7 +197,7 @@ def test_settings_come_back_from_history_and_from_a_dropped_file(page, server, t
             page.wait_for_selector("#ea-stage .ea-prompt >> text=a yellow triangle moves up")
             page.click("#ea-reuse")
         else:
-            page.set_input_files("#ea-restore input[type=file]", tmp_path / "kept.mp4")
+            page.set_input_files("#ea-restore input[type=file]", tmp_path / get_back)
         page.wait_for_function(
             "document.querySelector('#ea-prompt textarea').value === 'a yellow triangle moves up'"
         )
@@ -274,11 +277,12 @@ def test_what_a_job_needs_is_told_before_generate(page):
 
 def test_a_family_narrows_the_models(page):
     _pick(page, "#ea-family", "V5.1 · camera")
-    page.wait_for_function("document.querySelector('#ea-model input').value === 'camera'")
+    page.wait_for_function("document.querySelector('#ea-model input').value === 'default-camera'")
     page.click("#ea-model input")
     page.wait_for_selector("[role=option]")
     assert [found.get_attribute("aria-label") for found in page.query_selector_all("[role=option]")] == [
-        "camera"
+        "default-camera",
+        "camera",
     ]
 
 

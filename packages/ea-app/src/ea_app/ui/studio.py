@@ -3,11 +3,10 @@
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from ea_app.api.job import DRAWN_SEED_BITS
-from ea_app.api.record import read_record
+from ea_app.api.record import check_record
 from ea_app.jobs import JobsError, JobView, NoSuchJobError, State, Supervisor
 from ea_app.options import InputError
 from ea_app.ui import views
@@ -196,10 +195,11 @@ class Studio:
         Raises:
             InputError: It is no uploaded file, or carries no record.
         """
-        given = Path(self.uploads.path("file", path))
-        if given.suffix != ".json":
-            self.uploads.media("file", path)
-        record = read_record(given)
+        given, text = self.uploads.note("file", path)
+        try:
+            record = check_record(given, text)
+        except InputError as error:
+            raise InputError("file", error.reason.replace(str(given), "the file")) from None
         if (view := self._job_of(record)) is not None:
             return self.reuse(view.id)
         request = record["request"]

@@ -43,6 +43,7 @@ def on_model(page: Page, studio: Studio, *, defaults: bool = True) -> Callable[[
             "frames": info.native_frames,
             "fps": info.fps,
             "window": info.max_frames,
+            "overlap": info.overlap_frames or "",
         }
         preferred = {"steps": info.steps, "guidance": info.guidance, "strength": info.strength}
         updates: list[Any] = []

@@ -13,6 +13,7 @@ _SHOWN = (
     *("size", "frames", "steps", "guidance", "sampler", "strength", "window", "camera"),
     *("memory", "format"),
 )
+_INPUTS = ("image", "last_image", "clip_image", "reference", "video", "mask", "control", "trajectory")
 _VIDEOS = (".mp4", ".webm")
 
 
@@ -179,6 +180,7 @@ def _caption(view: JobView, language: str) -> str:
 
 def _chips(view: JobView, language: str) -> list[str]:
     told = [f"{word('seed', language)} {view.seed}"]
+    told += [field_label(key, language) for key in _INPUTS if key in view.options]
     told += [
         f"{field_label(key, language)} {_value(key, view.options[key], language)}"
         for key in _SHOWN
