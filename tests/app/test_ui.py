@@ -312,6 +312,9 @@ def test_controls_without_use_are_known(abilities):
         "camera",
         "reference",
         "clip_image",
+        "clip_apply_ratio",
+        "noise_aug_strength",
+        "motion_module",
     }
     still = Abilities(
         modes=("text_to_image",), variant="text", reference=False, clip=True, samplers=(), sampler=""

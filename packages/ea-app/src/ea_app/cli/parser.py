@@ -398,6 +398,12 @@ def _add_ui(add_parser: Callable[..., Parser]) -> None:
     parser.add_argument("--models-dir", metavar="DIR", help="folder whose model directories may be chosen")
     parser.add_argument("--loras-dir", metavar="DIR", help="folder whose LoRA files may be chosen")
     parser.add_argument(
+        "--motion-modules-dir", metavar="DIR", help="folder whose motion modules of V1 may be chosen"
+    )
+    parser.add_argument(
+        "--checkpoints-dir", metavar="DIR", help="folder whose personalised checkpoints may be chosen"
+    )
+    parser.add_argument(
         "--state", metavar="DIR", help="where jobs and results are kept [default: the platform's place]"
     )
     parser.add_argument("--model", metavar="NAME", help="model to load at the start [default: default]")

@@ -12,7 +12,7 @@ from ea_app.options import InputError
 from ea_app.ui import views
 from ea_app.ui.examples import example
 from ea_app.ui.forecast import Forecast
-from ea_app.ui.form import options_of, values_of
+from ea_app.ui.form import FINER, options_of, values_of
 from ea_app.ui.models import Shelf
 from ea_app.ui.modes import unusable
 from ea_app.ui.text import Language
@@ -204,6 +204,9 @@ class Studio:
             return self.reuse(view.id)
         request = record["request"]
         options = {key: request[name] for key, name in _FROM_REQUEST.items() if request.get(name) is not None}
+        for name, usual in FINER.items():
+            if options.get(name) == usual:
+                del options[name]
         options["size"] = (request["width"], request["height"])
         options["model"] = record["model"]["name"]
         known = {
@@ -221,6 +224,7 @@ class Studio:
             else:
                 missing.append(key)
         missing += ["lora"] if record.get("loras") else []
+        missing += list(record.get("weights", {}))
         values, gone = values_of(request["prompt"], options, self.shelf, self.uploads)
         return values, [*missing, *gone]
 
@@ -272,6 +276,7 @@ _FROM_REQUEST = {
     "overlap": "overlap_frames",
     "join": "join",
     "fps": "fps",
+    **{name: name for name in FINER},
 }
 
 
