@@ -76,7 +76,12 @@ class Parser(argparse.ArgumentParser):
 
 def build_parser() -> Parser:
     """The parser of all commands."""
-    parser = Parser(prog="ea-app", description="Generate videos and images.", allow_abbrev=False)
+    parser = Parser(
+        prog="ea-app",
+        description="Generate videos and images.",
+        epilog="ea-app alone, at a terminal, opens the studio.",
+        allow_abbrev=False,
+    )
     parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     _add_generate(commands.add_parser)
