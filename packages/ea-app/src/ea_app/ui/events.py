@@ -299,7 +299,7 @@ class Events:
 
 
 def _choice(view: JobView) -> tuple[str, str]:
-    return f"{view.prompt[:60]} · {view.seed}", view.id
+    return f"{view.seed} · {view.prompt[:60]}", view.id
 
 
 def _keeps(name: str, values: Mapping[str, Any]) -> bool:
