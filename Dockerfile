@@ -14,15 +14,15 @@ RUN for package in ea-kernels ea-vae ea-dit ea-data ea-app; do \
         uv build --quiet --wheel --package "$package" --out-dir /wheels || exit 1; \
     done
 
-# PyTorch without CUDA: about a tenth of the size.
+# PyTorch without CUDA: about a tenth of the size. With what makes control signals of videos.
 FROM wheels AS cpu-environment
 RUN uv venv --quiet /opt/ea \
-    && uv pip install --quiet --no-cache --python /opt/ea/bin/python --torch-backend cpu /wheels/*.whl
+    && uv pip install --quiet --no-cache --python /opt/ea/bin/python --torch-backend cpu /wheels/*.whl "ea-app[control]"
 
 # PyTorch's usual wheels bring their CUDA libraries; the driver is that of the host.
 FROM wheels AS cuda-environment
 RUN uv venv --quiet /opt/ea \
-    && uv pip install --quiet --no-cache --python /opt/ea/bin/python /wheels/*.whl
+    && uv pip install --quiet --no-cache --python /opt/ea/bin/python /wheels/*.whl "ea-app[control]"
 
 FROM python:${PYTHON}-slim AS runtime
 RUN useradd --uid 10001 --create-home --home-dir /data --shell /usr/sbin/nologin ea \

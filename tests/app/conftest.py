@@ -144,3 +144,38 @@ def patience():
         return seconds * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
 
     return scaled
+
+
+@pytest.fixture(scope="session")
+def abilities():
+    """What the model in the box can do, without asking it."""
+    return _neighbour("studio_parts").ABILITIES
+
+
+@pytest.fixture
+def shelf(monkeypatch, tmp_path, abilities):
+    """The model in the box, and a folder with a LoRA; nobody is asked in another process."""
+    from ea_app.catalog import find
+    from ea_app.ui.models import Shelf
+
+    monkeypatch.setattr("ea_app.ui.models.ask", lambda name: (find(name).info, abilities))
+    (tmp_path / "loras" / "people").mkdir(parents=True)
+    (tmp_path / "loras" / "people" / "a.safetensors").write_bytes(b"")
+    (tmp_path / "secret.safetensors").write_bytes(b"")
+    return Shelf(loras=tmp_path / "loras")
+
+
+@pytest.fixture
+def uploads(tmp_path, reader):
+    """A folder for uploaded files."""
+    from ea_app.ui.uploads import Uploads
+
+    return Uploads(tmp_path / "uploads", reader)
+
+
+@pytest.fixture
+def studio(shelf, uploads):
+    """The page's business over jobs that nobody runs."""
+    from ea_app.ui.studio import Studio
+
+    return Studio(_neighbour("studio_parts").Jobs(), shelf, uploads)

@@ -8,76 +8,18 @@ import json
 import os
 import re
 import time
-from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from ea_app.api.abilities import Abilities
 from ea_app.catalog import bundled_names, find
-from ea_app.jobs import JobView, NoSuchJobError, State
+from ea_app.jobs import State
 from ea_app.options import InputError
 from ea_app.ui import text, views
 from ea_app.ui.form import FIELDS, options_of, values_of
 from ea_app.ui.models import Shelf
 from ea_app.ui.modes import mode_of, unusable
-from ea_app.ui.studio import Studio
-from ea_app.ui.uploads import Uploads
-
-ABILITIES = Abilities(
-    modes=("image_to_video", "masked_video", "text_to_image", "text_to_video", "video_to_video"),
-    variant="inpaint", reference=False, clip=False, samplers=("Flow", "Flow_LCM"), sampler="Flow",
-    generation="EasyAnimate V5.1",
-)  # fmt: skip
-
-
-@pytest.fixture
-def shelf(monkeypatch, tmp_path):
-    """The model in the box, and a folder with a LoRA; nobody is asked in another process."""
-    monkeypatch.setattr("ea_app.ui.models.ask", lambda name: (find(name).info, ABILITIES))
-    (tmp_path / "loras" / "people").mkdir(parents=True)
-    (tmp_path / "loras" / "people" / "a.safetensors").write_bytes(b"")
-    (tmp_path / "secret.safetensors").write_bytes(b"")
-    return Shelf(loras=tmp_path / "loras")
-
-
-@pytest.fixture
-def uploads(tmp_path, reader):
-    return Uploads(tmp_path / "uploads", reader)
-
-
-class Jobs:
-    """Remembers what is submitted, and runs nothing."""
-
-    def __init__(self):
-        self.views = {}
-
-    def submit(self, prompt, **options):
-        job_id = f"{len(self.views):024x}"
-        options = {"seed": 7, **options}
-        self.views[job_id] = JobView(id=job_id, prompt=prompt, options=options, seed=7, state=State.QUEUED)
-        return self.views[job_id]
-
-    def get(self, job_id):
-        if job_id not in self.views:
-            raise NoSuchJobError(job_id)
-        return self.views[job_id]
-
-    def recent(self, limit=100, offset=0):
-        return list(self.views.values())[::-1][:limit]
-
-    def unfinished(self):
-        return [view for view in self.views.values() if not view.over]
-
-    def change(self, job_id, **changes):
-        from dataclasses import replace
-
-        self.views[job_id] = replace(self.views[job_id], **changes)
-
-
-@pytest.fixture
-def studio(shelf, uploads):
-    return Studio(Jobs(), shelf, uploads)
 
 
 def _png(size=(8, 8)):
@@ -201,37 +143,6 @@ def test_settings_go_to_the_controls_and_come_back(studio, uploads):
     }
     again = studio.submit(values)
     assert {**again.options, "join": 0} == {**view.options, "join": 0}
-
-
-def test_what_is_gone_is_named(studio, uploads):
-    view = studio.submit({"prompt": "a", "image": _upload(uploads)})
-    Path(view.options["image"]).unlink()
-    values, missing = studio.reuse(view.id)
-    assert missing == ["image"]
-    assert values["image"] is None
-
-
-def test_a_foreign_record_opens_no_file_of_this_machine(studio, uploads, tmp_path):
-    from ea_app.api.record import FORMAT
-
-    secret = tmp_path / "secret.png"
-    Image.new("RGB", (8, 8)).save(secret)
-    record = {
-        "format": FORMAT,
-        "request": {"prompt": "a", "width": 64, "height": 64, "num_frames": 9, "seed": 3, "num_steps": 4},
-        "model": {"name": "/etc", "fingerprint": "0" * 32},
-        "machine": {"device": "cpu", "dtype": "float32", "threads": 1},
-        "frames": {"xxh3": "0" * 32},
-        "inputs": {"image": {"path": str(secret), "xxh3": "0" * 32}},
-    }
-    path = uploads.keep_text("file", json.dumps(record), ".json")
-    values, missing = studio.restore(path)
-    assert values["prompt"] == "a"
-    assert values["seed"] == "3"
-    assert values["image"] is None
-    assert set(missing) == {"image", "model"}
-    with pytest.raises(InputError, match="uploaded"):
-        studio.restore(str(secret))
 
 
 def test_a_batch_is_queued_whole_or_not_at_all(studio):
@@ -393,14 +304,17 @@ def test_the_mode_follows_from_what_is_given(values, mode):
     assert text.has(f"mode.{mode}")
 
 
-def test_controls_without_use_are_known():
-    assert unusable(ABILITIES) == {
+def test_controls_without_use_are_known(abilities):
+    assert unusable(abilities) == {
         "control",
         "control_kind",
         "trajectory",
         "camera",
         "reference",
         "clip_image",
+        "clip_apply_ratio",
+        "noise_aug_strength",
+        "motion_module",
     }
     still = Abilities(
         modes=("text_to_image",), variant="text", reference=False, clip=True, samplers=(), sampler=""
@@ -446,12 +360,12 @@ def test_examples_fill_prompt_and_first_frame(studio, uploads, language):
             studio.example(wrong, "default", language)
 
 
-def test_families_of_models_are_told_at_once(shelf, monkeypatch):
+def test_families_of_models_are_told_at_once(shelf, abilities, monkeypatch):
     asked = []
 
     def ask_all(options):
         asked.append(list(options))
-        told = {name: (find("default").info, ABILITIES) for name in options}
+        told = {name: (find("default").info, abilities) for name in options}
         return told | {options[-1]: "it is broken"}
 
     monkeypatch.setattr("ea_app.ui.models.ask_all", ask_all)
@@ -460,7 +374,7 @@ def test_families_of_models_are_told_at_once(shelf, monkeypatch):
     assert shelf.families() == dict.fromkeys(fine, ("EasyAnimate V5.1", "inpaint"))
     assert asked == [[*fine, broken]]
     # What was broken is asked again when somebody wants it.
-    assert shelf.describe(broken)[1] == ABILITIES
+    assert shelf.describe(broken)[1] == abilities
 
 
 def test_a_family_narrows_the_models(studio, monkeypatch):
@@ -479,7 +393,7 @@ def test_a_family_narrows_the_models(studio, monkeypatch):
     model, family, *_ = on_shelf(studio)("default", "EasyAnimate V5.1/control", "zh")
     assert (model["choices"], model["value"]) == (["default-control"], "default-control")
     assert family["value"] == "EasyAnimate V5.1/control"
-    assert ("全部", "") in family["choices"]
+    assert ("全部类型", "") in family["choices"]
     assert on_shelf(studio)("default", "V9/none", "en")[1]["value"] == ""
 
 

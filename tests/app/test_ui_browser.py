@@ -32,18 +32,21 @@ def server(tmp_path_factory, patience):
     """`ea-app ui` as a user starts it: its address, and the seconds that it took to answer."""
     if _chromium() is None:
         pytest.skip("no Chromium on this machine; install it or name it in EA_CHROMIUM")
-    from ea_dit.pipelines.tiny import make_tiny
+    from ea_dit.pipelines.tiny import MOTION_FILE, make_tiny
 
     folder = tmp_path_factory.mktemp("studio")
     for name in ("camera", "control"):
         make_tiny(f"v5.1-7b-{name}", folder / "models" / name)
+    make_tiny("v1-t2v", folder / "models" / "v1")
+    (folder / "motion").mkdir()
+    (folder / "models" / "v1" / MOTION_FILE).rename(folder / "motion" / "mm.safetensors")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     command = [
         sys.executable, "-c", "import sys; from ea_app.cli import main; sys.exit(main())",
         "ui", "--port", str(port), "--state", str(folder / "state"), "--device", "cpu",
-        "--models-dir", str(folder / "models"),
+        "--models-dir", str(folder / "models"), "--motion-modules-dir", str(folder / "motion"),
     ]  # fmt: skip
     began = time.monotonic()
     with (folder / "log").open("w") as log:
@@ -181,12 +184,15 @@ def test_three_wait_in_order_and_all_are_made(page):
 
 
 def test_settings_come_back_from_history_and_from_a_dropped_file(page, server, tmp_path):
-    _ask(page, "a yellow triangle moves up", steps=3)
-    _wait_for(page, "done")
-    link = page.get_attribute("#ea-stage a", "href")
-    with urlopen(server[0] + link) as answer:
-        (tmp_path / "kept.mp4").write_bytes(answer.read())
-    for get_back in ("history", "file"):
+    page.click("button:has-text('Memory and file')")
+    for kind, name in (("PNG pictures", "kept.zip"), ("MP4", "kept.mp4")):
+        _pick(page, "#ea-format", kind)
+        _ask(page, "a yellow triangle moves up", steps=3)
+        _wait_for(page, "done")
+        page.wait_for_selector(f"#ea-stage .ea-chips >> text={'PNG' if kind != 'MP4' else kind}")
+        with urlopen(server[0] + page.get_attribute("#ea-stage a", "href")) as answer:
+            (tmp_path / name).write_bytes(answer.read())
+    for get_back in ("history", "kept.mp4", "kept.zip"):
         page.reload()
         page.wait_for_selector("#ea-width [placeholder='64']")
         if get_back == "history":
@@ -194,7 +200,7 @@ def test_settings_come_back_from_history_and_from_a_dropped_file(page, server, t
             page.wait_for_selector("#ea-stage .ea-prompt >> text=a yellow triangle moves up")
             page.click("#ea-reuse")
         else:
-            page.set_input_files("#ea-restore input[type=file]", tmp_path / "kept.mp4")
+            page.set_input_files("#ea-restore input[type=file]", tmp_path / get_back)
         page.wait_for_function(
             "document.querySelector('#ea-prompt textarea').value === 'a yellow triangle moves up'"
         )
@@ -274,12 +280,41 @@ def test_what_a_job_needs_is_told_before_generate(page):
 
 def test_a_family_narrows_the_models(page):
     _pick(page, "#ea-family", "V5.1 · camera")
-    page.wait_for_function("document.querySelector('#ea-model input').value === 'camera'")
+    page.wait_for_function("document.querySelector('#ea-model input').value === 'default-camera'")
     page.click("#ea-model input")
     page.wait_for_selector("[role=option]")
     assert [found.get_attribute("aria-label") for found in page.query_selector_all("[role=option]")] == [
-        "camera"
+        "default-camera",
+        "camera",
     ]
+
+
+def test_a_motion_module_makes_videos_of_an_image_model(page):
+    page.click("#ea-advanced button.label-wrap")
+    page.wait_for_selector("#ea-motion-module >> text=default cannot use this")
+    page.click("#ea-model input")
+    page.click("[role=option][aria-label='v1']")
+    page.wait_for_selector("#ea-frames [placeholder='1']")
+    assert "--checkpoints-dir" in page.inner_text("#ea-transformer-weights")
+    _pick(page, "#ea-motion-module", "mm.safetensors")
+    page.wait_for_selector("#ea-frames [placeholder='80']")
+    for name, value in (("width", "64"), ("height", "64"), ("frames", "4"), ("guidance-rescale", "0.5")):
+        page.fill(f"#ea-{name} :is(input, textarea)", value)
+    _ask(page, "a motion module", steps=2)
+    _wait_for(page, "done")
+    assert {"Guidance rescale 0.5", "Motion module mm.safetensors"} <= set(
+        page.inner_text("#ea-stage .ea-chips").split("\n")
+    )
+
+
+def test_what_a_model_cannot_use_is_taken_out(page):
+    _choose(page, "control")
+    page.click("button:has-text('Trajectory')")
+    _stroke(page, "#ea-trajectory canvas", [(0.1, 0.8), (0.9, 0.2)])
+    page.wait_for_function("document.querySelector('#ea-mode span')?.innerText === 'Control'")
+    page.click("#ea-model input")
+    page.click("[role=option][aria-label='default']")
+    page.wait_for_function("document.querySelector('#ea-mode span')?.innerText === 'Text to video'")
 
 
 def _stroke(page, canvas, points):

@@ -1,7 +1,7 @@
 """What a model can do, from its configs: for front ends that show it before anybody asks for a job.
 
-`python -m ea_app.api.abilities NAME...` prints it as a line of JSON each, so that a server learns it without
-torch in its process.
+`python -m ea_app.api.abilities [--motion-module=FILE] NAME...` prints it as a line of JSON each, so
+that a server learns it without torch in its process.
 """
 
 import json
@@ -15,6 +15,7 @@ from ea_app.catalog import find
 from ea_app.model_info import ModelInfo
 
 _SECONDS = 120.0
+_MOTION = "--motion-module="
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +31,8 @@ class Abilities:
         samplers: Names of the samplers that fit it.
         sampler: The one that its checkpoint names.
         generation: What it is of, such as "EasyAnimate V5.1".
+        noisy: Whether given pixels get a little noise.
+        motion_modules: Whether it takes motion modules from a file beside its directory.
     """
 
     modes: tuple[str, ...]
@@ -39,22 +42,27 @@ class Abilities:
     samplers: tuple[str, ...]
     sampler: str
     generation: str = ""
+    noisy: bool = False
+    motion_modules: bool = False
 
 
-def read_abilities(name: str) -> Abilities:
+def read_abilities(name: str, motion_module: str | None = None) -> Abilities:
     """Tells what a model can do. Imports torch.
 
     Args:
         name: A bundled name, a directory, or a hub id whose files are here.
+        motion_module: File of V1's motion modules, where it is not in the directory.
 
     Raises:
         ValueError: No such model, or one that is not understood.
     """
     from ea_dit.diffusion import default_sampler, sampler_names  # noqa: PLC0415  (seconds to import)
     from ea_dit.pipelines import read_outline  # noqa: PLC0415
-    from ea_dit.pipelines.generations import generation_of  # noqa: PLC0415
+    from ea_dit.pipelines.generations import V1, V1_IMAGE, generation_of  # noqa: PLC0415
 
-    outline = read_outline(find(name, download=False).directory, weights=False)
+    directory = find(name, download=False, motion_module=motion_module).directory
+    outline = read_outline(directory, motion_module=motion_module, weights=False)
+    generation, inpaint = generation_of(outline.config).name, outline.traits.inpaint
     return Abilities(
         modes=tuple(sorted(outline.traits.modes)),
         variant=outline.traits.variant,
@@ -62,26 +70,31 @@ def read_abilities(name: str) -> Abilities:
         clip=outline.traits.image_states is not None,
         samplers=sampler_names(outline.process),
         sampler=default_sampler(outline.process),
-        generation=generation_of(outline.config).name,
+        generation=generation,
+        noisy=inpaint is not None and inpaint.noisy_pixels,
+        motion_modules=generation in (V1.name, V1_IMAGE.name),
     )
 
 
-def ask(name: str) -> tuple[ModelInfo, Abilities]:
+def ask(name: str, motion_module: str | None = None) -> tuple[ModelInfo, Abilities]:
     """`read_abilities` and the model's defaults, in a process of its own.
 
     Raises:
         ValueError: No such model, or one that is not understood.
     """
-    match ask_all([name])[name]:
+    match ask_all([name], motion_module)[name]:
         case str() as wrong:
             raise ValueError(wrong)
         case found:
             return found
 
 
-def ask_all(names: Sequence[str]) -> dict[str, tuple[ModelInfo, Abilities] | str]:
+def ask_all(
+    names: Sequence[str], motion_module: str | None = None
+) -> dict[str, tuple[ModelInfo, Abilities] | str]:
     """`ask` for several models, in one process; a text in place of an answer says what is wrong."""
-    command = [sys.executable, "-m", "ea_app.api.abilities", *names]
+    motion = [] if motion_module is None else [f"{_MOTION}{motion_module}"]
+    command = [sys.executable, "-m", "ea_app.api.abilities", *motion, *names]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS, check=False)
     except subprocess.TimeoutExpired:
@@ -103,17 +116,19 @@ def _read(told: Mapping[str, Any]) -> tuple[ModelInfo, Abilities] | str:
     return ModelInfo.from_dict(told["info"]), Abilities(**found)
 
 
-def _tell(name: str) -> dict[str, Any]:
+def _tell(name: str, motion_module: str | None) -> dict[str, Any]:
     try:
-        info = find(name, download=False).info
-        return {"info": info.to_dict(), "abilities": asdict(read_abilities(name))}
+        info = find(name, download=False, motion_module=motion_module).info
+        return {"info": info.to_dict(), "abilities": asdict(read_abilities(name, motion_module))}
     except (ValueError, OSError) as error:
         return {"error": " ".join(str(error).split())}
 
 
-def _main(names: Sequence[str]) -> int:
-    for name in names:
-        sys.stdout.write(f"{json.dumps(_tell(name))}\n")
+def _main(arguments: Sequence[str]) -> int:
+    motion = next((given.removeprefix(_MOTION) for given in arguments if given.startswith(_MOTION)), None)
+    for name in arguments:
+        if not name.startswith(_MOTION):
+            sys.stdout.write(f"{json.dumps(_tell(name, motion))}\n")
     return 0
 
 

@@ -25,6 +25,9 @@ DRAWN_SEED_BITS = 31
 
 _MACHINE = ("model", "device", "dtype", "vae_dtype", "memory", "output", "format", *WEIGHT_KEYS)
 
+_FINER = ("guidance_rescale", "noise_aug_strength", "clip_apply_ratio")
+# Called the same in a request, which has their defaults.
+
 
 class CancelToken:
     """A switch that stops a job from another thread."""
@@ -206,6 +209,7 @@ def make_job(model: Model, /, **options: Any) -> Job:
         "join": values.get("join", "latents"),
         "fps": rate,
     }
+    fields |= {key: values[key] for key in _FINER if key in values}
     fields |= loop_fields(values, frames, model.info)
     return Job(
         fields=fields,

@@ -121,14 +121,14 @@ def read_record(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise InputError(field, f"{path} does not exist" if not path.exists() else f"{path} is no file")
     if path.suffix.lower() == ".json":
-        return _checked(path, _read_text(path))
+        return check_record(path, _read_text(path))
     with concerning(field):
         text = read_metadata(path)
     beside = record_path(path)
     if text is not None and FORMAT in text:
-        return _checked(path, text)
+        return check_record(path, text)
     if beside.is_file():
-        return _checked(beside, _read_text(beside))
+        return check_record(beside, _read_text(beside))
     raise InputError(
         field, f"{path} carries no record of how it was made, and {beside.name} is not beside it"
     )
@@ -172,7 +172,16 @@ def _read_text(path: Path) -> str:
         raise InputError("file", f"{path} cannot be read: {error}") from None
 
 
-def _checked(path: Path, text: str) -> dict[str, Any]:
+def check_record(path: Path, text: str) -> dict[str, Any]:
+    """The record in the text that was embedded in a file.
+
+    Args:
+        path: The file, for messages.
+        text: What `ea_data.media.read_metadata` found in it.
+
+    Raises:
+        InputError: It is none, or a broken one.
+    """
     record = _json(path, text)
     if not isinstance(record, dict) or record.get("format") != FORMAT:
         raise InputError("file", f"{path} holds no record of the format {FORMAT}")

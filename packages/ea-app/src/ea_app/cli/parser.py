@@ -76,7 +76,12 @@ class Parser(argparse.ArgumentParser):
 
 def build_parser() -> Parser:
     """The parser of all commands."""
-    parser = Parser(prog="ea-app", description="Generate videos and images.", allow_abbrev=False)
+    parser = Parser(
+        prog="ea-app",
+        description="Generate videos and images.",
+        epilog="ea-app alone, at a terminal, opens the studio.",
+        allow_abbrev=False,
+    )
     parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     _add_generate(commands.add_parser)
@@ -409,6 +414,12 @@ def _add_ui(add_parser: Callable[..., Parser]) -> None:
     parser.add_argument("--open", action="store_true", help="open it in the browser, as ea-app alone does")
     parser.add_argument("--models-dir", metavar="DIR", help="folder whose model directories may be chosen")
     parser.add_argument("--loras-dir", metavar="DIR", help="folder whose LoRA files may be chosen")
+    parser.add_argument(
+        "--motion-modules-dir", metavar="DIR", help="folder whose motion modules of V1 may be chosen"
+    )
+    parser.add_argument(
+        "--checkpoints-dir", metavar="DIR", help="folder whose personalised checkpoints may be chosen"
+    )
     parser.add_argument(
         "--state", metavar="DIR", help="where jobs and results are kept [default: the platform's place]"
     )

@@ -23,6 +23,8 @@ def run(arguments: argparse.Namespace) -> int:
         device=arguments.device or "auto",
         models=_folder(arguments.models_dir),
         loras=_folder(arguments.loras_dir),
+        motion_modules=_folder(arguments.motion_modules_dir),
+        checkpoints=_folder(arguments.checkpoints_dir),
     )
     try:
         jobs_settings = Settings(

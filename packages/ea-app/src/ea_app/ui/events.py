@@ -97,13 +97,14 @@ class Events:
         parts, controls = self.page.parts, self.page.controls
         fields = list(controls.values())
         worded = [component for component, _, _ in self.page.worded]
-        model = [controls["model"], parts["language"]]
+        model = [controls["model"], parts["language"], controls["motion_module"]]
         targets = [*fields, parts["other_sampler"], parts["camera_editor"], parts["facts"]]
-        blocks.load(self.on_load, model, [parts["language"], *self.shown], **_LIGHT).then(
+        blocks.load(self.on_load, model[:2], [parts["language"], *self.shown], **_LIGHT).then(
             on_model(self.page, self.studio), model, targets, **_LIGHT
         )
         # Settings that come back may bring another model; its own defaults are not wanted then.
-        controls["model"].change(on_model(self.page, self.studio, defaults=False), model, targets, **_LIGHT)
+        for name in ("model", "motion_module"):
+            controls[name].change(on_model(self.page, self.studio, defaults=False), model, targets, **_LIGHT)
         controls["model"].input(on_model(self.page, self.studio), model, targets, **_LIGHT)
         shelf = [controls["model"], parts["family"], parts["language"]]
         shelved = [controls["model"], parts["family"], *self._lora_controls()]
@@ -298,7 +299,7 @@ class Events:
 
 
 def _choice(view: JobView) -> tuple[str, str]:
-    return f"{view.prompt[:60]} · {view.seed}", view.id
+    return f"{view.seed} · {view.prompt[:60]}", view.id
 
 
 def _keeps(name: str, values: Mapping[str, Any]) -> bool:

@@ -37,7 +37,7 @@ class Forecast:
         """
         try:
             machine = find_machine(self._device)
-            model = self._shelf.find(values.get("model"))
+            model = self._shelf.find(values.get("model"), values.get("motion_module"))
         except InputError:
             return _line("dim", word("forecast.none", language))
         try:

@@ -2,10 +2,11 @@
 
 import re
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from ea_app.options import InputError, parse
-from ea_app.ui.models import Shelf
+from ea_app.ui.models import WEIGHTS, Shelf
 from ea_app.ui.sizes import size_like
 from ea_app.ui.uploads import Uploads
 
@@ -17,18 +18,24 @@ AS_IS = ""
 AUTO = "auto"
 """Of `memory` and `format`: as the option does when it is not given."""
 
-_PLAIN = ("negative", "frames", "window", "overlap", "sampler", "steps", "guidance", "seed", "fps", "camera")
+FINER = MappingProxyType({"guidance_rescale": 0.0, "noise_aug_strength": 0.0563, "clip_apply_ratio": 0.4})
+"""Numbers that few change, with what they are when they are not given."""
+
+_PLAIN = (
+    *("negative", "frames", "window", "overlap", "sampler", "steps", "guidance", "seed", "fps", "camera"),
+    *FINER,
+)
 _CHOSEN = ("memory", "format")
 _SHAPES = ("image", "last_image", "video", "control", "reference")
 FILES = ("image", "last_image", "clip_image", "video", "mask", "reference")
 FIELDS = (
     "prompt", "model", *_PLAIN, *FILES, "mask_drawn", "strength", "control", "control_kind", "trajectory",
-    "width", "height", "size_mode", "join", *_CHOSEN,
+    "width", "height", "size_mode", "join", *_CHOSEN, *WEIGHTS,
     *(f"{name}_{slot}" for slot in range(1, LORA_SLOTS + 1) for name in ("lora", "lora_weight")),
 )  # fmt: skip
 """Every control whose value decides a job."""
 _COSTS = ("frames", "window", "overlap", "steps", "guidance", "memory")
-DECIDING = ("model", *_COSTS, "width", "height", "size_mode", *_SHAPES)
+DECIDING = ("model", "motion_module", *_COSTS, "width", "height", "size_mode", *_SHAPES)
 """Every control whose value decides what a job needs."""
 
 
@@ -52,6 +59,7 @@ def options_of(values: Mapping[str, Any], shelf: Shelf, uploads: Uploads) -> tup
     if "camera" in options:
         options["camera"] = _camera_words(options["camera"])
     options |= {key: given[key] for key in _CHOSEN if given.get(key, AUTO) != AUTO}
+    options |= {key: str(shelf.weight(key, given[key])) for key in WEIGHTS if key in given}
     options |= {key: uploads.media(key, given[key]).path for key in FILES if key in given}
     if "mask_drawn" in given and "video" in given and "mask" not in given:
         options["mask"] = uploads.keep_drawing("mask", given["mask_drawn"])
@@ -154,7 +162,12 @@ def values_of(
     values["model"] = model or "default"
     if "size" in options:
         values["width"], values["height"] = (str(side) for side in options["size"])
-    values |= {key: str(options[key]) for key in ("frames", "window", "overlap", "fps") if key in options}
+    numbers = ("frames", "window", "overlap", "fps", *FINER)
+    values |= {key: str(options[key]) for key in numbers if key in options}
+    for key in WEIGHTS:
+        if key in options:
+            values[key] = shelf.weight_name(key, str(options[key]))
+            missing += [] if values[key] else [key]
     files = {key: options[key] for key in FILES if key in options}
     if "control" in options:
         files["control"] = options.get("control_from", options["control"])

@@ -4,7 +4,7 @@ import gradio as gr
 
 from ea_app.ui.events import connect
 from ea_app.ui.page import Page, labels
-from ea_app.ui.panels import inputs, numbers, result, steering, words
+from ea_app.ui.panels import advanced, inputs, numbers, result, steering, words
 from ea_app.ui.studio import Studio
 from ea_app.ui.text import LANGUAGES, word
 
@@ -96,3 +96,4 @@ def _create(page: Page, studio: Studio) -> None:
     numbers.build(page)
     numbers.build_loras(page, studio.shelf.loras())
     numbers.build_machine(page)
+    advanced.build(page, studio.shelf)

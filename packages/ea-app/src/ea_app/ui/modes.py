@@ -38,7 +38,11 @@ def unusable(abilities: Abilities) -> set[str]:
     if not abilities.reference:
         found.add("reference")
     if not abilities.clip:
-        found.add("clip_image")
+        found |= {"clip_image", "clip_apply_ratio"}
+    if not abilities.noisy:
+        found.add("noise_aug_strength")
+    if not abilities.motion_modules:
+        found.add("motion_module")
     return found
 
 

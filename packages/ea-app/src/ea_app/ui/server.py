@@ -51,7 +51,13 @@ def make_app(jobs: Supervisor, settings: UiSettings) -> FastAPI:
     from ea_app.ui.panels.editors import static  # noqa: PLC0415
     from ea_app.ui.theme import theme  # noqa: PLC0415
 
-    studio = Studio(jobs, Shelf(settings.models, settings.loras), uploads, settings.device)
+    shelf = Shelf(
+        settings.models,
+        settings.loras,
+        motion_modules=settings.motion_modules,
+        checkpoints=settings.checkpoints,
+    )
+    studio = Studio(jobs, shelf, uploads, settings.device)
 
     @contextlib.asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:

@@ -18,6 +18,8 @@ class UiSettings:
         device: What jobs are computed on, for what is told of them: auto, cpu, cuda or cuda:N.
         models: Folder whose model directories may be chosen, beside the models in the box.
         loras: Folder whose LoRA files may be chosen.
+        motion_modules: Folder whose motion modules of V1 may be chosen.
+        checkpoints: Folder whose personalised checkpoints may be chosen.
         upload_bytes: Largest file that may be uploaded.
         max_uploads: Bytes of all files that were uploaded and are still kept.
         keep_uploads: Seconds after which an uploaded file is removed that no job uses.
@@ -29,6 +31,8 @@ class UiSettings:
     device: str = "auto"
     models: Path | None = None
     loras: Path | None = None
+    motion_modules: Path | None = None
+    checkpoints: Path | None = None
     upload_bytes: int = 200 * 2**20
     max_uploads: int = 4_000_000_000
     keep_uploads: float = 86_400.0
@@ -40,7 +44,7 @@ class UiSettings:
             InputError: Naming the flag.
         """
         check_listening(self.host, self.port, self.token)
-        for name in ("models", "loras"):
+        for name in ("models", "loras", "motion_modules", "checkpoints"):
             folder = getattr(self, name)
             if folder is not None and not folder.is_dir():
-                raise InputError(f"{name}-dir", f"{folder} is no folder")
+                raise InputError(f"{name.replace('_', '-')}-dir", f"{folder} is no folder")

@@ -3,17 +3,16 @@
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from ea_app.api.job import DRAWN_SEED_BITS
-from ea_app.api.record import read_record
+from ea_app.api.record import check_record
 from ea_app.jobs import JobsError, JobView, NoSuchJobError, State, Supervisor
 from ea_app.options import InputError
 from ea_app.ui import views
 from ea_app.ui.examples import example
 from ea_app.ui.forecast import Forecast
-from ea_app.ui.form import options_of, values_of
+from ea_app.ui.form import FINER, options_of, values_of
 from ea_app.ui.models import Shelf
 from ea_app.ui.modes import unusable
 from ea_app.ui.text import Language
@@ -196,14 +195,18 @@ class Studio:
         Raises:
             InputError: It is no uploaded file, or carries no record.
         """
-        given = Path(self.uploads.path("file", path))
-        if given.suffix != ".json":
-            self.uploads.media("file", path)
-        record = read_record(given)
+        given, text = self.uploads.note("file", path)
+        try:
+            record = check_record(given, text)
+        except InputError as error:
+            raise InputError("file", error.reason.replace(str(given), "the file")) from None
         if (view := self._job_of(record)) is not None:
             return self.reuse(view.id)
         request = record["request"]
         options = {key: request[name] for key, name in _FROM_REQUEST.items() if request.get(name) is not None}
+        for name, usual in FINER.items():
+            if options.get(name) == usual:
+                del options[name]
         options["size"] = (request["width"], request["height"])
         options["model"] = record["model"]["name"]
         known = {
@@ -221,6 +224,7 @@ class Studio:
             else:
                 missing.append(key)
         missing += ["lora"] if record.get("loras") else []
+        missing += list(record.get("weights", {}))
         values, gone = values_of(request["prompt"], options, self.shelf, self.uploads)
         return values, [*missing, *gone]
 
@@ -272,6 +276,7 @@ _FROM_REQUEST = {
     "overlap": "overlap_frames",
     "join": "join",
     "fps": "fps",
+    **{name: name for name in FINER},
 }
 
 

@@ -62,7 +62,7 @@ def theme() -> Base:
         button_primary_background_fill="*primary_600",
         button_primary_background_fill_hover="*primary_700",
         button_primary_background_fill_dark="*primary_500",
-        button_primary_background_fill_hover_dark="*primary_400",
+        button_primary_background_fill_hover_dark="*primary_600",
         button_primary_text_color="#ffffff",
         button_secondary_background_fill="#ffffff",
         button_secondary_background_fill_dark="#1b1b1f",

@@ -7,9 +7,11 @@ import gradio as gr
 
 from ea_app.model_info import ModelInfo
 from ea_app.options import InputError
-from ea_app.ui.form import LORA_SLOTS
+from ea_app.ui.form import AS_IS, FINER, LORA_SLOTS
+from ea_app.ui.models import WEIGHTS
 from ea_app.ui.modes import reason, unusable
 from ea_app.ui.page import Page
+from ea_app.ui.panels.advanced import choices_of
 from ea_app.ui.panels.editors import camera_props, editor_props
 from ea_app.ui.studio import Studio
 from ea_app.ui.text import field_label, has, word
@@ -26,15 +28,15 @@ def on_model(page: Page, studio: Studio, *, defaults: bool = True) -> Callable[[
         defaults: Also fill in what the model prefers.
 
     Returns:
-        Of the model's name and the language, updates for every control, the second sampler, the camera
-        editor and what is told of the model.
+        Of the model's name, the language and the motion module, updates for every control, the second
+        sampler, the camera editor and what is told of the model.
     """
 
-    def handler(model: str, language: str) -> list[Any]:
+    def handler(model: str, language: str, motion_module: str | None = None) -> list[Any]:
         try:
-            info, abilities = studio.shelf.describe(model)
+            info, abilities = studio.shelf.describe(model, motion_module)
         except InputError as error:
-            message = f"{word('model', language)}: {error.reason}"
+            message = f"{field_label(error.field, language)}: {error.reason}"
             raise gr.Error(message, print_exception=False) from None
         greyed = unusable(abilities)
         placeholders = {
@@ -43,6 +45,8 @@ def on_model(page: Page, studio: Studio, *, defaults: bool = True) -> Callable[[
             "frames": info.native_frames,
             "fps": info.fps,
             "window": info.max_frames,
+            "overlap": info.overlap_frames or "",
+            **{name: f"{usual:g}" for name, usual in FINER.items()},
         }
         preferred = {"steps": info.steps, "guidance": info.guidance, "strength": info.strength}
         updates: list[Any] = []
@@ -52,6 +56,10 @@ def on_model(page: Page, studio: Studio, *, defaults: bool = True) -> Callable[[
             )
             if name in placeholders:
                 update["placeholder"] = str(placeholders[name])
+            if name in WEIGHTS:
+                update |= _weights(name, studio, language, usable=name not in greyed)
+            if name in greyed and name not in _NEVER_EMPTY:
+                update["value"] = _EMPTY.get(name)  # what is greyed cannot be taken out by hand
             if defaults and name in preferred:
                 update["value"] = preferred[name]
             if name == "sampler":
@@ -154,14 +162,24 @@ def _usable(name: str, greyed: set[str], info: ModelInfo, language: str) -> dict
             "label": word(name, language) if usable else f"{word(name, language)} · {reason(model, language)}"
         }
     if name in _WITH_INFO:
-        hint = word(f"{name}.hint", language) if has(f"{name}.hint") else None
+        hint = word(f"{name}.hint", language) if has(f"{name}.hint") else ""  # None would leave the reason
         told["info"] = hint if usable else reason(model, language)
     return told
 
 
+def _weights(name: str, studio: Studio, language: str, *, usable: bool) -> dict[str, Any]:
+    """The files that are there now; none is a reason too."""
+    choices = choices_of(studio.shelf, name)
+    if usable and len(choices) == 1:
+        return {"choices": choices, "interactive": False, "info": word(f"{name}.none", language)}
+    return {"choices": choices}
+
+
+_NEVER_EMPTY = ("strength", "join")
+_EMPTY = {"control_kind": AS_IS, "motion_module": "", "mask_drawn": "", "trajectory": ""}
 _EDITORS = {"mask_drawn": "mask", "trajectory": "trajectory"}
 _WITHOUT_INFO = ("image", "last_image", "clip_image", "reference", "video", "mask", "control")
-_WITH_INFO = ("strength", "control_kind", "camera", "join")
+_WITH_INFO = ("strength", "control_kind", "camera", "join", *WEIGHTS, *FINER)
 
 
 def _words(component: Any, pairs: list[tuple[str, str]], language: str) -> dict[str, Any]:

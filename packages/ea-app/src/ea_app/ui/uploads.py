@@ -67,6 +67,25 @@ class Uploads:
         content = self.reader.picture(path, field, side=side, signal=signal)
         return f"data:image/jpeg;base64,{base64.b64encode(content).decode()}"
 
+    def note(self, field: str, given: object) -> tuple[Path, str]:
+        """An uploaded result, with the text inside it; of a text, all of it.
+
+        Raises:
+            InputError: It is not in the folder, is no picture, video, zip of pictures or text, or holds none.
+        """
+        path = Path(self.path(field, given))
+        if path.suffix == ".json" and path.stat().st_size > _MAX_DRAWING:
+            raise InputError(field, f"is too long; allowed: at most {_MAX_DRAWING} bytes")
+        try:
+            text = path.read_text("utf-8") if path.suffix == ".json" else self.reader.note(path, field)
+        except InputError as error:
+            raise InputError(field, error.reason.replace(str(path), "the file")) from None
+        except UnicodeDecodeError:
+            text = None
+        if text is None:
+            raise InputError(field, "carries no record of how it was made")
+        return path, text
+
     def known(self, given: object) -> str | None:
         """The path of a file in the folder, None for any other."""
         try:

@@ -11,8 +11,10 @@ from ea_app.ui.text import field_label, has, word
 _MAX_PREVIEW = 2**20
 _SHOWN = (
     *("size", "frames", "steps", "guidance", "sampler", "strength", "window", "camera"),
+    *("guidance_rescale", "noise_aug_strength", "clip_apply_ratio", "motion_module", "transformer_weights"),
     *("memory", "format"),
 )
+_INPUTS = ("image", "last_image", "clip_image", "reference", "video", "mask", "control", "trajectory")
 _VIDEOS = (".mp4", ".webm")
 
 
@@ -179,6 +181,7 @@ def _caption(view: JobView, language: str) -> str:
 
 def _chips(view: JobView, language: str) -> list[str]:
     told = [f"{word('seed', language)} {view.seed}"]
+    told += [field_label(key, language) for key in _INPUTS if key in view.options]
     told += [
         f"{field_label(key, language)} {_value(key, view.options[key], language)}"
         for key in _SHOWN

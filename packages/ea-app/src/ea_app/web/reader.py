@@ -63,6 +63,14 @@ class Reader:
         asked = {"do": "picture", "path": str(path), "volume": MAX_VOLUME, "side": side, "signal": signal}
         return base64.b64decode(self._ask(asked, field)["jpeg"])
 
+    def note(self, path: Path, field: str) -> str | None:
+        """The text inside a file, or inside the first picture of a zip file; None when there is none.
+
+        Raises:
+            InputError: It cannot be read.
+        """
+        return self._ask({"do": "note", "path": str(path), "volume": MAX_VOLUME}, field)["note"]
+
     def close(self) -> None:
         """End the process."""
         with self._lock:

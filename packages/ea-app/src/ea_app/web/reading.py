@@ -19,7 +19,8 @@ from ea_app.api.intake import examine
 from ea_app.jobs import guard
 from ea_app.jobs.channel import Channel, Message
 from ea_app.options import InputError
-from ea_data.media import Limits, VideoReader, read_image
+from ea_data.media import Limits, VideoReader, read_image, read_metadata
+from ea_data.media.sequence import is_sequence
 
 _LIMITS = Limits(max_image_pixels=4096 * 4096)
 
@@ -45,6 +46,8 @@ def main(arguments: list[str]) -> int:
 def _answer(message: Message) -> dict[str, Any]:
     path = Path(message["path"])
     try:
+        if message["do"] == "note":
+            return {"note": _note(path, message["volume"])}
         info = examine(path, "file", max_volume=message["volume"], limits=_LIMITS)
         if message["do"] == "examine":
             return dataclasses.asdict(info)
@@ -59,6 +62,12 @@ def _answer(message: Message) -> dict[str, Any]:
         return {"refused": " ".join(str(error).split()) or "cannot be read"}
     except MemoryError:
         return {"refused": "cannot be read with the memory that a file may take"}
+
+
+def _note(path: Path, volume: int) -> str | None:
+    if not is_sequence(path):
+        examine(path, "file", max_volume=volume, limits=_LIMITS)
+    return read_metadata(path, limits=_LIMITS)
 
 
 def _first(path: Path, kind: str) -> NDArray[np.uint8]:

@@ -24,12 +24,10 @@ def build(page: Page) -> None:
                 page.control(
                     name, gr.Textbox(max_lines=1, min_width=60, elem_id=f"ea-{name}", **_label(name))
                 )
-            page.control(
-                "join",
-                gr.Dropdown(
-                    ["latents", "pixels"], value="latents", min_width=100, elem_id="ea-join", **labels("join")
-                ),
+            join = gr.Dropdown(
+                _joins("en"), value="latents", min_width=100, elem_id="ea-join", **labels("join")
             )
+            page.chosen[page.control("join", join)] = _joins
     with page.say(gr.Accordion(word("sampling", "en"), open=True), "sampling"):
         with gr.Row():
             page.control("sampler", gr.Dropdown([], value=None, min_width=120, **labels("sampler")))
@@ -57,6 +55,10 @@ def build_machine(page: Page) -> None:
             page.chosen[page.control(name, dropdown)] = choices
 
 
+def _joins(language: str) -> list[tuple[str, str]]:
+    return [(word(f"join.{name}", language), name) for name in option("join").choices]
+
+
 def _memory(language: str) -> list[tuple[str, str]]:
     return [(word(f"memory.{name}", language), name) for name in option("memory").choices]
 
@@ -76,9 +78,8 @@ def build_loras(page: Page, names: list[str]) -> None:
                 page.control(
                     f"lora_{slot}",
                     gr.Dropdown(
-                        [("–", ""), *names], value="", label=f"LoRA {slot}", elem_id=f"ea-lora-{slot}"
+                        [("–", ""), *names], value="", elem_id=f"ea-lora-{slot}", **labels(f"lora_{slot}")
                     ),
-                    "lora",
                 )
                 page.control(
                     f"lora_weight_{slot}",
