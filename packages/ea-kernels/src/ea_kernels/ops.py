@@ -27,6 +27,7 @@ from ea_kernels.norms import (
     rms_norm,
     writes_in_place,
 )
+from ea_kernels.quantised import modulated_norm_rows, quantise_rows, scaled_linear
 from ea_kernels.reference import activations as reference_activations
 from ea_kernels.reference.heads import HeadNorm
 from ea_kernels.triton_ops.availability import resolve_backend
@@ -48,10 +49,13 @@ __all__ = [
     "linear_into",
     "modulate",
     "modulated_layer_norm",
+    "modulated_norm_rows",
     "norm_heads",
     "packed_attention",
+    "quantise_rows",
     "reusable",
     "rms_norm",
+    "scaled_linear",
     "silu",
     "window_attention",
     "writes_in_place",
