@@ -97,9 +97,7 @@ def choose_linear(device: torch.device, name: str = "auto") -> LinearChoice:
         name = os.environ.get(ENVIRONMENT) or "auto"
         source, prefix = f"asked for by {ENVIRONMENT}", f"{ENVIRONMENT}: "
     if name == "auto":
-        return LinearChoice(
-            "restored", RESTORED, "the others round activations too and are never chosen unasked"
-        )
+        return LinearChoice("restored", RESTORED, "what rounds activations too is never chosen unasked")
     if name not in _WAYS:
         raise ValueError(f"{prefix}linear {name!r} is not available; choose one of: {', '.join(NAMES)}")
     arithmetic, obstacle = _WAYS[name]
@@ -121,8 +119,13 @@ def describe_linear(device: torch.device) -> tuple[LinearChoice, dict[str, str]]
     """
     chosen = choose_linear(device)
     others = {
-        name: obstacle(device) or "could be asked for; rounds activations too"
+        name: obstacle(device)
+        or f"could be asked for{'' if name == 'restored' else '; rounds activations too'}"
         for name, (_, obstacle) in _WAYS.items()
         if name != chosen.name
     }
     return chosen, others
+
+
+def _free_choice(name: str) -> str:
+    return "could be asked for" + ("" if name == "restored" else "; rounds activations too")
