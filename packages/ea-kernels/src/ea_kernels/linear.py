@@ -119,8 +119,7 @@ def describe_linear(device: torch.device) -> tuple[LinearChoice, dict[str, str]]
     """
     chosen = choose_linear(device)
     others = {
-        name: obstacle(device)
-        or f"could be asked for{'' if name == 'restored' else '; rounds activations too'}"
+        name: obstacle(device) or _free_choice(name)
         for name, (_, obstacle) in _WAYS.items()
         if name != chosen.name
     }

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ea_kernels.attention import packed_attention, resolve_attention, window_attention
 from ea_kernels.convolution import conv2d, conv3d
+from ea_kernels.frames import join_frames, joins_in_one_pass
 from ea_kernels.heads import apply_rotary, join_heads, linear_into, norm_heads
 from ea_kernels.norms import (
     gated_residual,
@@ -44,7 +45,9 @@ __all__ = [
     "gelu",
     "group_norm",
     "group_norm_silu",
+    "join_frames",
     "join_heads",
+    "joins_in_one_pass",
     "layer_norm",
     "linear_into",
     "modulate",
