@@ -3,11 +3,14 @@
 Shapes: B batch, C channels, T latent frames, H and W latent size, L video tokens, M text tokens, D width.
 """
 
+from collections.abc import Iterable
+from typing import cast
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ea_dit.blocks.stack import BlockStack
+from ea_dit.blocks.stack import BlockStack, PerBlock
 from ea_dit.families.mmdit.block import BlockContext, MMDiTBlock
 from ea_dit.families.mmdit.config import MMDiTConfig
 from ea_dit.layers.adaln import Condition, JointAdaNorm, OutputHead, conditions_ahead
@@ -108,8 +111,9 @@ class MMDiT(nn.Module):
         condition = timestep_B if isinstance(timestep_B, Condition) else self._condition(timestep_B)
         rope = rope_3d(grid, config.attention_head_dim, base=config.base_grid, device=x_BCTHW.device)
 
-        context = BlockContext(condition, rope)
-        video_BLD, _ = self.blocks((video_BLD, text_BMD), context, recompute=recompute)
+        blocks = cast("Iterable[MMDiTBlock]", self.blocks)
+        contexts = PerBlock(BlockContext(condition.of_layers(*block.modulations), rope) for block in blocks)
+        video_BLD, _ = self.blocks((video_BLD, text_BMD), contexts, recompute=recompute)
         patches_BLK = self.head(video_BLD, condition)
         return unpatchify(patches_BLK, grid=grid, patch_size=config.patch_size)
 
