@@ -29,14 +29,17 @@ class LinearChoice:
     """What computes the layers, and why that.
 
     Attributes:
-        name: One of `NAMES`, without "auto".
         arithmetic: What layers are made with.
         reason: Half a line.
     """
 
-    name: str
     arithmetic: Arithmetic
     reason: str
+
+    @property
+    def name(self) -> str:
+        """One of `NAMES`, without "auto"."""
+        return self.arithmetic.name
 
 
 def _product(backend: str, x: Tensor, weight8_OI: Tensor, scale_O1: Tensor, bias_O: Tensor | None) -> Tensor:
@@ -62,21 +65,21 @@ def _int8(device: torch.device) -> str | None:
     return f"it needs a GPU of compute capability 7.5 or newer, or a CPU with VNNI; used on {device.type!r}"
 
 
-def _triton_int8(device: torch.device) -> str | None:
-    return why_not(device)
-
-
 def _triton_float8(device: torch.device) -> str | None:
     return why_not(device) or (_float8(device) if device.type == "cuda" else None)
+
+
+def _eight_bits(name: str, dtype: torch.dtype, backend: str) -> Arithmetic:
+    return Arithmetic(dtype, partial(_product, backend), name)
 
 
 _WAYS: Mapping[str, tuple[Arithmetic, Callable[[torch.device], str | None]]] = MappingProxyType(
     {
         "restored": (RESTORED, _none),
-        "float8": (Arithmetic(FLOAT8, partial(_product, "torch")), _float8),
-        "int8": (Arithmetic(torch.int8, partial(_product, "torch")), _int8),
-        "float8-triton": (Arithmetic(FLOAT8, partial(_product, "triton")), _triton_float8),
-        "int8-triton": (Arithmetic(torch.int8, partial(_product, "triton")), _triton_int8),
+        "float8": (_eight_bits("float8", FLOAT8, "torch"), _float8),
+        "int8": (_eight_bits("int8", torch.int8, "torch"), _int8),
+        "float8-triton": (_eight_bits("float8-triton", FLOAT8, "triton"), _triton_float8),
+        "int8-triton": (_eight_bits("int8-triton", torch.int8, "triton"), why_not),
     }
 )
 NAMES = ("auto", *_WAYS)
@@ -97,13 +100,13 @@ def choose_linear(device: torch.device, name: str = "auto") -> LinearChoice:
         name = os.environ.get(ENVIRONMENT) or "auto"
         source, prefix = f"asked for by {ENVIRONMENT}", f"{ENVIRONMENT}: "
     if name == "auto":
-        return LinearChoice("restored", RESTORED, "what rounds activations too is never chosen unasked")
+        return LinearChoice(RESTORED, "what rounds activations too is never chosen unasked")
     if name not in _WAYS:
         raise ValueError(f"{prefix}linear {name!r} is not available; choose one of: {', '.join(NAMES)}")
     arithmetic, obstacle = _WAYS[name]
     if (reason := obstacle(device)) is not None:
         raise ValueError(f"{prefix}linear {name!r} is not available: {reason}")
-    return LinearChoice(name, arithmetic, source)
+    return LinearChoice(arithmetic, source)
 
 
 def choose_arithmetic(device: torch.device) -> Arithmetic:

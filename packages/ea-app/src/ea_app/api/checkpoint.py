@@ -134,7 +134,7 @@ def job_key(request: GenerationRequest, record: Mapping[str, Any]) -> str:
         "loras": [(entry["xxh3"], entry["weight"]) for entry in record.get("loras", ())],
         "dtype": record["machine"]["dtype"],
         "program": record["versions"]["ea-app"],
-        "float8": str(record["machine"].get("memory")).endswith("qfloat8"),
+        "linear": record["machine"].get("linear"),
     }
     digest.update(json.dumps(parts, sort_keys=True).encode())
     for condition in request.conditions:

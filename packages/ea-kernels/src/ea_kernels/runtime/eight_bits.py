@@ -77,10 +77,12 @@ class Arithmetic:
     Attributes:
         dtype: float8_e4m3fn or int8.
         product: What is computed from them.
+        name: Of this way, for records.
     """
 
     dtype: torch.dtype = FLOAT8
     product: Product = restored_product
+    name: str = "restored"
 
 
 RESTORED = Arithmetic()

@@ -73,6 +73,7 @@ class Placement:
         mode: The memory mode.
         reason: Why it was chosen; empty when it was asked for or nothing else was possible.
         device: Where components are used.
+        arithmetic: How layers with eight bits compute, None where there are none.
 
     Args:
         components: By name, loaded.
@@ -100,8 +101,10 @@ class Placement:
         self._moves = not self.policy.resident and (device.type != "cpu" or transfer is not None)
         self._here: set[str] = set()
         self._closed = False
+        self.arithmetic: Arithmetic | None = None
         if self.policy.float8:
-            self._round(float8, RESTORED if arithmetic is None else arithmetic(device))
+            self.arithmetic = RESTORED if arithmetic is None else arithmetic(device)
+            self._round(float8, self.arithmetic)
         home = device if self.policy.resident else torch.device("cpu")
         for name, component in self._components.items():
             with self._told(name):
