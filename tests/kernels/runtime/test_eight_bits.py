@@ -49,6 +49,25 @@ def test_the_error_stays_within_the_stated_bound(spread, dtype):
     assert _rms(weight.float() - back.float()) <= 0.03 * _rms(weight)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_every_number_of_float8_is_restored_as_torch_casts_it(dtype):
+    codes = torch.arange(256, dtype=torch.uint8)
+    numbers = codes[(codes & 0x7F) != 0x7F].view(FLOAT8)  # those are NaN
+    weight = numbers.repeat(600, 2)[:, 3:-1]  # more than a piece of rows, rows not next to each other
+    scale = 2.0 ** torch.randint(-14, 5, (600, 1))
+    expected = (weight.to(torch.float64) * scale).to(dtype)
+    assert torch.equal(restore(weight, scale, dtype), expected)
+    assert restore(weight[:0], scale[:0], dtype).shape == (0, weight.shape[1])
+
+
+@pytest.mark.parametrize("power", [-140, -100, 8, 100])
+def test_scales_far_from_one_are_taken_as_they_are(power):
+    weight = torch.tensor([[448.0, -1.5, 2.0**-9, 0.0]]).to(FLOAT8)
+    scale = torch.tensor([[2.0**power]])
+    expected = (weight.double() * scale.double()).float()
+    assert torch.equal(restore(weight, scale, torch.float32), expected)
+
+
 def test_scales_are_powers_of_two_and_use_the_range():
     weight = torch.cat(
         (torch.randn(500, 8) * torch.logspace(-30, 30, 500)[:, None], torch.full((1, 8), 448.0))
