@@ -69,6 +69,29 @@ def test_gradients(device):
         compare(lambda p, x, backend, keep=keep: ops.join_frames(p, x, keep=keep, backend=backend), (past, x))
 
 
+def autoencoder(device):
+    from ea_vae import MagvitConfig
+    from ea_vae.families.magvit.model import MagvitVae
+
+    sizes = {"block_out_channels": (8, 8, 16, 16), "layers_per_block": 1, "norm_num_groups": 4}
+    return MagvitVae(MagvitConfig(**sizes, latent_channels=4, use_tiling=False)).to(device).eval()
+
+
+@pytest.mark.parametrize(
+    "device", [pytest.param("cpu", marks=pytest.mark.slow), pytest.param("cuda", marks=pytest.mark.gpu)]
+)
+def test_an_autoencoder_decodes_the_same_with_kernels(device, monkeypatch):
+    need_triton(device)
+    vae, latents = autoencoder(device), torch.randn(1, 4, 3, 1, 1, device=device)
+    monkeypatch.setenv("EA_KERNELS", "torch")
+    with torch.no_grad():
+        expected = vae.decode(latents)
+        monkeypatch.setenv("EA_KERNELS", "triton")
+        out = vae.decode(latents)
+    # Convolutions on a GPU round to 10 bits.
+    torch.testing.assert_close(out, expected, atol=1e-4 if device == "cpu" else 1e-2, rtol=0)
+
+
 def test_what_does_not_fit_is_one_clear_line():
     x = torch.randn(1, 2, 3, 4, 5)
     with pytest.raises(ValueError, match=r"^past_BCPHW must be like x_BCTHW but for frames, got \(1, 2"):
