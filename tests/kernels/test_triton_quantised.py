@@ -192,6 +192,14 @@ def test_hostile_tokens(device, backend):
         torch.testing.assert_close(eight[0, token].float() * scale[0, token], shift[0], rtol=0.07, atol=1e-2)
 
 
+def test_modulations_with_different_groups():
+    need_triton("cpu")
+    x, modulation = torch.randn(2, 6, 24), (torch.randn(2, 3, 24), torch.randn(2, 24))
+    for given in (modulation, modulation[::-1]):
+        rows = [ops.modulated_norm_rows(x, given, backend=name) for name in ("triton", "reference")]
+        same_rows(*rows)
+
+
 def test_one_modulation_for_a_whole_batch():
     need_triton("cpu")
     x = torch.randn(3, 4, 24)

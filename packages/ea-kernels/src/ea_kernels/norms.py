@@ -145,9 +145,8 @@ def modulated_layer_norm(
     if chosen == "triton":
         from ea_kernels.triton_ops import adaln
 
-        return adaln.modulated_layer_norm(
-            x_BLD, per_sample(scale, x_BLD), per_sample(shift, x_BLD), weight, bias, eps
-        )
+        scale, shift = grouped_alike(x_BLD, scale, shift)
+        return adaln.modulated_layer_norm(x_BLD, scale, shift, weight, bias, eps)
     if _one_affine(x_BLD, scale, weight):
         scale_D, shift_D = 1 + scale.reshape(-1).float(), shift.reshape(-1).float()
         weight_D = scale_D if weight is None else weight * scale_D
@@ -222,10 +221,10 @@ def gated_residual_norm(
     scale, shift = modulation
     token_count(x_BLD, gate, scale, shift)
     chosen = resolve_backend(backend, x_BLD, "gated_residual_norm")
-    if chosen == "triton" and gate.shape[1:-1] == scale.shape[1:-1]:
+    if chosen == "triton":
         from ea_kernels.triton_ops import adaln
 
-        gate, scale, shift = (per_sample(m, x_BLD) for m in (gate, scale, shift))
+        gate, scale, shift = grouped_alike(x_BLD, gate, scale, shift)
         return adaln.gated_residual_norm(x_BLD, gate, update_BLD, scale, shift, *affine, eps)
     x_BLD = gated_residual(x_BLD, gate, update_BLD, reuse=reuse, backend=backend)
     return x_BLD, modulated_layer_norm(x_BLD, scale, shift, *affine, eps=eps, backend=backend)
@@ -268,3 +267,11 @@ def token_count(x_BLD: Tensor, *modulations: Tensor) -> int:
 def per_sample(modulation: Tensor, x_BLD: Tensor) -> Tensor:
     """One modulation that counts for all samples becomes one for each, without a copy."""
     return modulation.expand(x_BLD.shape[0], *modulation.shape[1:-1], x_BLD.shape[-1])
+
+
+def grouped_alike(x_BLD: Tensor, *modulations: Tensor) -> tuple[Tensor, ...]:
+    """Modulations for each sample that share groups, as kernels take them: per token where they differ."""
+    tokens, found = x_BLD.shape[1], [per_sample(modulation, x_BLD) for modulation in modulations]
+    if len({modulation.shape[1:-1] for modulation in found}) == 1:
+        return tuple(found)
+    return tuple(reference_norms.per_token(m, tokens).expand(-1, tokens, -1) for m in found)

@@ -8,7 +8,7 @@ one output, has one too. Shape letters: B batch, L tokens, D width, M rows, I in
 import torch
 from torch import Tensor
 
-from ea_kernels.norms import modulated_layer_norm, per_sample, token_count
+from ea_kernels.norms import grouped_alike, modulated_layer_norm, token_count
 from ea_kernels.reference import quantised as reference
 from ea_kernels.runtime.eight_bits import LARGEST
 from ea_kernels.triton_ops.availability import resolve_backend
@@ -72,15 +72,15 @@ def modulated_norm_rows(
     """
     _check_format(dtype)
     token_count(x_BLD, *modulation)
-    scale, shift = (per_sample(m, x_BLD) for m in modulation)
     chosen = resolve_backend(backend, x_BLD, "modulated_norm_rows")
     if chosen == "reference":
-        return reference.modulated_norm_rows(x_BLD, (scale, shift), affine, eps, dtype)
-    if chosen == "triton" and scale.shape == shift.shape:
+        return reference.modulated_norm_rows(x_BLD, modulation, affine, eps, dtype)
+    if chosen == "triton":
         from ea_kernels.triton_ops import quantised as kernels
 
+        scale, shift = grouped_alike(x_BLD, *modulation)
         return kernels.modulated_norm_rows(x_BLD, (scale, shift), affine, eps, dtype)
-    normed = modulated_layer_norm(x_BLD, scale, shift, *affine, eps=eps, backend=backend)
+    normed = modulated_layer_norm(x_BLD, *modulation, *affine, eps=eps, backend=backend)
     return quantise_rows(normed, dtype, backend=backend)
 
 
