@@ -10,6 +10,7 @@ import platform
 import sys
 import time
 from collections.abc import Callable
+from copy import deepcopy
 from functools import partial
 from pathlib import Path
 
@@ -19,6 +20,8 @@ from torch import Tensor
 from ea_dit.families.mmdit.config import MMDiTConfig
 from ea_dit.families.mmdit.model import MMDiT
 from ea_kernels import ops
+from ea_kernels.linear import NAMES, choose_linear
+from ea_kernels.runtime.eight_bits import EightBitLinear
 
 Rows = list[dict[str, object]]
 
@@ -49,14 +52,14 @@ def _wait(device: str) -> None:
         torch.cuda.synchronize()
 
 
-def check(actual: Tensor, expected: Tensor) -> float:
+def check(actual: Tensor, expected: Tensor, *, most: float = 2e-2) -> float:
     """Relative error.
 
     Raises:
         SystemExit: If it is too large: what is wrong is not timed.
     """
     error = ((actual.float() - expected.float()).norm() / expected.float().norm()).item()
-    if not error < 2e-2:
+    if not error < most:
         sys.exit(f"the gate is red: relative error {error:.2g}; nothing was measured")
     return error
 
@@ -68,6 +71,7 @@ def kernels(device: str, repeats: int, *, tiny: bool) -> Rows:
     x, update = (torch.randn(1, tokens, heads * width, device=device, dtype=dtype) for _ in range(2))
     gate, scale, shift = (torch.randn(1, heads * width, device=device, dtype=dtype) for _ in range(3))
     angles = torch.randn(tokens, width // 2, device=device)
+    clip = x[:, : tokens // 8 * 8].reshape(1, 8, -1, 8, heads * width).permute(0, 4, 1, 2, 3)  # channels last
     rope, heads4 = (angles.cos(), angles.sin()), x.unflatten(-1, (heads, width))
     cases: dict[str, tuple[Callable[[str], Tensor], int]] = {
         "modulated_layer_norm": (lambda b: ops.modulated_layer_norm(x, scale, shift, backend=b), 2),
@@ -80,6 +84,7 @@ def kernels(device: str, repeats: int, *, tiny: bool) -> Rows:
             lambda b: ops.norm_heads(heads4, ops.HeadNorm(None, None, 1e-6), rope, backend=b),
             2,
         ),
+        "join_frames": (lambda b: ops.join_frames(clip[:, :, :2], clip[:, :, 2:], keep=2, backend=b)[0], 2),
         "gelu": (lambda b: ops.gelu(x, tanh=True, backend=b), 2),
     }
     target = torch.empty_like(x)
@@ -99,7 +104,58 @@ def kernels(device: str, repeats: int, *, tiny: bool) -> Rows:
                 rows.append(
                     {"what": name, "backend": backend, "error": error, "of_copy_rate": share, **times}
                 )
+        rows.extend(_eight_bits(device, repeats, dtype, tiny=tiny))
         rows.extend(_attention(device, repeats, dtype, tiny=tiny))
+    return rows
+
+
+def _eight_bits(device: str, repeats: int, dtype: torch.dtype, *, tiny: bool) -> Rows:
+    """A linear layer in the working dtype, with restored weights and in eight bits; rounding with a norm."""
+    tokens, width, wide = (64, 32, 128) if tiny else (13568, 3072, 12288)
+    place = torch.device(device)
+    x = torch.randn(1, tokens, width, device=device, dtype=dtype)
+    scale, shift = (torch.randn(1, width, device=device, dtype=dtype) for _ in range(2))
+    linear = torch.nn.Linear(width, wide, device=device, dtype=dtype).requires_grad_(False)
+    exact, rows = linear(x), Rows()
+    plain = measure(partial(linear, x), device, repeats)
+    flops = 2 * tokens * width * wide
+    rows.append({"what": "linear", "way": "plain", "flops": flops / plain["median"], **plain})
+    for way in NAMES[1:]:
+        try:
+            layer = EightBitLinear(deepcopy(linear), choose_linear(place, way).arithmetic)
+        except ValueError as reason:
+            rows.append({"what": "linear", "way": way, "not_measured": str(reason)})
+            continue
+        error = check(layer(x), exact, most=6e-2)
+        times = measure(partial(layer, x), device, repeats)
+        speed = {"flops": flops / times["median"], "gain": plain["median"] / times["median"]}
+        rows.append({"what": "linear", "way": way, "error": error, **speed, **times})
+    return rows + _rounding(x, (scale, shift), device, repeats)
+
+
+def _rounding(x: Tensor, modulation: tuple[Tensor, Tensor], device: str, repeats: int) -> Rows:
+    cases: dict[str, Callable[[str], tuple[Tensor, Tensor]]] = {
+        "quantise_rows": lambda b: ops.quantise_rows(x, backend=b),
+        "modulated_norm_rows": lambda b: ops.modulated_norm_rows(x, modulation, backend=b),
+    }
+    rows: Rows = []
+    for what, run in cases.items():
+        expected, scales = run("reference")
+        for backend in ("torch", "triton"):
+            try:
+                eight, own = run(backend)
+            except ValueError as reason:
+                rows.append({"what": what, "backend": backend, "not_measured": str(reason)})
+                continue
+            error = check(eight.float() * own, expected.float() * scales)
+            rows.append(
+                {
+                    "what": what,
+                    "backend": backend,
+                    "error": error,
+                    **measure(partial(run, backend), device, repeats),
+                }
+            )
     return rows
 
 

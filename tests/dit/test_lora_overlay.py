@@ -10,8 +10,8 @@ from ea_dit import load_transformer, save_transformer
 from ea_dit.lora import LoraUse, attach, attach_loras, merge, read_lora, targets_of, unmerge
 from ea_dit.pipelines.tiny import TINY
 from ea_dit.registry import family_of
+from ea_kernels.runtime.eight_bits import EightBitLinear
 from ea_kernels.runtime.placement import plan
-from ea_kernels.runtime.placement_float8 import Float8Linear
 from ea_kernels.runtime.placement_moves import blocks_of
 
 ONE_PER_FAMILY = ("v3-inp", "v4-inp", "v5.1-12b-inp", "open-sora-1.0", "open-sora-1.1")
@@ -193,8 +193,8 @@ def test_over_layers_of_eight_bits(first, tmp_path):
         with plan({"transformer": network}, mode, "cpu") as placement, placement.using("transformer"):
             if first == "placement":
                 overlay = attach(network, file)
-            layers = [module for module in network.modules() if isinstance(module, Float8Linear)]
-            assert len(layers) == len([m for m in plain.modules() if isinstance(m, Float8Linear)]) > 0
+            layers = [module for module in network.modules() if isinstance(module, EightBitLinear)]
+            assert len(layers) == len([m for m in plain.modules() if isinstance(m, EightBitLinear)]) > 0
             over = call(network)
             assert not torch.equal(over, rounded)
             overlay.strength = 0
@@ -203,7 +203,7 @@ def test_over_layers_of_eight_bits(first, tmp_path):
                 merge(network)
             overlay.strength = 1
         # Out of eight bits: rounded weights, and the same overlay.
-        assert not any(isinstance(module, Float8Linear) for module in network.modules())
+        assert not any(isinstance(module, EightBitLinear) for module in network.modules())
         torch.testing.assert_close(call(network), over, rtol=1e-4, atol=1e-4)
         overlay.remove()
         assert torch.equal(call(network), rounded)

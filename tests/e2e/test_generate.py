@@ -217,7 +217,8 @@ def test_models_and_doctor(command, tiny_model):
     code, out, _ = command("doctor", "--model", tiny_model)
     assert code == 0
     assert [line.split()[:2] for line in out.splitlines()] == [
-        ["ok", "versions"], ["ok", "device"], ["ok", "attention"], ["ok", "encoders"], ["ok", "model"],
+        ["ok", "versions"], ["ok", "device"], ["ok", "attention"], ["ok", "norms"], ["ok", "qfloat8"],
+        ["ok", "encoders"], ["ok", "model"],
     ]  # fmt: skip
     code, out, _ = command("doctor", "--model", "none", "--quiet")
     assert code == 1

@@ -32,6 +32,24 @@ def test_frames_depend_on_the_mode_only_where_weights_are_rounded(command, tmp_p
         assert (code, "identical frames" in out) == (0, True)
 
 
+def test_products_in_eight_bits_are_asked_for_by_the_environment(command, tmp_path, monkeypatch):
+    options = ("x", "--seed", 3, "--memory", QFLOAT8, "--output")
+    monkeypatch.setenv("EA_LINEAR", "float8")  # no CPU does
+    code, _, error = command("generate", *options, "float8.webp")
+    assert code == 2
+    assert error.count("\n") == 1
+    assert "EA_LINEAR: linear 'float8' is not available: it needs a GPU" in error
+    assert not (tmp_path / "float8.webp").exists()
+    monkeypatch.setattr("ea_kernels.linear.multiplies_int8", lambda _: True)
+    monkeypatch.setenv("EA_LINEAR", "int8")
+    assert command("generate", *options, "int8.webp")[0] == 0
+    assert _record(tmp_path / "int8.webp")["machine"]["linear"] == "int8"
+    assert command("replay", "int8.webp")[0] == 0
+    monkeypatch.delenv("EA_LINEAR")
+    code, _, error = command("replay", "int8.webp", "--output", "other.webp")
+    assert (code, "linear was int8, is restored" in error) == (1, True)
+
+
 def test_wrong_modes_are_one_clear_line(command, tiny_model):
     code, _, error = command("generate", "x", "--memory", "none")
     assert code == 2

@@ -93,12 +93,39 @@ def test_the_environment_chooses_for_all_ops(monkeypatch):
     monkeypatch.setenv("EA_KERNELS", "reference")
     assert torch.equal(ops.layer_norm(x), ops.layer_norm(x, backend="reference"))
     monkeypatch.setenv("EA_KERNELS", "triton")
-    with pytest.raises(ValueError, match=r"'triton' is not available: (.*'cpu'|.*not installed)"):
+    with pytest.raises(ValueError, match=r"^EA_KERNELS 'triton' is not available: (.*'cpu'|.*not inst)"):
         ops.layer_norm(x)
     assert torch.equal(ops.silu(x, backend="torch"), torch.nn.functional.silu(x))
     monkeypatch.setenv("EA_KERNELS", "cuda")
     with pytest.raises(ValueError, match="EA_KERNELS 'cuda' is not available; choose one of: auto, torch"):
         ops.layer_norm(x)
+
+
+def test_what_computes_norms_is_told(table, monkeypatch):
+    monkeypatch.delenv("EA_KERNELS", raising=False)
+    monkeypatch.setenv("TRITON_INTERPRET", "0")
+    name, reason = availability.describe_kernels(torch.device("cpu"), torch.float32)
+    assert (name, reason.startswith("triton: ")) == ("torch", True)
+    monkeypatch.setenv("TRITON_INTERPRET", "1")
+    assert availability.describe_kernels(torch.device("cpu"), torch.float32)[0] == "torch"
+    monkeypatch.setattr(availability, "why_not", lambda device: None)
+    monkeypatch.setattr(availability, "_capability", lambda index: (9, 0))
+    device = torch.device("cuda")
+    assert "no Triton kernel was measured" in availability.describe_kernels(device, torch.bfloat16)[1]
+    won = tuple(
+        measured.Measurement.from_dict({**ENTRY, "kernel": kernel}) for kernel in ("gelu", "norm_heads")
+    )
+    monkeypatch.setattr(availability, "measurements", lambda: won)
+    assert availability.describe_kernels(device, torch.bfloat16) == (
+        "triton and torch",
+        "Triton, where it was measured to be faster: gelu, norm_heads",
+    )
+    assert availability.describe_kernels(device, torch.float16)[0] == "torch"
+    monkeypatch.setenv("EA_KERNELS", "reference")
+    assert availability.describe_kernels(torch.device("cpu"), torch.float32) == (
+        "reference",
+        "asked for by EA_KERNELS",
+    )
 
 
 def test_an_op_is_left_to_torch_unless_measured(table):

@@ -50,6 +50,16 @@ def test_one_modulation_per_frame_or_token(device, groups):
     compare(fused, (x, gate, update, scale, shift, weight, bias))
 
 
+@pytest.mark.parametrize("device", DEVICES)
+def test_modulations_with_different_groups(device):
+    need_triton(device)
+    x, update = (strided(2, 6, 31, dtype=torch.float32, device=device) for _ in range(2))
+    for groups in ((3, None, 1), (None, 3, 6)):
+        scale, shift, gate = (modulations((2, 6, 31), g, torch.float32, device, 1)[0] for g in groups)
+        compare(ops.modulated_layer_norm, (x, scale, shift))
+        compare(fused, (x, gate, update, scale, shift, None, None))
+
+
 def fused(x, gate, update, scale, shift, weight, bias, backend):
     return ops.gated_residual_norm(x, gate, update, (scale, shift), (weight, bias), backend=backend)
 

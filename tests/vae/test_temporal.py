@@ -5,6 +5,7 @@ import torch
 
 from ea_vae import ExecutionPlan, latents_to_frames
 from ea_vae.families.magvit.presets import PRESETS
+from ea_vae.layers import streaming
 from ea_vae.layers.attention import ClipAttention
 from ea_vae.layers.streaming import cut_frames
 
@@ -53,6 +54,18 @@ def test_lengths_that_do_not_survive_are_those_of_the_original(
     assert not vae.geometry.is_whole(num_frames)
     with pytest.raises(ValueError, match=f"num_frames must be from 1 to {decoded}, got 40"):
         vae.decode(latents, num_frames=40)
+
+
+@pytest.mark.parametrize("name", ["v4", "v5.1"])
+def test_past_and_slice_may_be_joined_by_a_kernel(generation, name, monkeypatch):
+    """On a GPU, that is; here its place is taken by the reference, and norms round as they do elsewhere."""
+    vae, video = generation(name), clip(9)
+    joined = []
+    expected = (latents := vae.encode(video).mode()), vae.decode(latents)
+    monkeypatch.setattr(streaming, "joins_in_one_pass", lambda x: joined.append(x.shape) or True)
+    for ours, theirs in zip((vae.encode(video).mode(), vae.decode(latents)), expected, strict=True):
+        torch.testing.assert_close(ours, theirs, atol=ROUNDING, rtol=0)
+    assert joined
 
 
 @pytest.mark.parametrize("name", OLD)

@@ -119,7 +119,7 @@ def group_norm_silu(
 
 def modulate(x_BLD: Tensor, scale: Tensor, shift: Tensor, *, backend: str = "auto") -> Tensor:
     """x (1 + scale) + shift."""
-    tokens = _tokens(x_BLD, scale, shift)
+    tokens = token_count(x_BLD, scale, shift)
     if resolve_backend(backend, x_BLD, "modulate") == "reference":
         return reference_norms.modulate(x_BLD, scale, shift)
     # No kernel of its own: models modulate what they have just normed, which is one.
@@ -138,16 +138,15 @@ def modulated_layer_norm(
     backend: str = "auto",
 ) -> Tensor:
     """`modulate(layer_norm(x), scale, shift)`, in one pass where a kernel does it."""
-    tokens = _tokens(x_BLD, scale, shift)
+    tokens = token_count(x_BLD, scale, shift)
     chosen = resolve_backend(backend, x_BLD, "modulated_layer_norm")
     if chosen == "reference":
         return reference_norms.modulated_layer_norm(x_BLD, scale, shift, weight, bias, eps)
     if chosen == "triton":
         from ea_kernels.triton_ops import adaln
 
-        return adaln.modulated_layer_norm(
-            x_BLD, _per_sample(scale, x_BLD), _per_sample(shift, x_BLD), weight, bias, eps
-        )
+        scale, shift = grouped_alike(x_BLD, scale, shift)
+        return adaln.modulated_layer_norm(x_BLD, scale, shift, weight, bias, eps)
     if _one_affine(x_BLD, scale, weight):
         scale_D, shift_D = 1 + scale.reshape(-1).float(), shift.reshape(-1).float()
         weight_D = scale_D if weight is None else weight * scale_D
@@ -180,14 +179,14 @@ def gated_residual(
         reuse: The update is read by nothing else: the result may take its memory where no gradient is wanted.
         backend: See `ea_kernels.ops`.
     """
-    tokens = _tokens(x_BLD, gate)
+    tokens = token_count(x_BLD, gate)
     chosen = resolve_backend(backend, x_BLD, "gated_residual")
     if chosen == "reference":
         return reference_norms.gated_residual(x_BLD, gate, update_BLD)
     if chosen == "triton":
         from ea_kernels.triton_ops import adaln
 
-        return adaln.gated_residual(x_BLD, _per_sample(gate, x_BLD), update_BLD)
+        return adaln.gated_residual(x_BLD, per_sample(gate, x_BLD), update_BLD)
     gate = reference_norms.per_token(gate, tokens)
     out = reusable(update_BLD, x_BLD, gate) if reuse else None
     return torch.addcmul(x_BLD, gate, update_BLD, out=out).to(x_BLD.dtype)
@@ -220,12 +219,12 @@ def gated_residual_norm(
         x + gate * update, and `modulated_layer_norm` of it.
     """
     scale, shift = modulation
-    _tokens(x_BLD, gate, scale, shift)
+    token_count(x_BLD, gate, scale, shift)
     chosen = resolve_backend(backend, x_BLD, "gated_residual_norm")
-    if chosen == "triton" and gate.shape[1:-1] == scale.shape[1:-1]:
+    if chosen == "triton":
         from ea_kernels.triton_ops import adaln
 
-        gate, scale, shift = (_per_sample(m, x_BLD) for m in (gate, scale, shift))
+        gate, scale, shift = grouped_alike(x_BLD, gate, scale, shift)
         return adaln.gated_residual_norm(x_BLD, gate, update_BLD, scale, shift, *affine, eps)
     x_BLD = gated_residual(x_BLD, gate, update_BLD, reuse=reuse, backend=backend)
     return x_BLD, modulated_layer_norm(x_BLD, scale, shift, *affine, eps=eps, backend=backend)
@@ -246,7 +245,7 @@ def reusable(buffer: Tensor, *others: Tensor) -> Tensor | None:
     return buffer if same and buffer.is_contiguous() and writes_in_place(buffer) else None
 
 
-def _tokens(x_BLD: Tensor, *modulations: Tensor) -> int:
+def token_count(x_BLD: Tensor, *modulations: Tensor) -> int:
     """L, after looking that the modulations fit.
 
     Raises:
@@ -265,6 +264,14 @@ def _tokens(x_BLD: Tensor, *modulations: Tensor) -> int:
     return tokens
 
 
-def _per_sample(modulation: Tensor, x_BLD: Tensor) -> Tensor:
+def per_sample(modulation: Tensor, x_BLD: Tensor) -> Tensor:
     """One modulation that counts for all samples becomes one for each, without a copy."""
     return modulation.expand(x_BLD.shape[0], *modulation.shape[1:-1], x_BLD.shape[-1])
+
+
+def grouped_alike(x_BLD: Tensor, *modulations: Tensor) -> tuple[Tensor, ...]:
+    """Modulations for each sample that share groups, as kernels take them: per token where they differ."""
+    tokens, found = x_BLD.shape[1], [per_sample(modulation, x_BLD) for modulation in modulations]
+    if len({modulation.shape[1:-1] for modulation in found}) == 1:
+        return tuple(found)
+    return tuple(reference_norms.per_token(m, tokens).expand(-1, tokens, -1) for m in found)

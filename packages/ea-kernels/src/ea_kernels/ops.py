@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ea_kernels.attention import packed_attention, resolve_attention, window_attention
 from ea_kernels.convolution import conv2d, conv3d
+from ea_kernels.frames import join_frames, joins_in_one_pass
 from ea_kernels.heads import apply_rotary, join_heads, linear_into, norm_heads
 from ea_kernels.norms import (
     gated_residual,
@@ -27,6 +28,7 @@ from ea_kernels.norms import (
     rms_norm,
     writes_in_place,
 )
+from ea_kernels.quantised import modulated_norm_rows, quantise_rows, scaled_linear
 from ea_kernels.reference import activations as reference_activations
 from ea_kernels.reference.heads import HeadNorm
 from ea_kernels.triton_ops.availability import resolve_backend
@@ -43,15 +45,20 @@ __all__ = [
     "gelu",
     "group_norm",
     "group_norm_silu",
+    "join_frames",
     "join_heads",
+    "joins_in_one_pass",
     "layer_norm",
     "linear_into",
     "modulate",
     "modulated_layer_norm",
+    "modulated_norm_rows",
     "norm_heads",
     "packed_attention",
+    "quantise_rows",
     "reusable",
     "rms_norm",
+    "scaled_linear",
     "silu",
     "window_attention",
     "writes_in_place",

@@ -135,7 +135,7 @@ def job_key(request: GenerationRequest, record: Mapping[str, Any]) -> str:
         "dtype": record["machine"]["dtype"],
         "vae_dtype": record["machine"].get("vae_dtype"),
         "program": record["versions"]["ea-app"],
-        "float8": str(record["machine"].get("memory")).endswith("qfloat8"),
+        "linear": record["machine"].get("linear"),
     }
     digest.update(json.dumps(parts, sort_keys=True).encode())
     for condition in request.conditions:

@@ -1,7 +1,7 @@
 """Whether this installation works, part by part."""
 
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from ea_app.api.job import find_model
@@ -36,7 +36,7 @@ def examine(model: str = "default") -> Iterator[Finding]:
         "versions", "unknown" not in found.values(), ", ".join(f"{k} {v}" for k, v in found.items())
     )
     yield _devices()
-    yield _attention()
+    yield from _arithmetic()
     yield _encoders()
     yield _model(model)
 
@@ -49,18 +49,37 @@ def _devices() -> Finding:
     return Finding("device", True, f"{platform.machine()} with {torch.get_num_threads()} threads; {gpus}")
 
 
-def _attention() -> Finding:
-    """What would compute attention of the usual head width on the best device, and why."""
+def _arithmetic() -> Iterator[Finding]:
+    """What would compute on the best device, and why: attention of usual heads, norms, eight bits."""
     from ea_kernels.attention import describe  # noqa: PLC0415
+    from ea_kernels.linear import describe_linear  # noqa: PLC0415
     from ea_kernels.runtime.device import resolve_device, resolve_dtype  # noqa: PLC0415
+    from ea_kernels.triton_ops.availability import describe_kernels  # noqa: PLC0415
 
     device = resolve_device("auto")
-    try:
-        chosen, others = describe(device, resolve_dtype("auto", device))
-    except ValueError as error:
-        return Finding("attention", False, str(error))
-    rest = "; ".join(f"{name}: {reason}" for name, reason in others.items())
-    return Finding("attention", True, f"{chosen.name} ({chosen.reason}). Others: {rest}")
+    dtype = resolve_dtype("auto", device)
+
+    def attention() -> str:
+        chosen, others = describe(device, dtype)
+        return f"{chosen.name} ({chosen.reason}). {_rest(others)}"
+
+    def norms() -> str:
+        name, reason = describe_kernels(device, dtype)
+        return f"{name} ({reason})"
+
+    def eight_bits() -> str:
+        chosen, others = describe_linear(device)
+        return f"{chosen.name} ({chosen.reason}). {_rest(others)}"
+
+    for subject, told in (("attention", attention), ("norms", norms), ("qfloat8", eight_bits)):
+        try:
+            yield Finding(subject, True, told())
+        except ValueError as error:
+            yield Finding(subject, False, str(error))
+
+
+def _rest(others: Mapping[str, str]) -> str:
+    return "Others: " + "; ".join(f"{name}: {reason}" for name, reason in others.items())
 
 
 def _encoders() -> Finding:

@@ -286,12 +286,15 @@ class Engine:
     def _machine(self) -> dict[str, Any]:
         parts = self.pipeline.components
         cuda = parts.device.type == "cuda"
+        placement = parts.placement
+        eight_bits = None if placement is None else placement.arithmetic
         return {
             "device": str(parts.device),
             "name": torch.cuda.get_device_name(parts.device) if cuda else platform.machine(),
             "dtype": _name(parts.dtype),
             **({} if parts.vae_dtype == parts.dtype else {"vae_dtype": _name(parts.vae_dtype)}),
-            "memory": "model_full_load" if parts.placement is None else parts.placement.mode,
+            "memory": "model_full_load" if placement is None else placement.mode,
+            **({} if eight_bits is None else {"linear": eight_bits.name}),
             "threads": torch.get_num_threads(),
         }
 

@@ -22,6 +22,12 @@ class Skips:
     merge: Callable[[int, Tensor, Tensor], Tensor]
 
 
+class PerBlock(tuple[Any, ...]):
+    """A context for each block, in their order."""
+
+    __slots__ = ()
+
+
 class BlockStack(nn.ModuleList):
     """Runs blocks one after the other; it never asks what kind of block it runs.
 
@@ -47,7 +53,7 @@ class BlockStack(nn.ModuleList):
 
         Args:
             streams: Token streams, for example video and text.
-            context: What every block gets beside them.
+            context: What every block gets beside them, or `PerBlock`.
             recompute: Keep only the blocks' inputs for the backward pass and run each block again there.
             skips: Long connections, None without.
 
@@ -61,7 +67,8 @@ class BlockStack(nn.ModuleList):
             if skips is not None and index in sources:
                 merged = skips.merge(index, streams[0], kept.pop(sources[index]))
                 streams = (merged, *streams[1:])
-            streams = recompute_call(block, *streams, context, enabled=recompute)
+            given = context[index] if isinstance(context, PerBlock) else context
+            streams = recompute_call(block, *streams, given, enabled=recompute)
             if index in wanted:
                 kept[index] = streams[0]
         return streams

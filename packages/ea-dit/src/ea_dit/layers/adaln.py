@@ -35,6 +35,12 @@ class Condition:
         made = None if self.ahead is None else self.ahead.get(layer)
         return layer(self.vector_BC) if made is None else made
 
+    def of_layers(self, *layers: nn.Module) -> "Condition":
+        """What some layers need: a compiler takes blocks for alike that find in it what is their own only."""
+        if self.ahead is None:
+            return self
+        return Condition(self.vector_BC, {layer: self.ahead[layer] for layer in layers})
+
 
 def conditions_ahead(vectors_SC: Tensor, layers: Iterable[nn.Module]) -> list[Condition]:
     """The conditions of several steps: every layer reads its weights once for all of them."""

@@ -23,6 +23,7 @@ from ea_dit.pipelines.variants import Traits, traits_of
 from ea_dit.registry import Transformer, load_transformer
 from ea_dit.text.base import TextEncoder
 from ea_dit.text.clip_image import ImageStates, load_clip_image
+from ea_kernels.linear import choose_arithmetic
 from ea_kernels.runtime.device import resolve_device
 from ea_kernels.runtime.placement import POLICIES, Placement, plan, resolve_mode
 from ea_vae import VideoAutoencoder, load_vae
@@ -106,7 +107,7 @@ class Components:
         networks = networks_of(
             {name: getattr(self, name) for name in ("text_encoder", "image_encoder", "vae", "transformer")}
         )
-        return replace(self, placement=plan(networks, memory, device))
+        return replace(self, placement=plan(networks, memory, device, arithmetic=choose_arithmetic))
 
     def using(self, part: str) -> AbstractContextManager[None]:
         """Has a part on the device where it is used."""

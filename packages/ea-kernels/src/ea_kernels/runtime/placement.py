@@ -7,10 +7,10 @@ A component (transformer, autoencoder, text encoder) is on the device where it i
         latents = transformer(...)
 
 The modes compute the same; only `model_cpu_offload_and_qfloat8` changes numbers, because it rounds weights
-(see `placement_float8`), and is therefore never chosen unasked.
+(see `eight_bits`), and is therefore never chosen unasked.
 """
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Self, get_args
 
@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 from ea_kernels.runtime.device import resolve_device
-from ea_kernels.runtime.placement_float8 import from_float8, to_float8
+from ea_kernels.runtime.eight_bits import RESTORED, Arithmetic, from_eight_bits, to_eight_bits
 from ea_kernels.runtime.placement_modes import (
     POLICIES,
     Choice,
@@ -30,6 +30,9 @@ from ea_kernels.runtime.placement_modes import (
 )
 from ea_kernels.runtime.placement_moves import Transfer, blocks_of, to_device, visiting, weight_bytes
 
+Chooser = Callable[[torch.device], Arithmetic]
+"""Says how layers with eight bits compute on a device; ValueError if that was asked for and cannot be."""
+
 __all__ = ["POLICIES", "Choice", "MemoryMode", "Placement", "Policy", "choose_mode", "plan", "resolve_mode"]
 
 
@@ -39,6 +42,7 @@ def plan(
     device: str | torch.device = "auto",
     *,
     float8: Collection[str] = ("transformer",),
+    arithmetic: Chooser | None = None,
     transfer: Transfer | None = None,
 ) -> "Placement":
     """Put components where a memory mode wants them.
@@ -48,6 +52,7 @@ def plan(
         mode: "auto" or a `MemoryMode`.
         device: Where they are used, see `resolve_device`.
         float8: Names of those that modes with eight bits round: the denoisers.
+        arithmetic: How those compute, see `ea_kernels.linear`; None restores the weights.
         transfer: How copies get to the device; None for the plain way, which moves nothing on the CPU.
 
     Raises:
@@ -58,7 +63,7 @@ def plan(
         if any(tensor.is_meta for tensor in component.parameters()):
             raise ValueError(f"{name}: weights must be loaded before they are placed, got a network on meta")
     choice = choose_mode(components, place) if mode == "auto" else Choice(resolve_mode(mode), "")
-    return Placement(components, choice, place, float8=float8, transfer=transfer)
+    return Placement(components, choice, place, float8=float8, arithmetic=arithmetic, transfer=transfer)
 
 
 class Placement:
@@ -68,12 +73,14 @@ class Placement:
         mode: The memory mode.
         reason: Why it was chosen; empty when it was asked for or nothing else was possible.
         device: Where components are used.
+        arithmetic: How layers with eight bits compute, None where there are none.
 
     Args:
         components: By name, loaded.
         choice: The mode.
         device: Where they are used.
         float8: Names of those that modes with eight bits round.
+        arithmetic: How those compute; None restores the weights.
         transfer: How copies get to the device; None for the plain way, which moves nothing on the CPU.
     """
 
@@ -84,6 +91,7 @@ class Placement:
         device: torch.device,
         *,
         float8: Collection[str] = (),
+        arithmetic: Chooser | None = None,
         transfer: Transfer | None = None,
     ) -> None:
         self.mode, self.reason, self.device = choice.mode, choice.reason, device
@@ -93,8 +101,10 @@ class Placement:
         self._moves = not self.policy.resident and (device.type != "cpu" or transfer is not None)
         self._here: set[str] = set()
         self._closed = False
+        self.arithmetic: Arithmetic | None = None
         if self.policy.float8:
-            self._round(float8)
+            self.arithmetic = RESTORED if arithmetic is None else arithmetic(device)
+            self._round(float8, self.arithmetic)
         home = device if self.policy.resident else torch.device("cpu")
         for name, component in self._components.items():
             with self._told(name):
@@ -136,7 +146,7 @@ class Placement:
         if not self._closed:
             self._closed = True
             for component in self._components.values():
-                from_float8(component)
+                from_eight_bits(component)
 
     def __enter__(self) -> Self:
         return self
@@ -157,7 +167,7 @@ class Placement:
         finally:
             self._here.remove(name)
 
-    def _round(self, names: Collection[str]) -> None:
+    def _round(self, names: Collection[str], arithmetic: Arithmetic) -> None:
         chosen = {name: part for name, part in self._components.items() if name in names}
         if not any(blocks_of(part) for part in chosen.values()):
             raise ValueError(
@@ -166,7 +176,7 @@ class Placement:
             )
         for name, component in chosen.items():
             try:
-                to_float8(component)
+                to_eight_bits(component, arithmetic)
             except ValueError as error:
                 raise ValueError(f"{name}.{error}") from None
 

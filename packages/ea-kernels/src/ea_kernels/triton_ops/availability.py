@@ -7,7 +7,7 @@ from importlib.util import find_spec
 import torch
 from torch import Tensor
 
-from ea_kernels.triton_ops.measured import faster
+from ea_kernels.triton_ops.measured import faster, measurements
 
 
 def why_not(device: torch.device) -> str | None:
@@ -63,21 +63,48 @@ def resolve_backend(name: str, x: Tensor, kernel: str) -> str:
     Raises:
         ValueError: For an unknown name, and for "triton" where it cannot run.
     """
-    _check_name(name, "backend")
+    field = "backend"
+    _check_name(name, field)
     if name == "auto":
         if torch.compiler.is_compiling():
             return "torch"
-        name = os.environ.get(ENVIRONMENT) or "auto"
-        _check_name(name, ENVIRONMENT)
+        name, field = os.environ.get(ENVIRONMENT) or "auto", ENVIRONMENT
+        _check_name(name, field)
     if name == "triton":
         reason = why_not(x.device)
         if reason is None and x.dtype not in _DTYPES:
             reason = f"kernels take float32, float16 and bfloat16, got {x.dtype}"
         if reason is not None:
-            raise ValueError(f"backend 'triton' is not available: {reason}")
+            raise ValueError(f"{field} 'triton' is not available: {reason}")
     if name != "auto":
         return name
     return "triton" if _measured(x, kernel) else "torch"
+
+
+def describe_kernels(device: torch.device, dtype: torch.dtype) -> tuple[str, str]:
+    """What computes norms, modulations and the other ops of `ea_kernels.ops` but attention, and why.
+
+    Returns:
+        A backend, or several that share the ops, and half a line.
+
+    Raises:
+        ValueError: If EA_KERNELS names what cannot compute there.
+    """
+    asked = os.environ.get(ENVIRONMENT) or "auto"
+    if asked != "auto":
+        name = resolve_backend("auto", torch.empty(0, dtype=dtype, device=device), "")
+        return name, f"asked for by {ENVIRONMENT}"
+    if (obstacle := why_not(device)) is not None:
+        return "torch", f"triton: {obstacle}"
+    if device.type != "cuda":
+        return "torch", "Triton's interpreter is for tests"
+    won = [m for m in measurements() if m.capability == _capability(device.index) and dtype in m.dtypes]
+    if not won:
+        return "torch", "no Triton kernel was measured to be faster on this kind of device"
+    return (
+        "triton and torch",
+        f"Triton, where it was measured to be faster: {', '.join(m.kernel for m in won)}",
+    )
 
 
 def _check_name(name: str, field: str) -> None:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ea_kernels.ops import writes_in_place
+from ea_kernels.ops import join_frames, joins_in_one_pass, writes_in_place
 from ea_vae.layers.layout import empty_clip
 from ea_vae.layers.norm import ClipGroupNorm
 
@@ -124,12 +124,19 @@ class TemporalStream:
             The slice with `taps - 1` copies of its first frame in front at the beginning of a clip, else with
             the `taps - stride` frames that the convolution has not finished with.
         """
-        if self.at_start:
-            x_BCTHW = after_first_frame(x_BCTHW, taps - 1, norm)
+        past, keep = None if self.at_start else next(self._past), taps - stride
+        if joins_in_one_pass(x_BCTHW):
+            x_BCTHW = _activated(x_BCTHW, norm)
+            past = _copies_of_first(x_BCTHW, taps - 1) if past is None else past
+            x_BCTHW, tail = join_frames(past, x_BCTHW, keep=keep)
         else:
-            x_BCTHW = _after(next(self._past), x_BCTHW, norm)
-        # A copy: as a view the tail would keep the whole slice in memory until the next one has passed.
-        self._future.append(x_BCTHW[:, :, x_BCTHW.shape[2] - (taps - stride) :].clone())
+            if past is None:
+                x_BCTHW = after_first_frame(x_BCTHW, taps - 1, norm)
+            else:
+                x_BCTHW = _after(past, x_BCTHW, norm)
+            # A copy: as a view the tail would keep the whole slice in memory until the next one has passed.
+            tail = x_BCTHW[:, :, x_BCTHW.shape[2] - keep :].clone()
+        self._future.append(tail)
         return x_BCTHW
 
     def finish(self) -> TemporalCache:
@@ -146,9 +153,13 @@ def after_first_frame(x_BCTHW: Tensor, count: int, norm: ClipGroupNorm | None = 
     joined = _between(x_BCTHW, count, 0, norm)
     if joined is None:
         x_BCTHW = _activated(x_BCTHW, norm)
-        return torch.cat((x_BCTHW[:, :, :1].expand(-1, -1, count, -1, -1), x_BCTHW), dim=2)
+        return torch.cat((_copies_of_first(x_BCTHW, count), x_BCTHW), dim=2)
     joined[:, :, :count] = joined[:, :, count : count + 1]
     return joined
+
+
+def _copies_of_first(x_BCTHW: Tensor, count: int) -> Tensor:
+    return x_BCTHW[:, :, :1].expand(-1, -1, count, -1, -1)
 
 
 def _after(past_BCTHW: Tensor, x_BCTHW: Tensor, norm: ClipGroupNorm | None) -> Tensor:

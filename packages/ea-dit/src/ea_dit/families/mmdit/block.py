@@ -55,6 +55,11 @@ class MMDiTBlock(nn.Module):
         self.text_mlp = None if shared else FeedForward(width, hidden)
         self.mlp_out_norm = LayerNorm(width, eps=config.norm_eps) if config.after_norm else None
 
+    @property
+    def modulations(self) -> tuple[nn.Module, nn.Module]:
+        """The layers that depend on the timestep alone."""
+        return self.attention_norm.modulation, self.mlp_norm.modulation
+
     def forward(self, video_BLD: Tensor, text_BMD: Tensor, context: BlockContext) -> tuple[Tensor, Tensor]:
         """Returns video and text after the block."""
         condition = context.condition

@@ -3,12 +3,15 @@
 Shapes: B batch, C channels, T latent frames, H and W latent size, L video tokens, M text tokens, D width.
 """
 
+from collections.abc import Sequence
+from typing import cast
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ea_dit.blocks.shortcut import Shortcut
-from ea_dit.blocks.stack import BlockStack
+from ea_dit.blocks.stack import BlockStack, PerBlock
 from ea_dit.families.mmdit.block import BlockContext, MMDiTBlock
 from ea_dit.families.mmdit.config import MMDiTConfig
 from ea_dit.layers.adaln import Condition, JointAdaNorm, OutputHead, conditions_ahead
@@ -111,15 +114,14 @@ class MMDiT(nn.Module):
         condition = timestep_B if isinstance(timestep_B, Condition) else self._condition(timestep_B)
         rope = rope_3d(grid, config.attention_head_dim, base=config.base_grid, device=x_BCTHW.device)
 
-        context = BlockContext(condition, rope)
+        blocks = cast("Sequence[MMDiTBlock]", self.blocks)
+        contexts = PerBlock(BlockContext(condition.of_layers(*block.modulations), rope) for block in blocks)
 
         def signal() -> Tensor:
-            first = self.blocks[0]
-            assert isinstance(first, MMDiTBlock)
-            return first.attention_norm(video_BLD, text_BMD, condition)[0]
+            return blocks[0].attention_norm(video_BLD, text_BMD, contexts[0].condition)[0]
 
         def run() -> Tensor:
-            last_BLD, _ = self.blocks((video_BLD, text_BMD), context, recompute=recompute)
+            last_BLD, _ = self.blocks((video_BLD, text_BMD), contexts, recompute=recompute)
             return self.head.normed(last_BLD, condition)
 
         features_BLD = run() if shortcut is None else shortcut(video_BLD, signal, run)
