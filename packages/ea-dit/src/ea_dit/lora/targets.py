@@ -118,7 +118,7 @@ def _alone(part: Part) -> Target:
 
 @cache
 def targets_of(config: Any) -> Targets:
-    """The targets of a transformer, which is built on meta to learn them, once: that may take a second or two.
+    """The targets of a transformer, which is built on meta for it, once: a second or two.
 
     Args:
         config: Of any family.
