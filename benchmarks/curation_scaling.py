@@ -3,8 +3,7 @@
 A corpus of drawn clips goes through the plan `offline` three times: in this process, by a pool of processes,
 and by Ray on this machine, which is started before its run is timed. Wall time says how soon a run is done,
 processor time what it cost: with as many busy neighbours as cores the first grows and the second hardly does.
-Gate: all engines write the same manifest, and at least nine in ten clips reach its last stage; `dissolves` takes
-some slow pans over these smooth textures for mixtures.
+Gate: all engines write the same manifest, and no clip is lost.
 """
 
 import argparse
@@ -18,7 +17,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import psutil
 
 from curation import draw
@@ -31,10 +29,9 @@ from ea_data.curation.work import Task
 from quiet import load
 from report import GateError, Report
 
-HEIGHT, WIDTH, RATE = 240, 320, 12
+HEIGHT, WIDTH, RATE = 240, 320, 8
 SECONDS = 3.25
 LOOK_EVERY = 0.25
-LEAST_KEPT = 0.9
 ENGINES = ("inline", "processes", "ray")
 
 
@@ -94,7 +91,7 @@ def run(arguments: argparse.Namespace) -> Report:
                 )
             manifests.add((folder / engine / "metadata.jsonl").read_bytes())
     kept = reports["inline"].kept
-    if len(manifests) > 1 or kept < LEAST_KEPT * arguments.clips:
+    if len(manifests) > 1 or kept < arguments.clips:
         raise GateError(f"{len(manifests)} manifests, {kept} of {arguments.clips} clips kept")
     figures = {f"{engine}_speedup": spent["inline"].wall / spent[engine].wall for engine in engines[1:]} | {
         f"{engine}_clips_per_second": arguments.clips / spent[engine].wall for engine in engines
@@ -120,8 +117,10 @@ def run(arguments: argparse.Namespace) -> Report:
 
 def _make_clips(folder: Path, count: int) -> None:
     folder.mkdir()
-    for number, speed in enumerate(np.geomspace(1.0, 3.0, count)):
-        draw(folder / f"{number:04}.mp4", number, float(speed), SECONDS, size=(HEIGHT, WIDTH), rate=RATE)
+    for number in range(count):
+        # Whole pixels: at others neighbouring frames differ in turn, which `dissolves` may take for mixtures.
+        speed = float(2 + number % 3)
+        draw(folder / f"{number:04}.mp4", number, speed, SECONDS, size=(HEIGHT, WIDTH), rate=RATE)
 
 
 @contextmanager
