@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psutil
 
 from curation import draw
@@ -29,7 +30,7 @@ from ea_data.curation.work import Task
 from quiet import load
 from report import GateError, Report
 
-HEIGHT, WIDTH, RATE = 240, 320, 8
+HEIGHT, WIDTH, RATE = 240, 320, 12
 SECONDS = 3.25
 LOOK_EVERY = 0.25
 ENGINES = ("inline", "processes", "ray")
@@ -117,10 +118,8 @@ def run(arguments: argparse.Namespace) -> Report:
 
 def _make_clips(folder: Path, count: int) -> None:
     folder.mkdir()
-    for number in range(count):
-        # Whole pixels: at others neighbouring frames differ in turn, which `dissolves` may take for mixtures.
-        speed = float(2 + number % 3)
-        draw(folder / f"{number:04}.mp4", number, speed, SECONDS, size=(HEIGHT, WIDTH), rate=RATE)
+    for number, speed in enumerate(np.geomspace(1.0, 3.0, count)):
+        draw(folder / f"{number:04}.mp4", number, float(speed), SECONDS, size=(HEIGHT, WIDTH), rate=RATE)
 
 
 @contextmanager

@@ -314,6 +314,7 @@ def test_controls_without_use_are_known(abilities):
         "clip_image",
         "clip_apply_ratio",
         "noise_aug_strength",
+        "teacache",
         "motion_module",
     }
     still = Abilities(

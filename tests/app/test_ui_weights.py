@@ -79,6 +79,29 @@ def test_finer_numbers_are_those_of_a_request(shelf, uploads):
             options_of({"prompt": "a", name: "1.5"}, shelf, uploads)
 
 
+def test_own_timesteps_are_the_steps_and_come_back(shelf, uploads):
+    given = {"prompt": "a", "steps": 25, "timesteps": "999, 750.5, 250", "seed": "1"}
+    prompt, options = options_of(given, shelf, uploads)
+    assert "steps" not in options
+    with pytest.raises(InputError, match="that fall, with commas"):
+        options_of({**given, "timesteps": "1, 2"}, shelf, uploads)
+    values, missing = values_of(prompt, {**options, "timesteps": (999, 750.5, 250)}, shelf, uploads)
+    assert (values["timesteps"], values["steps"], missing) == ("999, 750.5, 250", 3, [])
+
+
+@pytest.mark.parametrize(("curve", "counted"), [("released", "released"), ("identity", "identity")])
+def test_steps_are_left_out_by_the_rule_that_the_model_has(
+    curve, counted, shelf, uploads, abilities, monkeypatch
+):
+    info = shelf.find("default").info
+    monkeypatch.setattr(shelf, "describe", lambda *_: (info, replace(abilities, step_curve=curve)))
+    _, options = options_of({"prompt": "a", "teacache": "0.08"}, shelf, uploads)
+    assert (options["teacache"], options["teacache_curve"]) == ("0.08", counted)
+    assert values_of("a", options, shelf, uploads)[0]["teacache"] == "0.08"
+    with pytest.raises(InputError, match="from 0 to 1"):
+        options_of({"prompt": "a", "teacache": "3"}, shelf, uploads)
+
+
 def test_finer_numbers_reach_the_request():
     from ea_app.api.job import make_job
     from ea_app.catalog import find

@@ -40,6 +40,21 @@ def test_what_is_no_dissolve():
     assert least_unmixed(pan) > 0.5
 
 
+def test_a_slow_pan_over_something_smooth_is_none():
+    """Nearly the mean of the frames before and after, but with all of its contrast."""
+    places = np.arange(24) * 2 * np.pi / 24
+    ways = np.array([[1, 2, 3], [3, 1, 2], [2, 3, 1]])
+    for step in (0.16, 0.2, 0.24):
+        pan = np.stack(
+            [
+                128 + 60 * np.sin(places[None, :, None] + step * time + ways[np.newaxis, 0])
+                + 20 * np.sin(places[:, None, None] + ways[np.newaxis, 1])
+                for time in range(25)
+            ]
+        )  # fmt: skip
+        assert least_unmixed(pan.astype(np.float32)) == 1 or least_unmixed(pan.astype(np.float32)) > 0.28
+
+
 def test_a_short_clip_has_no_candidate():
     assert least_unmixed(_mixed(_scene(1), _scene(2), [1, 0.8, 0.5, 0.2, 0])) == 1
 

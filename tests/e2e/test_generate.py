@@ -62,10 +62,11 @@ def test_every_format_carries_the_whole_request(suffix, command, tmp_path, tiny_
     record = read_record(output)
     assert record["request"] == {
         "prompt": "一个“红色”的圆", "negative_prompt": "blur", "height": 32, "width": 48,
-        "num_frames": int(frames[1]), "num_steps": 3, "guidance_scale": 2.5, "guidance_rescale": 0.0,
-        "seed": 9, "strength": 1.0, "noise_aug_strength": 0.0563, "fps": 12,
+        "num_frames": int(frames[1]), "num_steps": 3, "timesteps": None, "guidance_scale": 2.5,
+        "guidance_rescale": 0.0, "seed": 9, "strength": 1.0, "noise_aug_strength": 0.0563, "fps": 12,
         "sampler": None, "clip_apply_ratio": 0.4,
         "window_frames": None, "overlap_frames": None, "window_prompts": [], "join": "latents",
+        "teacache_threshold": None, "teacache_start": 1, "teacache_curve": "released",
     }  # fmt: skip
     assert record["model"]["name"] == str(tiny_model)
     assert record["machine"]["device"] == "cpu"

@@ -139,5 +139,7 @@ def test_scenes_and_motion_of_real_clips(case):
     with opened(item.path) as reader:
         assert len(reader) == case["frames"]
         assert reader.key_frames().tolist() == case["keyframes"]
-    score = open_stage("motion", {}).measure(item)["motion_score"]
+    motion = open_stage("motion", {})
+    motion.open()
+    score = motion.measure(item)["motion_score"]
     assert score == pytest.approx(case["motion_score"], rel=0.02)

@@ -33,6 +33,8 @@ class Abilities:
         generation: What it is of, such as "EasyAnimate V5.1".
         noisy: Whether given pixels get a little noise.
         motion_modules: Whether it takes motion modules from a file beside its directory.
+        step_curve: How changes are counted when steps are left out: "released", or "identity" where no
+            coefficients were released; "" where all steps have to be run.
     """
 
     modes: tuple[str, ...]
@@ -44,6 +46,7 @@ class Abilities:
     generation: str = ""
     noisy: bool = False
     motion_modules: bool = False
+    step_curve: str = ""
 
 
 def read_abilities(name: str, motion_module: str | None = None) -> Abilities:
@@ -73,7 +76,15 @@ def read_abilities(name: str, motion_module: str | None = None) -> Abilities:
         generation=generation,
         noisy=inpaint is not None and inpaint.noisy_pixels,
         motion_modules=generation in (V1.name, V1_IMAGE.name),
+        step_curve=_step_curve(outline.traits),
     )
+
+
+def _step_curve(traits: Any) -> str:
+    """Of `ea_dit.pipelines.variants.Traits`."""
+    if not traits.skips_steps:
+        return ""
+    return "identity" if traits.teacache_curve is None else "released"
 
 
 def ask(name: str, motion_module: str | None = None) -> tuple[ModelInfo, Abilities]:

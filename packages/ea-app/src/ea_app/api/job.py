@@ -25,7 +25,12 @@ DRAWN_SEED_BITS = 31
 
 _MACHINE = ("model", "device", "dtype", "vae_dtype", "memory", "output", "format", *WEIGHT_KEYS)
 
-_FINER = ("guidance_rescale", "noise_aug_strength", "clip_apply_ratio")
+_FINER = {
+    **{name: name for name in ("guidance_rescale", "noise_aug_strength", "clip_apply_ratio", "timesteps")},
+    "teacache": "teacache_threshold",
+    **{name: name for name in ("teacache_start", "teacache_curve")},
+}
+"""Options that few give, and the fields of a request that they fill."""
 # Called the same in a request, which has their defaults.
 
 
@@ -196,10 +201,6 @@ def make_job(model: Model, /, **options: Any) -> Job:
         "height": size[1],
         "num_frames": frames,
         "num_steps": values["steps"],
-        "timesteps": values.get("timesteps"),
-        "teacache_threshold": values.get("teacache"),
-        "teacache_start": values.get("teacache_start", 1),
-        "teacache_curve": values.get("teacache_curve", "released"),
         "guidance_scale": values["guidance"],
         "seed": values["seed"],
         "strength": values.get("strength", model.info.strength if plain_video else 1.0),
@@ -209,7 +210,7 @@ def make_job(model: Model, /, **options: Any) -> Job:
         "join": values.get("join", "latents"),
         "fps": rate,
     }
-    fields |= {key: values[key] for key in _FINER if key in values}
+    fields |= {field: values[key] for key, field in _FINER.items() if key in values}
     fields |= loop_fields(values, frames, model.info)
     return Job(
         fields=fields,

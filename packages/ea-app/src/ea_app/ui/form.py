@@ -20,11 +20,13 @@ AUTO = "auto"
 
 FINER = MappingProxyType({"guidance_rescale": 0.0, "noise_aug_strength": 0.0563, "clip_apply_ratio": 0.4})
 """Numbers that few change, with what they are when they are not given."""
+STEPPING = ("timesteps", "teacache")
+"""Which steps there are, and which of them may be left out; empty when they are not given."""
 
 _PLAIN = (
     *("negative", "frames", "window", "overlap", "sampler", "steps", "guidance", "seed", "fps", "camera"),
-    *FINER,
-)
+    *FINER, *STEPPING,
+)  # fmt: skip
 _CHOSEN = ("memory", "format")
 _SHAPES = ("image", "last_image", "video", "control", "reference")
 FILES = ("image", "last_image", "clip_image", "video", "mask", "reference")
@@ -59,6 +61,10 @@ def options_of(values: Mapping[str, Any], shelf: Shelf, uploads: Uploads) -> tup
     if "camera" in options:
         options["camera"] = _camera_words(options["camera"])
     options |= {key: given[key] for key in _CHOSEN if given.get(key, AUTO) != AUTO}
+    if "timesteps" in options:
+        options.pop("steps", None)  # each of them is a step
+    if "teacache" in options:
+        options["teacache_curve"] = shelf.describe(given.get("model", "default"))[1].step_curve or "released"
     options |= {key: str(shelf.weight(key, given[key])) for key in WEIGHTS if key in given}
     options |= {key: uploads.media(key, given[key]).path for key in FILES if key in given}
     if "mask_drawn" in given and "video" in given and "mask" not in given:
@@ -157,12 +163,15 @@ def values_of(
     missing: list[str] = []
     values |= {key: options[key] for key in (*_PLAIN, *_CHOSEN, "strength", "join") if key in options}
     values["seed"] = str(options["seed"]) if "seed" in options else None
+    if "timesteps" in options:
+        values["timesteps"] = ", ".join(f"{step:g}" for step in options["timesteps"])
+        values["steps"] = len(options["timesteps"])
     if (model := shelf.name_of(str(options.get("model", "default")))) is None:
         missing.append("model")
     values["model"] = model or "default"
     if "size" in options:
         values["width"], values["height"] = (str(side) for side in options["size"])
-    numbers = ("frames", "window", "overlap", "fps", *FINER)
+    numbers = ("frames", "window", "overlap", "fps", "teacache", *FINER)
     values |= {key: str(options[key]) for key in numbers if key in options}
     for key in WEIGHTS:
         if key in options:

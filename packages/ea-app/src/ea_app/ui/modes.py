@@ -41,6 +41,8 @@ def unusable(abilities: Abilities) -> set[str]:
         found |= {"clip_image", "clip_apply_ratio"}
     if not abilities.noisy:
         found.add("noise_aug_strength")
+    if not abilities.step_curve:
+        found.add("teacache")
     if not abilities.motion_modules:
         found.add("motion_module")
     return found

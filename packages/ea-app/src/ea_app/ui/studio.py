@@ -276,6 +276,8 @@ _FROM_REQUEST = {
     "overlap": "overlap_frames",
     "join": "join",
     "fps": "fps",
+    "timesteps": "timesteps",
+    "teacache": "teacache_threshold",
     **{name: name for name in FINER},
 }
 

@@ -114,6 +114,16 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
     "noise_aug_strength.hint": ("0 to 1: before they are encoded", "0 到 1：编码之前加入"),
     "clip_apply_ratio": ("Share of CLIP", "CLIP 作用比例"),
     "clip_apply_ratio.hint": ("0 to 1: of the steps, the last ones", "0 到 1：最后若干步的比例"),
+    "timesteps": ("Own timesteps", "自定义时间步"),
+    "timesteps.hint": (
+        "falling, such as 999, 750, 500: in the place of the steps",
+        "递减，例如 999, 750, 500；代替步数",
+    ),
+    "teacache": ("Leave out steps (TeaCache)", "跳过步骤 (TeaCache)"),
+    "teacache.hint": (
+        "0.05 to 0.1: faster and approximate, the more the larger; empty runs all",
+        "0.05 到 0.1：更快但为近似结果，越大跳过越多；留空则全部执行",
+    ),
     "machine": ("Memory and file", "内存与文件"),
     "memory": ("Memory mode", "显存模式"),
     "memory.hint": ("where weights wait, on a GPU", "权重存放位置；仅对 GPU 有意义"),

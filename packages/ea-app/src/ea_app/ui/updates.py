@@ -7,7 +7,7 @@ import gradio as gr
 
 from ea_app.model_info import ModelInfo
 from ea_app.options import InputError
-from ea_app.ui.form import AS_IS, FINER, LORA_SLOTS
+from ea_app.ui.form import AS_IS, FINER, LORA_SLOTS, STEPPING
 from ea_app.ui.models import WEIGHTS
 from ea_app.ui.modes import reason, unusable
 from ea_app.ui.page import Page
@@ -179,7 +179,7 @@ _NEVER_EMPTY = ("strength", "join")
 _EMPTY = {"control_kind": AS_IS, "motion_module": "", "mask_drawn": "", "trajectory": ""}
 _EDITORS = {"mask_drawn": "mask", "trajectory": "trajectory"}
 _WITHOUT_INFO = ("image", "last_image", "clip_image", "reference", "video", "mask", "control")
-_WITH_INFO = ("strength", "control_kind", "camera", "join", *WEIGHTS, *FINER)
+_WITH_INFO = ("strength", "control_kind", "camera", "join", *WEIGHTS, *FINER, *STEPPING)
 
 
 def _words(component: Any, pairs: list[tuple[str, str]], language: str) -> dict[str, Any]:

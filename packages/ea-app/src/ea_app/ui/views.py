@@ -11,7 +11,8 @@ from ea_app.ui.text import field_label, has, word
 _MAX_PREVIEW = 2**20
 _SHOWN = (
     *("size", "frames", "steps", "guidance", "sampler", "strength", "window", "camera"),
-    *("guidance_rescale", "noise_aug_strength", "clip_apply_ratio", "motion_module", "transformer_weights"),
+    *("guidance_rescale", "noise_aug_strength", "clip_apply_ratio", "timesteps", "teacache"),
+    *("motion_module", "transformer_weights"),
     *("memory", "format"),
 )
 _INPUTS = ("image", "last_image", "clip_image", "reference", "video", "mask", "control", "trajectory")

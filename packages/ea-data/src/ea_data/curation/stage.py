@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
 from ea_data.control.extras import load
-from ea_data.curation.network_marks import network_mark
 from ea_data.curation.row import Kind, Row
 from ea_data.settings import to_mapping
 
@@ -122,6 +121,8 @@ class Stage(ABC, Generic[OptionsT]):
 
     def model(self) -> str:
         """The networks, or the model behind a server, as a manifest names them; "" for none."""
+        from ea_data.curation.network_marks import network_mark  # noqa: PLC0415  (numpy, which --help spares)
+
         return ", ".join(network_mark(each) for each in self.networks())
 
     def downloads(self) -> str:

@@ -2,7 +2,7 @@
 
 import gradio as gr
 
-from ea_app.ui.form import FINER
+from ea_app.ui.form import FINER, STEPPING
 from ea_app.ui.models import WEIGHTS, Shelf
 from ea_app.ui.page import Page, labels
 from ea_app.ui.text import word
@@ -16,7 +16,7 @@ def build(page: Page, shelf: Shelf) -> None:
                 choices_of(shelf, name), value="", elem_id=f"ea-{name.replace('_', '-')}", **labels(name)
             )
             page.control(name, files)
-        for name in FINER:
+        for name in (*FINER, *STEPPING):
             page.control(
                 name, gr.Textbox(max_lines=1, elem_id=f"ea-{name.replace('_', '-')}", **labels(name))
             )

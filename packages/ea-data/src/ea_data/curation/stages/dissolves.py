@@ -23,6 +23,10 @@ _UNLIKE: Final = 0.3
 _CHANGE: Final = 4.0
 """Grey values that two such frames differ by at least."""
 _MIDDLE: Final = (0.2, 0.8)
+_CONTRAST: Final = 1.1
+"""Contrast of a frame up to which it may be a mixture, as a multiple of that of the mixture. A slow pan over
+something smooth is nearly the mean of before and after too, but keeps its contrast: 1.13 to 1.23 on 160 drawn
+pans, 0.72 to 1.06 on 79 drawn dissolves."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +48,7 @@ class Dissolves(ItemStage[DissolvesOptions]):
     """Looks for frames that are mixtures of an earlier and a later one which show different things."""
 
     name = "dissolves"
+    version = 2
     summary = "clips with a dissolve or fade go"
     options_type = DissolvesOptions
     kinds = ("video",)
@@ -70,7 +75,8 @@ class Dissolves(ItemStage[DissolvesOptions]):
 def least_unmixed(frames: NDArray[np.float32]) -> float:
     """How far a frame is at least from being a mixture of those half a second or one before and after.
 
-    A dissolve shows w A + (1 - w) B at every place of the picture, which nothing that moves does for long.
+    A dissolve shows w A + (1 - w) B at every place of the picture, with as little contrast, which nothing
+    that moves does for long.
 
     Args:
         frames: Small ones (T, H, W, 3), 0 to 255, eight a second.
@@ -94,6 +100,7 @@ def least_unmixed(frames: NDArray[np.float32]) -> float:
             & (_likeness(before, after) < _UNLIKE)
             & (weight > _MIDDLE[0])
             & (weight < _MIDDLE[1])
+            & (_contrast(middle, before, after, weight) < _CONTRAST)
         )
         least = min(least, float(np.min(rest, initial=1.0, where=other)))
     return least
@@ -101,10 +108,26 @@ def least_unmixed(frames: NDArray[np.float32]) -> float:
 
 def _likeness(first: NDArray[np.float32], second: NDArray[np.float32]) -> NDArray[np.float32]:
     """The correlation (T,) of what frames show, whatever their mean colours are."""
-    first = (first - first.mean(axis=(1, 2), keepdims=True)).reshape(len(first), -1)
-    second = (second - second.mean(axis=(1, 2), keepdims=True)).reshape(len(second), -1)
+    first, second = _patterns(first), _patterns(second)
     lengths = np.linalg.norm(first, axis=1) * np.linalg.norm(second, axis=1)
     return np.einsum("td,td->t", first, second) / np.maximum(lengths, 1e-6)
+
+
+def _contrast(
+    middle: NDArray[np.float32],
+    before: NDArray[np.float32],
+    after: NDArray[np.float32],
+    weight: NDArray[np.float32],
+) -> NDArray[np.float32]:
+    """How strongly (T,) frames show the pattern of a mixture: 1 as it is, 2 twice as strongly."""
+    mixture = weight[:, None] * _patterns(before) + (1 - weight[:, None]) * _patterns(after)
+    shown = np.einsum("td,td->t", mixture, _patterns(middle))
+    return shown / np.maximum(np.einsum("td,td->t", mixture, mixture), 1e-6)
+
+
+def _patterns(frames: NDArray[np.float32]) -> NDArray[np.float32]:
+    """What frames show (T, D), without their mean colours."""
+    return (frames - frames.mean(axis=(1, 2), keepdims=True)).reshape(len(frames), -1)
 
 
 def _small(frame: Pixels) -> NDArray[np.float32]:
