@@ -33,7 +33,7 @@ def clip():
 def test_clips_stay_channels_last_and_the_result_is_the_same(generation, name, small, formats, monkeypatch):
     monkeypatch.setattr(channels_last, "SMALL", small)
     vae, video = generation(name), clip()
-    found = vae.encode(video).mean
+    found = vae.encode(video).mean.contiguous()  # its format depends on how many threads there are
     pixels = vae.decode(found)
     assert formats
     assert all(formats)

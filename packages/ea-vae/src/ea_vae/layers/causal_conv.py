@@ -24,7 +24,7 @@ class CausalConv3d(nn.Conv3d):
         in_channels: Input channels.
         out_channels: Output channels.
         stride: Strides over (T, H, W).
-        pad_space: Pad H and W by one zero pixel on each side.
+        pad_end: Add one zero row and column at the bottom and on the right only, not on each side.
     """
 
     def __init__(
@@ -33,10 +33,11 @@ class CausalConv3d(nn.Conv3d):
         out_channels: int,
         *,
         stride: tuple[int, int, int] = (1, 1, 1),
-        pad_space: bool = True,
+        pad_end: bool = False,
     ) -> None:
         super().__init__(in_channels, out_channels, TAPS, stride=stride)
-        self.space_padding = (1, 1) if pad_space else (0, 0)
+        self.space_padding = (0, 0) if pad_end else (1, 1)
+        self.edge = int(pad_end)
 
     def forward(
         self, x_BCTHW: Tensor, stream: TemporalPass | None = None, *, norm: ClipGroupNorm | None = None
@@ -83,8 +84,8 @@ class CausalConv3d(nn.Conv3d):
         self, x_BCTHW: Tensor, stream: TemporalPass | None, norm: ClipGroupNorm | None = None
     ) -> Tensor:
         if stream is None:
-            return after_first_frame(x_BCTHW, TAPS - 1, norm)
-        return stream.extend(x_BCTHW, taps=TAPS, stride=self.stride[0], norm=norm)
+            return after_first_frame(x_BCTHW, TAPS - 1, norm, edge=self.edge)
+        return stream.extend(x_BCTHW, taps=TAPS, stride=self.stride[0], norm=norm, edge=self.edge)
 
     def _picture(self, x_BC1HW: Tensor) -> Tensor:
         """A picture meets every tap, so one 2-D convolution does the work of three."""

@@ -16,11 +16,11 @@ class Downsampler(nn.Module):
 
     def __init__(self, channels: int, *, halve_time: bool) -> None:
         super().__init__()
-        self.conv = CausalConv3d(channels, channels, stride=(2 if halve_time else 1, 2, 2), pad_space=False)
+        self.conv = CausalConv3d(channels, channels, stride=(2 if halve_time else 1, 2, 2), pad_end=True)
 
     def forward(self, x_BCTHW: Tensor, stream: TemporalPass | None = None) -> Tensor:
         """[B, C, T, H, W] -> [B, C, T', H/2, W/2]."""
-        return self.conv(F.pad(x_BCTHW, (0, 1, 0, 1)), stream)
+        return self.conv(x_BCTHW, stream)
 
 
 class Upsampler(nn.Module):

@@ -38,7 +38,9 @@ class TemporalPass(Protocol):
         """Whether copies of the first frame stand for the past."""
         ...
 
-    def extend(self, x_BCTHW: Tensor, *, taps: int, stride: int, norm: ClipGroupNorm | None = None) -> Tensor:
+    def extend(
+        self, x_BCTHW: Tensor, *, taps: int, stride: int, norm: ClipGroupNorm | None = None, edge: int = 0
+    ) -> Tensor:
         """Put the frames around a slice that a convolution needs.
 
         Args:
@@ -46,6 +48,7 @@ class TemporalPass(Protocol):
             taps: Temporal kernel size of the convolution.
             stride: Temporal stride of the convolution.
             norm: If the convolution is of the SiLU of this norm of the slice.
+            edge: Zero rows and columns that it needs at the bottom and on the right.
         """
         ...
 
@@ -70,12 +73,14 @@ class ZeroPass:
         """Black frames stand for the past."""
         return False
 
-    def extend(self, x_BCTHW: Tensor, *, taps: int, stride: int, norm: ClipGroupNorm | None = None) -> Tensor:
+    def extend(
+        self, x_BCTHW: Tensor, *, taps: int, stride: int, norm: ClipGroupNorm | None = None, edge: int = 0
+    ) -> Tensor:
         """Put as many zero frames on both sides as keep the length at stride 1."""
         del stride
-        joined = _between(x_BCTHW, taps // 2, taps // 2, norm)
+        joined = _between(x_BCTHW, taps // 2, taps // 2, norm, edge)
         if joined is None:
-            return F.pad(_activated(x_BCTHW, norm), (0, 0, 0, 0, taps // 2, taps // 2))
+            return F.pad(_activated(x_BCTHW, norm), (0, edge, 0, edge, taps // 2, taps // 2))
         joined[:, :, : taps // 2] = 0
         joined[:, :, joined.shape[2] - taps // 2 :] = 0
         return joined
@@ -117,7 +122,9 @@ class TemporalStream:
         self._past: Iterator[Tensor] = iter(cache.tails)
         self._future: list[Tensor] = []
 
-    def extend(self, x_BCTHW: Tensor, *, taps: int, stride: int, norm: ClipGroupNorm | None = None) -> Tensor:
+    def extend(
+        self, x_BCTHW: Tensor, *, taps: int, stride: int, norm: ClipGroupNorm | None = None, edge: int = 0
+    ) -> Tensor:
         """Put the past frames in front of a slice and keep its tail for the next one.
 
         Returns:
@@ -126,14 +133,14 @@ class TemporalStream:
         """
         past, keep = None if self.at_start else next(self._past), taps - stride
         if joins_in_one_pass(x_BCTHW):
-            x_BCTHW = _activated(x_BCTHW, norm)
+            x_BCTHW = _with_edge(_activated(x_BCTHW, norm), edge)
             past = _copies_of_first(x_BCTHW, taps - 1) if past is None else past
             x_BCTHW, tail = join_frames(past, x_BCTHW, keep=keep)
         else:
             if past is None:
-                x_BCTHW = after_first_frame(x_BCTHW, taps - 1, norm)
+                x_BCTHW = after_first_frame(x_BCTHW, taps - 1, norm, edge=edge)
             else:
-                x_BCTHW = _after(past, x_BCTHW, norm)
+                x_BCTHW = _after(past, x_BCTHW, norm, edge)
             # A copy: as a view the tail would keep the whole slice in memory until the next one has passed.
             tail = x_BCTHW[:, :, x_BCTHW.shape[2] - keep :].clone()
         self._future.append(tail)
@@ -144,15 +151,17 @@ class TemporalStream:
         return TemporalCache(tuple(self._future))
 
 
-def after_first_frame(x_BCTHW: Tensor, count: int, norm: ClipGroupNorm | None = None) -> Tensor:
+def after_first_frame(
+    x_BCTHW: Tensor, count: int, norm: ClipGroupNorm | None = None, *, edge: int = 0
+) -> Tensor:
     """A clip, or the SiLU of a norm of it, after `count` copies of its first frame.
 
     Returns:
-        [B, C, count + T, H, W].
+        [B, C, count + T, H + edge, W + edge]; rows and columns of zeros come last.
     """
-    joined = _between(x_BCTHW, count, 0, norm)
+    joined = _between(x_BCTHW, count, 0, norm, edge)
     if joined is None:
-        x_BCTHW = _activated(x_BCTHW, norm)
+        x_BCTHW = _with_edge(_activated(x_BCTHW, norm), edge)
         return torch.cat((_copies_of_first(x_BCTHW, count), x_BCTHW), dim=2)
     joined[:, :, :count] = joined[:, :, count : count + 1]
     return joined
@@ -162,27 +171,39 @@ def _copies_of_first(x_BCTHW: Tensor, count: int) -> Tensor:
     return x_BCTHW[:, :, :1].expand(-1, -1, count, -1, -1)
 
 
-def _after(past_BCTHW: Tensor, x_BCTHW: Tensor, norm: ClipGroupNorm | None) -> Tensor:
-    """A slice, or the SiLU of a norm of it, after frames of the past (which are done)."""
+def _after(past_BCTHW: Tensor, x_BCTHW: Tensor, norm: ClipGroupNorm | None, edge: int) -> Tensor:
+    """A slice, or the SiLU of a norm of it, after frames of the past (which are done, edge and all)."""
     frames = past_BCTHW.shape[2]
-    joined = _between(x_BCTHW, frames, 0, norm)
+    joined = _between(x_BCTHW, frames, 0, norm, edge)
     if joined is None:
-        return torch.cat((past_BCTHW, _activated(x_BCTHW, norm)), dim=2)
+        return torch.cat((past_BCTHW, _with_edge(_activated(x_BCTHW, norm), edge)), dim=2)
     joined[:, :, :frames] = past_BCTHW
     return joined
 
 
-def _between(x_BCTHW: Tensor, before: int, after: int, norm: ClipGroupNorm | None) -> Tensor | None:
+def _between(
+    x_BCTHW: Tensor, before: int, after: int, norm: ClipGroupNorm | None, edge: int
+) -> Tensor | None:
     """New memory with a slice, or the SiLU of a norm of it, written to its place between other frames.
 
     None where a gradient or a compiler needs it made by operations that return something new.
     """
     if not writes_in_place(x_BCTHW):
         return None
-    batch, channels, frames, *sides = x_BCTHW.shape
-    joined = empty_clip(batch, channels, before + frames + after, *sides, like=x_BCTHW)
-    _activated(x_BCTHW, norm, out=joined[:, :, before : before + frames])
+    batch, channels, frames, height, width = x_BCTHW.shape
+    shape = (batch, channels, before + frames + after, height + edge, width + edge)
+    joined = empty_clip(*shape, like=x_BCTHW)
+    place = joined[:, :, before : before + frames]
+    if edge:
+        place[:, :, :, height:] = 0
+        place[..., width:] = 0
+        place = place[:, :, :, :height, :width]
+    _activated(x_BCTHW, norm, out=place)
     return joined
+
+
+def _with_edge(x_BCTHW: Tensor, edge: int) -> Tensor:
+    return F.pad(x_BCTHW, (0, edge, 0, edge)) if edge else x_BCTHW
 
 
 def _activated(x_BCTHW: Tensor, norm: ClipGroupNorm | None, *, out: Tensor | None = None) -> Tensor:

@@ -24,6 +24,9 @@ from ea_data.curation.work import Outcome, Task, perform
 
 __all__ = ["RayData", "check_reachable"]
 
+_BLOCKS_OF_A_WORKER: Final = 8
+"""A task of Ray costs tens of milliseconds, more than a small file takes."""
+_LARGEST_BLOCK: Final = 32
 _MOST_BLOCKS: Final = 1000
 _STARTS: Final = 3
 _STORE_BYTES: Final = 300 * 2**20
@@ -68,7 +71,7 @@ class RayData:
         self._start()
         found: dict[int, list[Outcome]] = {}
         following = 0
-        for most_blocks in (_MOST_BLOCKS, len(tasks)):
+        for most_blocks in (self._few_blocks(len(tasks)), len(tasks)):
             missing = {n: tasks[n] for n in range(following, len(tasks)) if n not in found}
             for number, outcomes in self._outcomes(missing, most_blocks):
                 found[number] = outcomes
@@ -83,6 +86,10 @@ class RayData:
         if self._started:
             self._ray.shutdown()
             self._started = False
+
+    def _few_blocks(self, count: int) -> int:
+        """So many that workers end at about the same time and little is lost with one of them."""
+        return min(max(_BLOCKS_OF_A_WORKER * self._workers, -(-count // _LARGEST_BLOCK)), _MOST_BLOCKS)
 
     def _outcomes(self, tasks: dict[int, Task], most_blocks: int) -> Iterator[tuple[int, list[Outcome]]]:
         """Those of all tasks but the ones whose block was lost, as they come."""
