@@ -124,9 +124,7 @@ def scaled_linear(
         from ea_kernels.triton_ops import quantised as kernels
 
         return kernels.scaled_linear(*operands).view(out_shape)
-    if rows.dtype == torch.int8:
-        return _int8_linear(*operands).view(out_shape)
-    return _float8_linear(*operands).view(out_shape)
+    return _linear(*operands).view(out_shape)
 
 
 def multiplies_int8(device: torch.device) -> bool:
@@ -155,7 +153,7 @@ def _quantise_rows(x: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     return eight.round_().to(dtype) if dtype == torch.int8 else eight.to(dtype), scale
 
 
-def _int8_linear(
+def _linear(
     x8_MI: Tensor,
     x_scale_M1: Tensor,
     weight8_OI: Tensor,
@@ -163,32 +161,28 @@ def _int8_linear(
     bias_O: Tensor | None,
     dtype: torch.dtype,
 ) -> Tensor:
-    rows, outputs = len(x8_MI), len(weight8_OI)
-    if not multiplies_int8(x8_MI.device):
-        total = x8_MI.float() @ weight8_OI.float().T
-    elif x8_MI.is_cuda:
-        x8_MI, weight8_OI = _padded(x8_MI, 2 * _ALIGNED), _padded(weight8_OI, _ALIGNED)
-        total = torch.ops.aten._int_mm(x8_MI, weight8_OI.T)[:rows, :outputs].float()
-    else:
-        total = torch.ops.aten._int_mm(x8_MI, weight8_OI.T).float()
-    out = total.mul_(x_scale_M1).mul_(weight_scale_O1.T)
+    if x8_MI.dtype != torch.int8 and multiplies_float8(x8_MI.device):
+        out = _scaled_product(x8_MI, x_scale_M1, weight8_OI, weight_scale_O1)
+        return (out if bias_O is None else out + bias_O).to(dtype)
+    out = _plain_product(x8_MI, weight8_OI).mul_(x_scale_M1).mul_(weight_scale_O1.T)
     return (out if bias_O is None else out.add_(bias_O)).to(dtype)
 
 
-def _float8_linear(
-    x8_MI: Tensor,
-    x_scale_M1: Tensor,
-    weight8_OI: Tensor,
-    weight_scale_O1: Tensor,
-    bias_O: Tensor | None,
-    dtype: torch.dtype,
-) -> Tensor:
-    if not multiplies_float8(x8_MI.device):
-        out = (x8_MI.float() @ weight8_OI.float().T).mul_(x_scale_M1).mul_(weight_scale_O1.T)
-        return (out if bias_O is None else out.add_(bias_O)).to(dtype)
+def _plain_product(x8_MI: Tensor, weight8_OI: Tensor) -> Tensor:
+    """Of the eight bits, in float32; int8 exactly, where the device has instructions for it."""
+    rows, outputs = len(x8_MI), len(weight8_OI)
+    if x8_MI.dtype != torch.int8 or not multiplies_int8(x8_MI.device):
+        return x8_MI.float() @ weight8_OI.float().T
+    if x8_MI.is_cuda:
+        x8_MI, weight8_OI = _padded(x8_MI, 2 * _ALIGNED), _padded(weight8_OI, _ALIGNED)
+    return torch.ops.aten._int_mm(x8_MI, weight8_OI.T)[:rows, :outputs].float()
+
+
+def _scaled_product(x8_MI: Tensor, x_scale_M1: Tensor, weight8_OI: Tensor, weight_scale_O1: Tensor) -> Tensor:
+    """Of float8, by the GPU's instructions, in bfloat16."""
     rows, outputs = len(x8_MI), len(weight8_OI)
     x8_MI, weight8_OI = _padded(x8_MI, _ALIGNED), _padded(weight8_OI, _ALIGNED)
-    out = torch.ops.aten._scaled_mm(
+    return torch.ops.aten._scaled_mm(
         x8_MI,
         weight8_OI.T,
         scale_a=_padded_rows(x_scale_M1, len(x8_MI)),
@@ -196,7 +190,6 @@ def _float8_linear(
         out_dtype=torch.bfloat16,
         use_fast_accum=True,
     )[:rows, :outputs]
-    return (out if bias_O is None else out + bias_O).to(dtype)
 
 
 def _padded(x8_MI: Tensor, multiple: int) -> Tensor:
