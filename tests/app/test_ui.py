@@ -11,6 +11,7 @@ import time
 
 import pytest
 from PIL import Image
+from studio_parts import uploaded
 
 from ea_app.api.abilities import Abilities
 from ea_app.catalog import bundled_names, find
@@ -28,20 +29,13 @@ def _png(size=(8, 8)):
     return f"data:image/png;base64,{base64.b64encode(held.getvalue()).decode()}"
 
 
-def _upload(uploads, name="a.png"):
-    place = uploads.folder / "0123"
-    place.mkdir(parents=True, exist_ok=True)
-    Image.new("RGB", (80, 40)).save(place / name)
-    return str(place / name)
-
-
 def test_a_prompt_alone_leaves_the_rest_to_the_model(shelf, uploads):
     empty = dict.fromkeys(FIELDS, "") | {"prompt": "a circle", "strength": 0.7, "lora_weight_1": 1}
     assert options_of(empty, shelf, uploads) == ("a circle", {"model": "default"})
 
 
 def test_every_control_becomes_its_option(shelf, uploads):
-    picture = _upload(uploads)
+    picture = uploaded(uploads)
     values = {
         "prompt": "a circle", "negative": "blur", "width": "64", "height": "96", "frames": "9", "fps": "12",
         "window": "9", "overlap": "1", "join": "pixels", "sampler": "Flow", "steps": 4, "guidance": 2.5,
@@ -57,7 +51,7 @@ def test_every_control_becomes_its_option(shelf, uploads):
 
 
 def test_strength_counts_for_a_video_without_a_mask(shelf, uploads):
-    video = _upload(uploads, "v.webp")
+    video = uploaded(uploads, "v.webp")
     values = {"prompt": "a", "video": video, "strength": 0.4}
     assert options_of(values, shelf, uploads)[1]["strength"] == 0.4
     _, masked = options_of({**values, "mask_drawn": _png()}, shelf, uploads)
@@ -67,7 +61,7 @@ def test_strength_counts_for_a_video_without_a_mask(shelf, uploads):
 
 
 def test_the_size_of_the_reference(shelf, uploads):
-    values = {"prompt": "a", "image": _upload(uploads), "size_mode": True}
+    values = {"prompt": "a", "image": uploaded(uploads), "size_mode": True}
     assert options_of(values, shelf, uploads)[1]["size"] == (96, 48)
     with pytest.raises(InputError, match="needs a picture"):
         options_of({"prompt": "a", "size_mode": True}, shelf, uploads)
@@ -109,7 +103,7 @@ def test_the_size_of_the_reference(shelf, uploads):
 )
 def test_what_is_wrong_is_refused_with_the_control(shelf, uploads, field, values):
     if values.get("video") == "v":
-        values = {**values, "video": _upload(uploads)}
+        values = {**values, "video": uploaded(uploads)}
     with pytest.raises(InputError) as caught:
         options_of({"prompt": "a circle", **values}, shelf, uploads)
     assert caught.value.field.replace("-", "_") == field
@@ -131,7 +125,7 @@ def test_settings_go_to_the_controls_and_come_back(studio, uploads):
     points = '{"width": 64, "height": 64, "paths": [[[1, 2], [3, 4]]]}'
     asked = {
         "prompt": "a circle", "steps": 4, "seed": "5", "width": "64", "height": "96", "frames": "9",
-        "image": _upload(uploads), "trajectory": points, "lora_2": "people/a.safetensors",
+        "image": uploaded(uploads), "trajectory": points, "lora_2": "people/a.safetensors",
         "lora_weight_2": 0.5,
     }  # fmt: skip
     view = studio.submit(asked)
@@ -174,7 +168,7 @@ def test_what_a_job_needs_is_told_before_it_is_asked_for(studio, monkeypatch):
 def test_what_a_job_needs_follows_the_shape_of_a_reference(studio, uploads):
     values = {"model": "default", "size_mode": True, "guidance": 6.0}
     assert "needs a picture" in studio.forecast.tell(values, "en")
-    assert "about" in studio.forecast.tell(values | {"image": _upload(uploads)}, "en")
+    assert "about" in studio.forecast.tell(values | {"image": uploaded(uploads)}, "en")
 
 
 def test_memory_and_file_are_options_unless_they_are_automatic(studio):
@@ -272,7 +266,7 @@ def test_settings_of_a_job_are_told_in_words(studio):
 
 
 def test_uploads_are_removed_when_no_job_uses_them(studio, uploads):
-    used = _upload(uploads)
+    used = uploaded(uploads)
     view = studio.submit({"prompt": "a", "image": used})
     unused = uploads.keep_text("file", "x", ".json")
     old = time.time() - 1000

@@ -7,19 +7,13 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from studio_parts import uploaded
 
 from ea_app.options import InputError
 
 
-def _upload(uploads, name="a.png"):
-    place = uploads.folder / "0123"
-    place.mkdir(parents=True, exist_ok=True)
-    Image.new("RGB", (80, 40)).save(place / name)
-    return str(place / name)
-
-
 def test_what_is_gone_is_named(studio, uploads):
-    view = studio.submit({"prompt": "a", "image": _upload(uploads)})
+    view = studio.submit({"prompt": "a", "image": uploaded(uploads)})
     Path(view.options["image"]).unlink()
     values, missing = studio.reuse(view.id)
     assert missing == ["image"]

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from importlib import metadata
 from typing import Any, NoReturn
 
-from ea_app.options import OPTIONS, InputError, option
+from ea_app.options import OPTIONS, PLANNED, InputError, option
 
 _GROUPS = {
     "what": "what to generate",
@@ -153,19 +153,7 @@ def _add_plan(add_parser: Callable[..., Parser]) -> None:
         description="Say what memory and time a job will need, from the model's configs; nothing is loaded.",
         allow_abbrev=False,
     )
-    for key in (
-        "size",
-        "frames",
-        "window",
-        "overlap",
-        "steps",
-        "teacache",
-        "guidance",
-        "model",
-        "dtype",
-        "vae_dtype",
-        "memory",
-    ):
+    for key in ("model", *PLANNED):
         _add_option(parser.add_argument, key)
     parser.add_argument(
         "--device", metavar="NAME", help="auto, cpu, cuda, cuda:N, or a GPU that is elsewhere, such as H200"

@@ -4,7 +4,7 @@ import argparse
 import json
 
 from ea_app.catalog import find
-from ea_app.options import InputError
+from ea_app.options import PLANNED, InputError
 from ea_app.planning import Plan, find_machine, plan
 
 
@@ -14,19 +14,7 @@ def run(arguments: argparse.Namespace) -> int:
         model = find(arguments.model or "default", download=False)
     except ValueError as error:
         raise InputError("model", str(error)) from None
-    keys = (
-        "size",
-        "frames",
-        "window",
-        "overlap",
-        "steps",
-        "teacache",
-        "guidance",
-        "dtype",
-        "vae_dtype",
-        "memory",
-    )
-    options = {key: getattr(arguments, key) for key in keys if getattr(arguments, key) is not None}
+    options = {key: getattr(arguments, key) for key in PLANNED if getattr(arguments, key) is not None}
     made = plan(model, find_machine(arguments.device or "auto"), **options)
     print(json.dumps(made.to_dict(), indent=2) if arguments.json else describe(made))
     return 1 if made.fits is False else 0

@@ -8,7 +8,7 @@ the model's catalogue entry.
 from ea_app.options.errors import InputError, concerning
 from ea_app.options.option import FROM_MODEL, KEYFRAME, MAX_FRAMES, MAX_SEED, SIDE_MULTIPLE, Limits, Option
 from ea_app.options.rules import complete
-from ea_app.options.table import OPTIONS, option
+from ea_app.options.table import OPTIONS, PLANNED, option
 from ea_app.options.values import parse
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "MAX_FRAMES",
     "MAX_SEED",
     "OPTIONS",
+    "PLANNED",
     "SIDE_MULTIPLE",
     "InputError",
     "Limits",

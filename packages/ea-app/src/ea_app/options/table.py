@@ -124,6 +124,12 @@ OPTIONS: tuple[Option, ...] = (
 )  # fmt: skip
 """Everything but the prompt."""
 
+PLANNED = (
+    *("size", "frames", "window", "overlap", "steps", "teacache", "guidance"),
+    *("dtype", "vae_dtype", "memory"),
+)
+"""Keys of the options that decide what memory and time a job needs."""
+
 
 def option(key: str) -> Option:
     """The option with this key.

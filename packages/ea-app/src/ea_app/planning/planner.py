@@ -9,7 +9,7 @@ from typing import Any
 
 from ea_app.catalog import Model
 from ea_app.limits import limits_of
-from ea_app.options import InputError, complete, parse
+from ea_app.options import PLANNED, InputError, complete, parse
 from ea_app.planning.autoencoder import AutoencoderCosts
 from ea_app.planning.machine import Machine
 from ea_app.planning.transformer import TransformerCosts
@@ -17,19 +17,7 @@ from ea_app.planning.transformer import TransformerCosts
 _BYTES = {"float32": 4, "fp32": 4, "bfloat16": 2, "bf16": 2, "float16": 2, "fp16": 2}
 _TEXT_TOKENS = 256
 """Tokens of a prompt where a text encoder's config does not say."""
-_OPTIONS = (
-    "size",
-    "frames",
-    "window",
-    "overlap",
-    "steps",
-    "teacache",
-    "guidance",
-    "dtype",
-    "vae_dtype",
-    "memory",
-    "loops",
-)
+_OPTIONS = (*PLANNED, "loops")
 _CLASSES = {"transformer": "EasyAnimateTransformer3DModel", "vae": "AutoencoderKLMagvit"}
 _ENOUGH = 0.75
 """Of free memory, the share that weights may take where the memory mode is chosen automatically."""
