@@ -1,10 +1,11 @@
 """Dissolves are told from cuts, camera moves and stills."""
 
+import cv2
 import numpy as np
 import pytest
 
 from ea_data.curation.registry import open_stage
-from ea_data.curation.stages.dissolves import least_unmixed
+from ea_data.curation.stages.dissolves import _small, least_unmixed
 
 
 def _scene(seed, side=24):
@@ -53,6 +54,37 @@ def test_a_slow_pan_over_something_smooth_is_none():
             ]
         )  # fmt: skip
         assert least_unmixed(pan.astype(np.float32)) == 1 or least_unmixed(pan.astype(np.float32)) > 0.28
+
+
+def _small_pan(seed, speed, rate=12, size=(240, 320), seconds=3.25):
+    """Every `rate` / 8th frame of a pan over a smooth texture, as the stage sees it."""
+    rng, (height, width), count = np.random.default_rng(seed), size, round(seconds * rate)
+    wide = width + round(speed * count) + 1
+    scene = np.full((height, wide, 3), 128, np.float32)
+    for cell in (4, 16, 64):
+        knots = rng.normal(0, 10 + cell / 4, (height // cell + 2, wide // cell + 2, 3)).astype(np.float32)
+        scene += cv2.resize(knots, (wide, height), interpolation=cv2.INTER_CUBIC)
+    scene = np.clip(scene, 0, 255).astype(np.uint8)
+    places = [round(speed * number) for number in range(0, count, max(1, round(rate / 8)))]
+    return np.stack([scene[:, place : place + width] for place in places])
+
+
+@pytest.mark.parametrize("count", [10, pytest.param(100, marks=pytest.mark.slow)])
+def test_drawn_pans_and_dissolves_are_told_apart(count):
+    speeds = np.geomspace(1, 3, count)
+    pans = [least_unmixed(_seen(_small_pan(seed, speed))) for seed, speed in enumerate(speeds)]
+    assert min(pans) > 0.28
+    rng = np.random.default_rng(1)
+    for seed in range(count // 2):
+        first, second = (_small_pan(one, rng.uniform(0, 2), rate=8) for one in (seed, seed + 900))
+        begin, length = 6, int(rng.integers(5, 14))
+        share = np.clip((np.arange(len(first)) - begin) / length, 0, 1)[:, None, None, None]
+        mixed = first * (1 - share) + (second if seed % 2 else 255 - 0.8 * second) * share
+        assert least_unmixed(_seen(mixed.astype(np.uint8))) < 0.28, seed
+
+
+def _seen(frames):
+    return np.stack([_small(frame) for frame in frames])
 
 
 def test_a_short_clip_has_no_candidate():
