@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from ea_kernels import ops
+from ea_kernels import ops, winograd
 
 SHAPES = [(1, 3, 5, 3, 16, 16), (1, 3, 4, 6, 40, 40), (2, 7, 3, 3, 5, 9), (1, 1, 1, 3, 3, 3)]
 """B, I, O, T, H, W."""
@@ -48,3 +48,90 @@ def test_without_onednn_torch_computes(monkeypatch):
     monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
     x, weight = torch.randn(1, 2, 3, 4, 4), torch.randn(3, 2, 3, 3, 3)
     assert torch.equal(ops.conv3d(x, weight), F.conv3d(x, weight))
+
+
+SHARED = [
+    # batch, inputs, outputs, frames, height, width, taps, padding, axis
+    (1, 64, 64, 6, 24, 24, (3, 3, 3), (0, 1, 1), winograd.TIME),
+    (2, 64, 96, 10, 17, 19, (3, 3, 3), (0, 1, 1), winograd.TIME),
+    (1, 64, 64, 6, 28, 25, (3, 3, 3), (0, 0, 0), winograd.TIME),
+    (1, 64, 128, 6, 23, 23, (3, 2, 2), (0, 1, 1), winograd.TIME),
+    (1, 96, 64, 6, 32, 32, (3, 1, 1), (0, 0, 0), winograd.TIME),
+    (1, 128, 128, 4, 32, 33, (3, 3, 3), (0, 1, 1), winograd.ROWS),
+    (2, 128, 160, 3, 36, 32, (2, 3, 3), (0, 1, 1), winograd.ROWS),
+    (1, 128, 128, 3, 46, 48, (1, 3, 3), (0, 0, 0), winograd.ROWS),
+]
+
+
+def _clip(*shape):
+    return torch.randn(shape).contiguous(memory_format=torch.channels_last_3d)
+
+
+@pytest.mark.parametrize("band", [1, 20_000, winograd.BAND])
+@pytest.mark.parametrize(
+    ("batch", "inputs", "outputs", "frames", "height", "width", "taps", "padding", "axis"), SHARED
+)
+def test_half_the_products_give_the_same_result(
+    batch, inputs, outputs, frames, height, width, taps, padding, axis, band, monkeypatch
+):
+    monkeypatch.setattr(winograd, "BAND", band)
+    torch.manual_seed(0)
+    x = _clip(batch, inputs, frames, height, width) + 1
+    weight, bias = torch.randn(outputs, inputs, *taps) / (inputs * 27) ** 0.5, torch.randn(outputs)
+    with torch.no_grad():
+        assert winograd.axis_to_share(x, weight, padding) == axis
+        found = ops.conv3d(x, weight, bias, padding=padding)
+        direct = torch.ops.aten.mkldnn_convolution(x, weight, bias, padding, (1, 1, 1), (1, 1, 1), 1)
+        truth = F.conv3d(x.double(), weight.double(), bias.double(), padding=padding)
+        without = ops.conv3d(x, weight, padding=padding)
+    assert found.is_contiguous(memory_format=torch.channels_last_3d)
+    assert not torch.equal(found, direct)
+    near = {"rtol": 0, "atol": 1e-5 * float(truth.abs().max()), "check_dtype": False}
+    torch.testing.assert_close(found, truth, **near)
+    torch.testing.assert_close(without, truth - bias.view(-1, 1, 1, 1), **near)
+
+
+def test_frames_that_resemble_each_other_are_more_exact_than_in_a_direct_convolution():
+    torch.manual_seed(0)
+    x = (_clip(1, 128, 1, 16, 16) + 0.05 * _clip(1, 128, 18, 16, 16)).contiguous(
+        memory_format=torch.channels_last_3d
+    )
+    weight = torch.randn(128, 128, 3, 3, 3) / 60
+    truth = F.conv3d(x.double(), weight.double(), padding=(0, 1, 1))
+    direct = torch.ops.aten.mkldnn_convolution(x, weight, None, (0, 1, 1), (1, 1, 1), (1, 1, 1), 1)
+    with torch.no_grad():
+        found = ops.conv3d(x, weight, padding=(0, 1, 1))
+
+    def error(y):
+        return float((y - truth).square().mean().sqrt())
+
+    assert error(found) < error(direct)
+
+
+@pytest.mark.parametrize(
+    ("change", "padding", "stride"),
+    [
+        pytest.param(lambda x, w: (x[:, :, :5], w), (0, 1, 1), 1, id="three frames of few channels"),
+        pytest.param(lambda x, w: (x[:, :32], w[:, :32]), (0, 1, 1), 1, id="few channels"),
+        pytest.param(lambda x, w: (x[..., :8, :8].clone(), w), (0, 1, 1), 1, id="few pixels"),
+        pytest.param(lambda x, w: (x.contiguous(), w), (0, 1, 1), 1, id="channels first"),
+        pytest.param(lambda x, w: (x[..., 1:], w), (0, 1, 1), 1, id="a part of a clip"),
+        pytest.param(lambda x, w: (x, w), (1, 1, 1), 1, id="zeros around the frames"),
+        pytest.param(lambda x, w: (x, w), (0, 1, 1), 2, id="stride"),
+    ],
+)
+def test_other_convolutions_are_direct(change, padding, stride, monkeypatch):
+    monkeypatch.setattr(winograd, "shared_convolution", None)
+    torch.manual_seed(0)
+    x, weight = change(_clip(1, 64, 6, 24, 24), torch.randn(64, 64, 3, 3, 3))
+    with torch.no_grad():
+        found = ops.conv3d(x, weight, stride=(stride,) * 3, padding=padding)
+    expected = F.conv3d(x, weight, stride=stride, padding=padding)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-3)
+
+
+def test_a_convolution_that_is_trained_is_direct(monkeypatch):
+    monkeypatch.setattr(winograd, "shared_convolution", None)
+    weight = torch.randn(64, 64, 3, 3, 3, requires_grad=True)
+    ops.conv3d(_clip(1, 64, 6, 24, 24), weight, padding=(0, 1, 1)).sum().backward()
+    assert weight.grad is not None
