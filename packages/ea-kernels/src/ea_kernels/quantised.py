@@ -15,6 +15,8 @@ from ea_kernels.triton_ops.availability import resolve_backend
 
 FORMATS = tuple(LARGEST)
 """Number types of eight bits."""
+_PROCESSOR: dict[str, bool] = {}
+"""What it multiplies exactly, once that was asked: a compiler cannot ask, and reads it here."""
 _ALIGNED = 16
 """Of what rows and columns of operands must be multiples for matrix units."""
 
@@ -134,8 +136,12 @@ def multiplies_int8(device: torch.device) -> bool:
     """
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (7, 5)
-    vnni = torch.cpu._is_vnni_supported()  # pyright: ignore[reportPrivateUsage]
-    return device.type == "cpu" and torch.backends.mkldnn.is_available() and vnni
+    if device.type != "cpu":
+        return False
+    if "int8" not in _PROCESSOR:
+        vnni = torch.cpu._is_vnni_supported()  # pyright: ignore[reportPrivateUsage]
+        _PROCESSOR["int8"] = torch.backends.mkldnn.is_available() and vnni
+    return _PROCESSOR["int8"]
 
 
 def multiplies_float8(device: torch.device) -> bool:
