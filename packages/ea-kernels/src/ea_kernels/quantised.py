@@ -181,6 +181,7 @@ def _plain_product(x8_MI: Tensor, weight8_OI: Tensor) -> Tensor:
         return x8_MI.float() @ weight8_OI.float().T
     if x8_MI.is_cuda:
         x8_MI, weight8_OI = _padded(x8_MI, 2 * _ALIGNED), _padded(weight8_OI, _ALIGNED)
+    x8_MI, weight8_OI = x8_MI.contiguous(), weight8_OI.contiguous()  # the library takes few other strides
     return torch.ops.aten._int_mm(x8_MI, weight8_OI.T)[:rows, :outputs].float()
 
 
