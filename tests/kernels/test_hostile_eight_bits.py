@@ -6,7 +6,7 @@ import pytest
 import torch
 from kernel_cases import need_triton
 
-from ea_kernels import ops
+from ea_kernels import ops, quantised
 from ea_kernels.quantised import FORMATS
 from ea_kernels.runtime.eight_bits import LARGEST
 
@@ -89,3 +89,17 @@ def test_products(dtype, backend):
             ops.scaled_linear(x, xs, w, ws, dtype=kind, backend=b) for b in (backend, "reference")
         )
         torch.testing.assert_close(out, expected, rtol=2e-2, atol=2e-2)
+
+
+@pytest.mark.parametrize("dtype", FORMATS, ids=str)
+@pytest.mark.parametrize("shape", [(7, 24), (2, 3, 24), (1, 24), (5, 60), (24,)], ids=str)
+@pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16], ids=str)
+def test_pieces_are_rounded_as_the_whole(shape, dtype, kind, monkeypatch):
+    x = R(*shape[:-1], 2 * shape[-1]).to(kind)[..., : shape[-1]]
+    x[(0,) * x.ndim] = torch.inf  # a row that is not finite, alone
+    whole = ops.quantise_rows(x, dtype, backend="torch")
+    monkeypatch.setattr(quantised, "_LARGE", 0)
+    monkeypatch.setattr(quantised, "_PIECE", 50)  # two rows of 24, none of 60: then one at a time
+    pieces = ops.quantise_rows(x, dtype, backend="torch")
+    assert torch.equal(pieces[0].view(torch.uint8), whole[0].view(torch.uint8))
+    torch.testing.assert_close(pieces[1], whole[1], rtol=0, atol=0, equal_nan=True)
