@@ -68,13 +68,16 @@ def test_conditions_of_all_steps_at_once_do_not_compile_every_step_anew():
     assert counts == [KINDS] * 3
 
 
-def test_blocks_that_multiply_in_eight_bits_compile_whole(monkeypatch):
+@pytest.mark.parametrize("buckets", [1, pytest.param(3, marks=pytest.mark.slow)])
+def test_blocks_that_multiply_in_eight_bits_compile_whole(buckets, monkeypatch):
     monkeypatch.setattr("ea_kernels.linear.multiplies_int8", lambda _: True)
-    model, counter, given = tiny_transformer(), CompileCounter(), inputs(*SIZES[0])
+    model, counter = tiny_transformer(replace(TINY, num_layers=2, mmdit_layers=2)), CompileCounter()
     to_eight_bits(model, choose_linear(torch.device("cpu"), "int8").arithmetic)
-    step = torch.tensor([500.0, 20.0])
+    step, given, counts = torch.tensor([500.0, 20.0]), [inputs(*size) for size in SIZES[:buckets]], []
     with torch.no_grad():
-        expected = model(timestep_B=step, **given)
+        expected = [model(timestep_B=step, **sizes) for sizes in given]
         compiled(model, counter)
-        torch.testing.assert_close(model(timestep_B=step, **given), expected)
-    assert counter.frame_count == KINDS
+        for sizes, eager in zip(given, expected, strict=True):
+            torch.testing.assert_close(model(timestep_B=step, **sizes), eager)
+            counts.append(counter.frame_count)
+    assert counts == [KINDS, 2 * KINDS, 2 * KINDS][:buckets]

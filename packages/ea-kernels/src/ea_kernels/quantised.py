@@ -153,7 +153,7 @@ def multiplies_float8(device: torch.device) -> bool:
 
 def _quantise_rows(x: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     """The reference with fewer copies of x, and of a large one on a CPU piece by piece."""
-    if x.device.type != "cpu" or x.numel() <= _LARGE or torch.compiler.is_compiling():
+    if x.device.type != "cpu" or torch.compiler.is_compiling() or x.numel() <= _LARGE:
         return _quantise_at_once(x, dtype)
     flat = x.reshape(-1, x.shape[-1])
     eight = torch.empty(flat.shape, dtype=dtype)
