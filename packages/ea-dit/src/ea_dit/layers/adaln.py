@@ -18,7 +18,7 @@ GatedUpdate = tuple[Tensor, Tensor, Tensor]
 NormedStream = tuple[Tensor, Activations, Tensor]
 """A stream (B, L, D), its modulated norm, and the gate (B, D) of the next update."""
 Readers = tuple[nn.Module, ...]
-"""Linear layers that read a norm; in eight bits, where all of them multiply so."""
+"""Linear layers that read a norm: in eight bits where all of them multiply so, plain where none are named."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class JointAdaNorm(nn.Module):
         self.norm = LayerNorm(width, eps=eps, affine=affine)
 
     def forward(
-        self, video_BLD: Tensor, text_BLD: Tensor, condition: Condition, readers: Readers
+        self, video_BLD: Tensor, text_BLD: Tensor, condition: Condition, readers: Readers = ()
     ) -> tuple[Activations, Activations, Tensor, Tensor]:
         """Returns the modulated video and text for the readers, and the gates (B, D) of video and text."""
         parts = condition.through(self.modulation).chunk(6, dim=-1)
@@ -79,12 +79,6 @@ class JointAdaNorm(nn.Module):
         video = modulated_norm_for(readers, video_BLD, (scale_v, shift_v), affine, eps=eps)
         text = modulated_norm_for(readers, text_BLD, (scale_t, shift_t), affine, eps=eps)
         return video, text, gate_v, gate_t
-
-    def video_alone(self, video_BLD: Tensor, condition: Condition) -> Tensor:
-        """Returns the modulated video, never rounded."""
-        shift, scale = condition.through(self.modulation).chunk(6, dim=-1)[:2]
-        norm = self.norm
-        return ops.modulated_layer_norm(video_BLD, scale, shift, norm.weight, norm.bias, eps=norm.eps)
 
     def after_updates(
         self, video: GatedUpdate, text: GatedUpdate | None, condition: Condition, readers: Readers

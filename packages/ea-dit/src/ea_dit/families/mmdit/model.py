@@ -118,7 +118,7 @@ class MMDiT(nn.Module):
         contexts = PerBlock(BlockContext(condition.of_layers(*block.modulations), rope) for block in blocks)
 
         def signal() -> Tensor:
-            return blocks[0].attention_norm.video_alone(video_BLD, contexts[0].condition)
+            return blocks[0].attention_norm(video_BLD, text_BMD, contexts[0].condition)[0]
 
         def run() -> Tensor:
             last_BLD, _ = self.blocks((video_BLD, text_BMD), contexts, recompute=recompute)
