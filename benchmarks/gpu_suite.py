@@ -21,6 +21,7 @@ from ea_dit.families.mmdit.config import MMDiTConfig
 from ea_dit.families.mmdit.model import MMDiT
 from ea_kernels import ops
 from ea_kernels.linear import NAMES, choose_linear
+from ea_kernels.rounding import modulated_norm_for
 from ea_kernels.runtime.eight_bits import EightBitLinear
 
 Rows = list[dict[str, object]]
@@ -130,7 +131,31 @@ def _eight_bits(device: str, repeats: int, dtype: torch.dtype, *, tiny: bool) ->
         times = measure(partial(layer, x), device, repeats)
         speed = {"flops": flops / times["median"], "gain": plain["median"] / times["median"]}
         rows.append({"what": "linear", "way": way, "error": error, **speed, **times})
+    rows += _readers(x, (scale, shift), device, repeats)
     return rows + _rounding(x, (scale, shift), device, repeats)
+
+
+def _readers(x: Tensor, modulation: tuple[Tensor, Tensor], device: str, repeats: int) -> Rows:
+    """A modulated norm and three layers that read it: each rounds what it reads, or it is rounded once."""
+    width, rows = x.shape[-1], Rows()
+    for way in (name for name in NAMES[1:] if name != "restored"):
+        try:
+            arithmetic = choose_linear(torch.device(device), way).arithmetic
+        except ValueError as reason:
+            rows.append({"what": "norm and three layers", "way": way, "not_measured": str(reason)})
+            continue
+        made = (torch.nn.Linear(width, width, device=device, dtype=x.dtype) for _ in range(3))
+        layers = [EightBitLinear(linear.requires_grad_(False), arithmetic) for linear in made]
+
+        def run(layers: list[EightBitLinear] = layers, *, once: bool) -> list[Tensor]:
+            normed = modulated_norm_for(layers if once else (), x, modulation)
+            return [layer(normed) for layer in layers]
+
+        error = check(run(once=True)[2], run(once=False)[2])
+        each, once = (measure(partial(run, once=once), device, repeats) for once in (False, True))
+        gain = each["median"] / once["median"]
+        rows.append({"what": "norm and three layers", "way": way, "error": error, "gain": gain, **once})
+    return rows
 
 
 def _rounding(x: Tensor, modulation: tuple[Tensor, Tensor], device: str, repeats: int) -> Rows:

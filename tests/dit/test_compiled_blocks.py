@@ -8,6 +8,8 @@ from tiny import TINY, tiny_transformer
 from torch._dynamo.testing import CompileCounter
 
 from ea_dit import Conditioning
+from ea_kernels.linear import choose_linear
+from ea_kernels.runtime.eight_bits import to_eight_bits
 
 SIZES = [(3, 4, 6), (1, 4, 4), (5, 6, 10)]
 """Frames, height and width of buckets."""
@@ -64,3 +66,18 @@ def test_conditions_of_all_steps_at_once_do_not_compile_every_step_anew():
             torch.testing.assert_close(model(timestep_B=step, **given), eager, atol=1e-5, rtol=1e-5)
             counts.append(counter.frame_count)
     assert counts == [KINDS] * 3
+
+
+@pytest.mark.parametrize("buckets", [1, pytest.param(3, marks=pytest.mark.slow)])
+def test_blocks_that_multiply_in_eight_bits_compile_whole(buckets, monkeypatch):
+    monkeypatch.setattr("ea_kernels.linear.multiplies_int8", lambda _: True)
+    model, counter = tiny_transformer(replace(TINY, num_layers=2, mmdit_layers=2)), CompileCounter()
+    to_eight_bits(model, choose_linear(torch.device("cpu"), "int8").arithmetic)
+    step, given, counts = torch.tensor([500.0, 20.0]), [inputs(*size) for size in SIZES[:buckets]], []
+    with torch.no_grad():
+        expected = [model(timestep_B=step, **sizes) for sizes in given]
+        compiled(model, counter)
+        for sizes, eager in zip(given, expected, strict=True):
+            torch.testing.assert_close(model(timestep_B=step, **sizes), eager)
+            counts.append(counter.frame_count)
+    assert counts == [KINDS, 2 * KINDS, 2 * KINDS][:buckets]

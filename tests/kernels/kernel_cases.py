@@ -35,6 +35,15 @@ def strided(*shape, dtype, device, scale=1.0):
     return wide.to(device, dtype)[..., : shape[-1]]
 
 
+def compare_values(function, inputs, *, backend):
+    """Outputs where no gradient is wanted, and the inputs afterwards, which nobody allowed to be reused."""
+    kept = [x.clone() for x in inputs]
+    with torch.no_grad():
+        results = [function(*inputs, backend=name) for name in (backend, "reference")]
+    _same(*(r if isinstance(r, tuple) else (r,) for r in results))
+    assert all(torch.equal(x, before) for x, before in zip(inputs, kept, strict=True))
+
+
 def compare(function, inputs, *, share=None, backend="triton"):
     """A backend against the reference; each output weighs differently in the gradients."""
     results = []
@@ -49,7 +58,11 @@ def compare(function, inputs, *, share=None, backend="triton"):
             total = total + (out.float() * weight).sum()
         total.backward()
         results.append([*outputs, *(leaf.grad for leaf in leaves if leaf is not None)])
-    for index, (actual, expected) in enumerate(zip(*results, strict=True)):
+    _same(*results, share=share)
+
+
+def _same(ours, reference, *, share=None):
+    for index, (actual, expected) in enumerate(zip(ours, reference, strict=True)):
         assert actual.dtype == expected.dtype
         assert actual.shape == expected.shape
         if expected.numel() == 0:

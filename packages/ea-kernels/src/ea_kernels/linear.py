@@ -9,14 +9,14 @@ name that cannot compute on the device is an error that says why.
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from types import MappingProxyType
 
 import torch
 from torch import Tensor
 
-from ea_kernels.quantised import multiplies_float8, multiplies_int8, quantise_rows, scaled_linear
-from ea_kernels.runtime.eight_bits import FLOAT8, RESTORED, Arithmetic
+from ea_kernels.quantised import multiplies_float8, multiplies_int8, scaled_linear
+from ea_kernels.rounding import rounded
+from ea_kernels.runtime.eight_bits import FLOAT8, RESTORED, Activations, Arithmetic, Rounding
 from ea_kernels.triton_ops.availability import why_not
 
 __all__ = ["ENVIRONMENT", "NAMES", "LinearChoice", "choose_arithmetic", "choose_linear", "describe_linear"]
@@ -42,11 +42,17 @@ class LinearChoice:
         return self.arithmetic.name
 
 
-def _product(backend: str, x: Tensor, weight8_OI: Tensor, scale_O1: Tensor, bias_O: Tensor | None) -> Tensor:
-    if torch.is_grad_enabled() and x.requires_grad:
-        raise ValueError(f"{ENVIRONMENT}: products in eight bits have no gradient; use 'restored'")
-    rows, scales = quantise_rows(x, weight8_OI.dtype, backend=backend)
-    return scaled_linear(rows, scales, weight8_OI, scale_O1, bias_O, dtype=x.dtype, backend=backend)
+@dataclass(frozen=True)
+class _EightBitProduct:
+    """The `Product` of rounded activations; a backend of `ops.scaled_linear` multiplies."""
+
+    rounding: Rounding
+    backend: str
+
+    def __call__(self, x: Activations, weight8_OI: Tensor, scale_O1: Tensor, bias_O: Tensor | None) -> Tensor:
+        rows = rounded(x, self.rounding)
+        operands = (rows.eight, rows.scale, weight8_OI, scale_O1, bias_O)
+        return scaled_linear(*operands, dtype=rows.dtype, backend=self.backend)
 
 
 def _none(device: torch.device) -> str | None:  # noqa: ARG001
@@ -70,7 +76,9 @@ def _triton_float8(device: torch.device) -> str | None:
 
 
 def _eight_bits(name: str, dtype: torch.dtype, backend: str) -> Arithmetic:
-    return Arithmetic(dtype, partial(_product, backend), name)
+    # Any kernel may round: the eight bits are the same. The name tells what multiplies.
+    rounding = Rounding(dtype, "triton" if backend == "triton" else "auto")
+    return Arithmetic(dtype, _EightBitProduct(rounding, backend), name, rounding)
 
 
 _WAYS: Mapping[str, tuple[Arithmetic, Callable[[torch.device], str | None]]] = MappingProxyType(

@@ -48,7 +48,9 @@ def rms_norm(x: Tensor, weight: Tensor | None = None, *, eps: float = 1e-6, back
         from ea_kernels.triton_ops import heads
 
         rows = x.reshape(1, -1, 1, x.shape[-1])
-        return heads.heads(rows, weight, None, None, norm=heads.RMS, eps=eps).view(x.shape)
+        alike = weight is not None and weight.dtype == x.dtype
+        out = heads.heads(rows, weight if alike else None, None, None, norm=heads.RMS, eps=eps).view(x.shape)
+        return out if alike or weight is None else out * weight
     x32 = x.float()
     out = (x32 * torch.rsqrt(x32.square().mean(dim=-1, keepdim=True) + eps)).to(x.dtype)
     return out if weight is None else out * weight
@@ -63,7 +65,14 @@ def group_norm(
     eps: float = 1e-6,
     backend: str = "auto",
 ) -> Tensor:
-    """GroupNorm of (B, C, ...): statistics in float32, the result in the dtype of x."""
+    """GroupNorm of (B, C, ...): statistics in float32, the result in the dtype of x.
+
+    Raises:
+        ValueError: If the channels cannot be divided into that many groups.
+    """
+    _check_groups(x, num_groups)
+    if not x.numel():
+        return x
     chosen = resolve_backend(backend, x, "group_norm")
     if chosen == "reference":
         return reference_norms.group_norm(x, num_groups, weight, bias, eps)
@@ -99,7 +108,13 @@ def group_norm_silu(
         per_frame: Statistics of each frame on its own.
         out: Shaped as x; where the result is written, if no gradient is wanted.
         backend: See the module. The kernels write channels-last memory.
+
+    Raises:
+        ValueError: If the channels cannot be divided into that many groups.
     """
+    _check_groups(x, num_groups)
+    if not x.numel():
+        return x if out is None else out
     chosen = resolve_backend(backend, x, "group_norm_silu")
     if chosen == "reference":
         found = reference_norms.group_norm_silu(x, num_groups, weight, bias, eps, per_frame=per_frame)
@@ -117,14 +132,19 @@ def group_norm_silu(
     return F.silu(normed) if out is None else torch.ops.aten.silu.out(normed, out=out)
 
 
+def _check_groups(x: Tensor, num_groups: int) -> None:
+    if num_groups < 1 or x.shape[1] % num_groups:
+        raise ValueError(f"num_groups must divide the {x.shape[1]} channels, got {num_groups}")
+
+
 def modulate(x_BLD: Tensor, scale: Tensor, shift: Tensor, *, backend: str = "auto") -> Tensor:
-    """x (1 + scale) + shift."""
+    """x (1 + scale) + shift; the result has the dtype of x."""
     tokens = token_count(x_BLD, scale, shift)
     if resolve_backend(backend, x_BLD, "modulate") == "reference":
         return reference_norms.modulate(x_BLD, scale, shift)
     # No kernel of its own: models modulate what they have just normed, which is one.
     spread = reference_norms.per_token
-    return torch.addcmul(spread(shift, tokens), x_BLD, 1 + spread(scale, tokens))
+    return torch.addcmul(spread(shift, tokens), x_BLD, 1 + spread(scale, tokens)).to(x_BLD.dtype)
 
 
 def modulated_layer_norm(
@@ -137,7 +157,7 @@ def modulated_layer_norm(
     eps: float = 1e-5,
     backend: str = "auto",
 ) -> Tensor:
-    """`modulate(layer_norm(x), scale, shift)`, in one pass where a kernel does it."""
+    """`modulate(layer_norm(x), scale, shift)`, in one pass where a kernel does it, in the dtype of x."""
     tokens = token_count(x_BLD, scale, shift)
     chosen = resolve_backend(backend, x_BLD, "modulated_layer_norm")
     if chosen == "reference":
@@ -155,7 +175,7 @@ def modulated_layer_norm(
     normed = layer_norm(x_BLD, weight, bias, eps=eps, backend="torch")
     spread = reference_norms.per_token
     shift, factor = spread(shift, tokens), 1 + spread(scale, tokens)
-    return torch.addcmul(shift, normed, factor, out=reusable(normed, shift, factor))
+    return torch.addcmul(shift, normed, factor, out=reusable(normed, shift, factor)).to(x_BLD.dtype)
 
 
 def _one_affine(x_BLD: Tensor, scale: Tensor, weight: Tensor | None) -> bool:
@@ -178,8 +198,12 @@ def gated_residual(
         update_BLD: What is added.
         reuse: The update is read by nothing else: the result may take its memory where no gradient is wanted.
         backend: See `ea_kernels.ops`.
+
+    Raises:
+        ValueError: If the update is not shaped as x, or the gate does not fit.
     """
     tokens = token_count(x_BLD, gate)
+    _check_update(x_BLD, update_BLD)
     chosen = resolve_backend(backend, x_BLD, "gated_residual")
     if chosen == "reference":
         return reference_norms.gated_residual(x_BLD, gate, update_BLD)
@@ -217,9 +241,13 @@ def gated_residual_norm(
 
     Returns:
         x + gate * update, and `modulated_layer_norm` of it.
+
+    Raises:
+        ValueError: If the update is not shaped as x, or the gate or modulation does not fit.
     """
     scale, shift = modulation
     token_count(x_BLD, gate, scale, shift)
+    _check_update(x_BLD, update_BLD)
     chosen = resolve_backend(backend, x_BLD, "gated_residual_norm")
     if chosen == "triton":
         from ea_kernels.triton_ops import adaln
@@ -262,6 +290,12 @@ def token_count(x_BLD: Tensor, *modulations: Tensor) -> int:
                 f"{tokens}; got {shape}"
             )
     return tokens
+
+
+def _check_update(x_BLD: Tensor, update_BLD: Tensor) -> None:
+    if update_BLD.shape != x_BLD.shape:
+        shapes = f"{tuple(x_BLD.shape)} and {tuple(update_BLD.shape)}"
+        raise ValueError(f"update_BLD must have the shape of x_BLD, got {shapes}")
 
 
 def per_sample(modulation: Tensor, x_BLD: Tensor) -> Tensor:

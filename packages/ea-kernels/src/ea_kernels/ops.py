@@ -86,7 +86,7 @@ def attention(
             "flash2", "cudnn", "torch-flash", "efficient", "triton" or "reference".
 
     Returns:
-        (B, L, H, D).
+        (B, L, H, D); zeros where a boolean mask leaves a query no key.
 
     Raises:
         ValueError: For a backend that is not known or cannot compute this.
@@ -127,7 +127,13 @@ def gelu(
 
 
 def geglu(x: Tensor, *, backend: str = "auto") -> Tensor:
-    """Splits the last axis in halves (a, g) and returns a * exact gelu(g)."""
+    """Splits the last axis in halves (a, g) and returns a * exact gelu(g).
+
+    Raises:
+        ValueError: If that axis is odd.
+    """
+    if x.shape[-1] % 2:
+        raise ValueError(f"geglu splits the last axis in halves, got {tuple(x.shape)}")
     chosen = resolve_backend(backend, x, "geglu")
     if chosen == "reference":
         return reference_activations.geglu(x)

@@ -15,6 +15,10 @@ from ea_kernels.triton_ops.availability import resolve_backend
 
 FORMATS = tuple(LARGEST)
 """Number types of eight bits."""
+_PROCESSOR: dict[str, bool] = {}
+"""What it multiplies exactly, once that was asked: a compiler cannot ask, and reads it here."""
+_LARGE, _PIECE = 1 << 21, 1 << 17
+"""Numbers that are too many to round at once on a CPU, and those of a piece, which stay in the cache."""
 _ALIGNED = 16
 """Of what rows and columns of operands must be multiples for matrix units."""
 
@@ -134,8 +138,12 @@ def multiplies_int8(device: torch.device) -> bool:
     """
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (7, 5)
-    vnni = torch.cpu._is_vnni_supported()  # pyright: ignore[reportPrivateUsage]
-    return device.type == "cpu" and torch.backends.mkldnn.is_available() and vnni
+    if device.type != "cpu":
+        return False
+    if "int8" not in _PROCESSOR:
+        vnni = torch.cpu._is_vnni_supported()  # pyright: ignore[reportPrivateUsage]
+        _PROCESSOR["int8"] = torch.backends.mkldnn.is_available() and vnni
+    return _PROCESSOR["int8"]
 
 
 def multiplies_float8(device: torch.device) -> bool:
@@ -144,7 +152,20 @@ def multiplies_float8(device: torch.device) -> bool:
 
 
 def _quantise_rows(x: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """The reference with fewer copies of x."""
+    """The reference with fewer copies of x, and of a large one on a CPU piece by piece."""
+    if x.device.type != "cpu" or torch.compiler.is_compiling() or x.numel() <= _LARGE:
+        return _quantise_at_once(x, dtype)
+    flat = x.reshape(-1, x.shape[-1])
+    eight = torch.empty(flat.shape, dtype=dtype)
+    scale = torch.empty((len(flat), 1), dtype=torch.float32)
+    pieces = zip(*(t.split(max(1, _PIECE // flat.shape[1])) for t in (flat, eight, scale)), strict=True)
+    for rows, rows8, rows_scale in pieces:
+        for target, found in zip((rows8, rows_scale), _quantise_at_once(rows, dtype), strict=True):
+            target.copy_(found)
+    return eight.view(x.shape), scale.view(*x.shape[:-1], 1)
+
+
+def _quantise_at_once(x: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     # Not aminmax or a norm, which take twice as long on a CPU.
     magnitude = x.abs().amax(dim=-1, keepdim=True).float()
     scale = (magnitude / LARGEST[dtype]).clamp_min(reference.LEAST_SCALE)
@@ -175,6 +196,7 @@ def _plain_product(x8_MI: Tensor, weight8_OI: Tensor) -> Tensor:
         return x8_MI.float() @ weight8_OI.float().T
     if x8_MI.is_cuda:
         x8_MI, weight8_OI = _padded(x8_MI, 2 * _ALIGNED), _padded(weight8_OI, _ALIGNED)
+    x8_MI, weight8_OI = x8_MI.contiguous(), weight8_OI.contiguous()  # the library takes few other strides
     return torch.ops.aten._int_mm(x8_MI, weight8_OI.T)[:rows, :outputs].float()
 
 

@@ -11,11 +11,14 @@ from torch import Tensor, nn
 
 from ea_kernels import ops
 from ea_kernels.nn import LayerNorm
+from ea_kernels.rounding import Activations, gated_residual_norm_for, modulated_norm_for
 
 GatedUpdate = tuple[Tensor, Tensor, Tensor]
 """A stream (B, L, D), the gate (B, D), and the update (B, L, D) that it lets through."""
-NormedStream = tuple[Tensor, Tensor, Tensor]
+NormedStream = tuple[Tensor, Activations, Tensor]
 """A stream (B, L, D), its modulated norm, and the gate (B, D) of the next update."""
+Readers = tuple[nn.Module, ...]
+"""Linear layers that read a norm: in eight bits where all of them multiply so, plain where none are named."""
 
 
 @dataclass(frozen=True)
@@ -67,18 +70,18 @@ class JointAdaNorm(nn.Module):
         self.norm = LayerNorm(width, eps=eps, affine=affine)
 
     def forward(
-        self, video_BLD: Tensor, text_BLD: Tensor, condition: Condition
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Returns the modulated video and text and the gates (B, D) of video and text."""
+        self, video_BLD: Tensor, text_BLD: Tensor, condition: Condition, readers: Readers = ()
+    ) -> tuple[Activations, Activations, Tensor, Tensor]:
+        """Returns the modulated video and text for the readers, and the gates (B, D) of video and text."""
         parts = condition.through(self.modulation).chunk(6, dim=-1)
         shift_v, scale_v, gate_v, shift_t, scale_t, gate_t = parts
-        weight, bias, eps = self.norm.weight, self.norm.bias, self.norm.eps
-        video = ops.modulated_layer_norm(video_BLD, scale_v, shift_v, weight, bias, eps=eps)
-        text = ops.modulated_layer_norm(text_BLD, scale_t, shift_t, weight, bias, eps=eps)
+        affine, eps = (self.norm.weight, self.norm.bias), self.norm.eps
+        video = modulated_norm_for(readers, video_BLD, (scale_v, shift_v), affine, eps=eps)
+        text = modulated_norm_for(readers, text_BLD, (scale_t, shift_t), affine, eps=eps)
         return video, text, gate_v, gate_t
 
     def after_updates(
-        self, video: GatedUpdate, text: GatedUpdate | None, condition: Condition
+        self, video: GatedUpdate, text: GatedUpdate | None, condition: Condition, readers: Readers
     ) -> tuple[NormedStream, NormedStream | None]:
         """Adds gated updates to the streams and norms what comes out, in one pass where a kernel does it.
 
@@ -86,20 +89,21 @@ class JointAdaNorm(nn.Module):
             video: Of the video stream.
             text: Of the text stream, None where nothing reads it any more.
             condition: Of the step.
+            readers: Of the norms.
 
         Returns:
             Of video and text: the stream, what is normed of it, and the gate (B, D) of what is made of that.
         """
         parts = condition.through(self.modulation).chunk(6, dim=-1)
         shift_v, scale_v, gate_v, shift_t, scale_t, gate_t = parts
-        of_video = (*self._after(video, scale_v, shift_v), gate_v)
-        return of_video, None if text is None else (*self._after(text, scale_t, shift_t), gate_t)
+        of_video = (*self._after(video, (scale_v, shift_v), readers), gate_v)
+        return of_video, None if text is None else (*self._after(text, (scale_t, shift_t), readers), gate_t)
 
-    def _after(self, update: GatedUpdate, scale: Tensor, shift: Tensor) -> tuple[Tensor, Tensor]:
-        norm = self.norm
-        return ops.gated_residual_norm(
-            *update, (scale, shift), (norm.weight, norm.bias), eps=norm.eps, reuse=True
-        )
+    def _after(
+        self, update: GatedUpdate, modulation: tuple[Tensor, Tensor], readers: Readers
+    ) -> tuple[Tensor, Activations]:
+        affine, eps = (self.norm.weight, self.norm.bias), self.norm.eps
+        return gated_residual_norm_for(readers, update, modulation, affine, eps=eps, reuse=True)
 
 
 class OutputHead(nn.Module):

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from ea_kernels import ops
 from ea_kernels.nn import LayerNorm
+from ea_kernels.rounding import Activations, EightBitRows, rounded_for
 
 PADDING_BIAS = -10000.0
 """What released models add to the scores of padding; finite, so that padding alone is still attended to."""
@@ -83,8 +84,11 @@ class Attention(nn.Module):
         Returns:
             The update, same shape as x.
         """
-        source = x_BLD if context_BSE is None else context_BSE
-        q_BLHK = self.query(x_BLD).unflatten(-1, (self.num_heads, -1))
+        if context_BSE is None:
+            x = source = rounded_for((self.query, self.key, self.value), x_BLD)
+        else:
+            x, source = x_BLD, rounded_for((self.key, self.value), context_BSE)
+        q_BLHK = self.query(x).unflatten(-1, (self.num_heads, -1))
         k_BSHK = self.key(source).unflatten(-1, (self.num_heads, -1))
         v_BSHK = self.value(source).unflatten(-1, (self.num_heads, -1))
         turn_keys = rope if context_BSE is None else None
@@ -121,15 +125,20 @@ class AttentionStream(nn.Module):
         self.key_norm = LayerNorm(head_dim, eps=norm_eps)
         self.out = nn.Linear(num_heads * head_dim, width)
 
-    def queries(self, x_BLD: Tensor) -> Tensor:
+    @property
+    def readers(self) -> tuple[nn.Module, ...]:
+        """The layers that read the tokens."""
+        return self.query, self.key, self.value
+
+    def queries(self, x_BLD: Activations) -> Tensor:
         """Returns queries (B, L, H, K), not yet normed."""
         return self.query(x_BLD).unflatten(-1, (self.num_heads, -1))
 
-    def keys(self, x_BLD: Tensor) -> Tensor:
+    def keys(self, x_BLD: Activations) -> Tensor:
         """Returns keys (B, L, H, K), not yet normed."""
         return self.key(x_BLD).unflatten(-1, (self.num_heads, -1))
 
-    def values(self, x_BLD: Tensor) -> Tensor:
+    def values(self, x_BLD: Activations) -> Tensor:
         """Returns values (B, L, H, K)."""
         return self.value(x_BLD).unflatten(-1, (self.num_heads, -1))
 
@@ -153,8 +162,13 @@ class JointAttention(nn.Module):
         self.text = None if shared else AttentionStream(width, num_heads, head_dim)
         self.updates_text = updates_text
 
+    @property
+    def readers(self) -> tuple[nn.Module, ...]:
+        """The layers that read the tokens of either stream."""
+        return self.video.readers if self.text is None else (*self.video.readers, *self.text.readers)
+
     def forward(
-        self, video_BLD: Tensor, text_BMD: Tensor, rope: tuple[Tensor, Tensor]
+        self, video_BLD: Activations, text_BMD: Activations, rope: tuple[Tensor, Tensor]
     ) -> tuple[Tensor, Tensor | None]:
         """Returns the updates of video and text (None where the text's is not wanted)."""
         of_video = self.video
@@ -192,12 +206,13 @@ def _head_norm(norm: LayerNorm) -> ops.HeadNorm:
 
 
 def _joint_values(
-    of_text: AttentionStream, of_video: AttentionStream, text_BMD: Tensor, video_BLD: Tensor
+    of_text: AttentionStream, of_video: AttentionStream, text_BMD: Activations, video_BLD: Activations
 ) -> Tensor:
     """Values of [text, video]: written by the projections into one buffer where no gradient is wanted."""
     layers = (of_text.value, of_video.value)
     plain = all(type(layer) is nn.Linear for layer in layers)  # adapted and quantised layers compute more
-    if not plain or not ops.writes_in_place(video_BLD):
+    rounded = isinstance(text_BMD, EightBitRows) or isinstance(video_BLD, EightBitRows)
+    if rounded or not plain or not ops.writes_in_place(video_BLD):
         return torch.cat((of_text.values(text_BMD), of_video.values(video_BLD)), dim=1)
     num_text, num_video = text_BMD.shape[1], video_BLD.shape[1]
     v_BSD = video_BLD.new_empty(len(video_BLD), num_text + num_video, of_video.value.out_features)

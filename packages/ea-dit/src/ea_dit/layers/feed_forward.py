@@ -3,6 +3,7 @@
 from torch import Tensor, nn
 
 from ea_kernels import ops
+from ea_kernels.rounding import Activations
 
 
 class FeedForward(nn.Module):
@@ -18,7 +19,7 @@ class FeedForward(nn.Module):
         self.up = nn.Linear(width, hidden)
         self.down = nn.Linear(hidden, width)
 
-    def forward(self, x_BLD: Tensor) -> Tensor:
+    def forward(self, x_BLD: Activations) -> Tensor:
         """Returns the update, same shape."""
         return self.down(ops.gelu(self.up(x_BLD), tanh=True, reuse=True))
 

@@ -102,7 +102,8 @@ def packed_attention(
         v_1SHD.split(key_lengths, 1),
         strict=True,
     )
-    return torch.cat([attend(q, k, v, scale=scale) if q.shape[1] else q for q, k, v in parts], dim=1)
+    outs = [attend(q, k, v, scale=scale) if q.shape[1] else q for q, k, v in parts]
+    return torch.cat(outs, dim=1) if outs else q_1LHD
 
 
 def _by_kernel(backend: str, q: Tensor, kernel: str) -> bool:

@@ -58,6 +58,8 @@ def _fused(
 ) -> Tensor:
     if mask is not None and mask.dtype != torch.bool:
         mask = mask.to(q_BLHD.dtype)
+    if mask is not None and mask.ndim == 1:
+        mask = mask.unsqueeze(0)  # the library wants two axes
     out_BHLD = F.scaled_dot_product_attention(
         q_BLHD.transpose(1, 2), k_BSHD.transpose(1, 2), v_BSHD.transpose(1, 2), attn_mask=mask, scale=scale
     )

@@ -22,7 +22,7 @@ def attention(
         scale: Factor on the scores, 1 / sqrt(D) when None.
 
     Returns:
-        (B, L, H, D) in the dtype of the queries.
+        (B, L, H, D) in the dtype of the queries; zeros where a boolean mask leaves a query no key.
     """
     factor = q_BLHD.shape[-1] ** -0.5 if scale is None else scale
     scores_BHLS = torch.einsum("blhd,bshd->bhls", q_BLHD.float(), k_BSHD.float()) * factor
@@ -31,5 +31,8 @@ def attention(
             scores_BHLS = scores_BHLS.masked_fill(~mask, float("-inf"))
         else:
             scores_BHLS = scores_BHLS + mask.float()
-    out_BLHD = torch.einsum("bhls,bshd->blhd", scores_BHLS.softmax(dim=-1), v_BSHD.float())
+    weights_BHLS = scores_BHLS.softmax(dim=-1)
+    if mask is not None and mask.dtype == torch.bool:
+        weights_BHLS = torch.where(mask.any(dim=-1, keepdim=True), weights_BHLS, 0.0)
+    out_BLHD = torch.einsum("bhls,bshd->blhd", weights_BHLS, v_BSHD.float())
     return out_BLHD.to(q_BLHD.dtype)

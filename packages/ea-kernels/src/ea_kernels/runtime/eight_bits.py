@@ -11,7 +11,8 @@ weight and m the largest magnitude of its row,
 which makes 2.7 % (root mean square) of normally distributed weights in float8, however small they are. A
 plain cast without scales turns a layer whose weights are about 1e-4 into zeros.
 
-What layers compute from such weights is an `Arithmetic`; unless told otherwise they restore the weights.
+What layers compute from such weights is an `Arithmetic`; unless told otherwise they restore the weights. One
+that rounds activations too takes them rounded already, as `EightBitRows`, where several layers read the same.
 """
 
 from collections.abc import Callable
@@ -33,7 +34,43 @@ PIECE = 256
 _BIAS = 2.0**120
 """2 to the difference of the exponents' biases of float32 (127) and float8 (7)."""
 
-Product = Callable[[Tensor, Tensor, Tensor, Tensor | None], Tensor]
+
+@dataclass(frozen=True)
+class Rounding:
+    """How layers round activations, each row with a scale of its own.
+
+    Attributes:
+        dtype: float8_e4m3fn or int8.
+        backend: What rounds, see `ea_kernels.ops`.
+    """
+
+    dtype: torch.dtype
+    backend: str = "auto"
+
+
+@dataclass(frozen=True)
+class EightBitRows:
+    """Activations that were rounded once, for all layers that read them.
+
+    Attributes:
+        eight: (..., D), float8_e4m3fn or int8.
+        scale: (..., 1), float32.
+        dtype: That of the activations, which layers return.
+    """
+
+    eight: Tensor
+    scale: Tensor
+    dtype: torch.dtype
+
+    @property
+    def shape(self) -> torch.Size:
+        """(..., D)."""
+        return self.eight.shape
+
+
+Activations = Tensor | EightBitRows
+"""What linear layers read: (..., D), plain or rounded."""
+Product = Callable[[Activations, Tensor, Tensor, Tensor | None], Tensor]
 """x (..., inputs), eight bits (outputs, inputs), scales (outputs, 1) and a bias or None -> (..., outputs)."""
 
 
@@ -94,8 +131,14 @@ def _restore_by_bits(weight_OI: Tensor, factor_O1: Tensor, dtype: torch.dtype) -
     return out_OI
 
 
-def restored_product(x: Tensor, weight_OI: Tensor, scale_O1: Tensor, bias_O: Tensor | None) -> Tensor:
-    """x weight^T + bias with weights brought back to the dtype of x, for each call anew."""
+def restored_product(x: Activations, weight_OI: Tensor, scale_O1: Tensor, bias_O: Tensor | None) -> Tensor:
+    """x weight^T + bias with weights brought back to the dtype of x, for each call anew.
+
+    Raises:
+        TypeError: If x was rounded.
+    """
+    if isinstance(x, EightBitRows):
+        raise TypeError("a layer that restores its weights takes plain activations, got rounded ones")
     return F.linear(x, restore(weight_OI, scale_O1, x.dtype), bias_O)
 
 
@@ -107,11 +150,13 @@ class Arithmetic:
         dtype: float8_e4m3fn or int8.
         product: What is computed from them.
         name: Of this way, for records.
+        rounding: How the product rounds activations; None where it takes them as they are.
     """
 
     dtype: torch.dtype = FLOAT8
     product: Product = restored_product
     name: str = "restored"
+    rounding: Rounding | None = None
 
 
 RESTORED = Arithmetic()
@@ -120,6 +165,9 @@ RESTORED = Arithmetic()
 
 class EightBitLinear(nn.Module):
     """A linear layer that stores eight bits per weight; what it returns has the dtype of its input.
+
+    Attributes:
+        rounding: How it rounds its input, unless it gets it rounded so; None where it takes it plain.
 
     Args:
         linear: The layer it stands for, which gives its weight away and gets it back, rounded, from `unwrap`.
@@ -134,7 +182,7 @@ class EightBitLinear(nn.Module):
     def __init__(self, linear: nn.Linear, arithmetic: Arithmetic = RESTORED) -> None:
         super().__init__()
         weight_OI, scale_O1 = quantise(linear.weight, arithmetic.dtype)
-        self._product = arithmetic.product
+        self._product, self.rounding = arithmetic.product, arithmetic.rounding
         self.in_features, self.out_features = linear.in_features, linear.out_features
         self.weight = nn.Parameter(weight_OI, requires_grad=False)
         self.register_buffer("scale", scale_O1, persistent=False)
@@ -143,7 +191,7 @@ class EightBitLinear(nn.Module):
         self._linear = (linear,)  # in a tuple: it is no child
         linear.weight = nn.Parameter(linear.weight.new_empty(0), requires_grad=False)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Activations) -> Tensor:
         """(..., inputs) -> (..., outputs)."""
         return self._product(x, self.weight, self.scale, self.bias)
 

@@ -12,6 +12,8 @@ import triton.language as tl
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from ea_kernels.triton_ops.launch import dense_vector
+
 BLOCK = 1024
 
 
@@ -22,7 +24,7 @@ def _gelu(x, TANH: tl.constexpr):
         inner = 0.7978845608028654 * (x + 0.044715 * x * x * x)
         # tanh(a) = 2 sigmoid(2 a) - 1: no library call; clamped where it is 1, before it overflows.
         tanh = 2.0 * tl.sigmoid(tl.minimum(tl.maximum(2.0 * inner, -80.0), 80.0)) - 1.0
-        slope = 0.7978845608028654 * (1.0 + 0.134145 * x * x)
+        slope = 0.7978845608028654 * (1.0 + 0.134145 * tl.minimum(x * x, 1e30))  # zero times it is not NaN
         return 0.5 * x * (1.0 + tanh), 0.5 * (1.0 + tanh) + 0.5 * x * (1.0 - tanh * tanh) * slope
     half = 0.5 * (1.0 + tl.erf(x * 0.7071067811865476))
     return x * half, half + x * 0.3989422804014327 * tl.exp(-0.5 * x * x)
@@ -72,7 +74,7 @@ def _geglu_kernel(x, d_out, out, width, x_row, BACKWARD: tl.constexpr, BLOCK: tl
 
 def _rows(x: Tensor) -> Tensor:
     """(rows, width) with dense rows; a view wherever x allows one."""
-    flat = x.reshape(-1, x.shape[-1])
+    flat = x.reshape(-1, x.shape[-1] if x.ndim else 1)
     return flat if flat.stride(1) == 1 else flat.contiguous()
 
 
@@ -134,7 +136,7 @@ class _Geglu(torch.autograd.Function):
 
 def bias_gelu(x: Tensor, bias: Tensor | None, *, tanh: bool) -> Tensor:
     """gelu(x + bias) over the last axis."""
-    return _BiasGelu.apply(x, None if bias is None else bias.contiguous(), tanh)
+    return _BiasGelu.apply(x, None if bias is None else dense_vector("bias", bias, x.shape[-1]), tanh)
 
 
 def geglu(x: Tensor) -> Tensor:

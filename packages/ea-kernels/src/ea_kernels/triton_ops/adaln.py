@@ -15,7 +15,7 @@ import triton.language as tl
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from ea_kernels.triton_ops.launch import chunk_rows, row_config, unit_last
+from ea_kernels.triton_ops.launch import chunk_rows, dense_vector, row_config, unit_last
 
 
 @triton.jit
@@ -174,8 +174,13 @@ def _norm_bwd_kernel(
 def _as_groups(modulation: Tensor, tokens: int) -> Tensor:
     """(B, D) or (B, G, D) as a dense-rowed (B, G, D)."""
     grouped = modulation.unsqueeze(1) if modulation.ndim == 2 else modulation
-    assert tokens % grouped.shape[1] == 0
+    assert tokens == _per_group(tokens, grouped.shape[1]) * grouped.shape[1]
     return unit_last(grouped)
+
+
+def _per_group(tokens: int, groups: int) -> int:
+    """Tokens of a group; no tokens may be in no groups."""
+    return tokens // max(1, groups)
 
 
 class _Norm(torch.autograd.Function):
@@ -194,11 +199,10 @@ class _Norm(torch.autograd.Function):
         scale3, shift3 = (_as_groups(scale, tokens), _as_groups(shift, tokens)) if modulated else (x, x)
         gate3, update = (_as_groups(gate, tokens), unit_last(update)) if gated else (x, x)
         groups = scale3.shape[1] if modulated else gate3.shape[1] if gated else 1
-        weight = None if weight is None else weight.contiguous()
-        bias = None if bias is None else bias.contiguous()
+        weight, bias = dense_vector("weight", weight, width), dense_vector("bias", bias, width)
         _norm_fwd_kernel[(rows,)](
             x, gate3, update, scale3, shift3, x if weight is None else weight, x if bias is None else bias,
-            stream, out, mean, rstd, tokens, tokens // groups, width, x.stride(0), x.stride(1),
+            stream, out, mean, rstd, tokens, _per_group(tokens, groups), width, x.stride(0), x.stride(1),
             update.stride(0), update.stride(1), scale3.stride(0), scale3.stride(1), shift3.stride(0),
             shift3.stride(1), gate3.stride(0), gate3.stride(1), eps, GATED=gated, MODULATED=modulated,
             HAS_WEIGHT=weight is not None, HAS_BIAS=bias is not None, BLOCK=block, num_warps=warps,
@@ -222,7 +226,7 @@ class _Norm(torch.autograd.Function):
         groups, gated, modulated = ctx.groups, gate is not None, scale is not None
         d_stream = grads[0].contiguous() if gated else stream
         d_out = grads[-1].contiguous()
-        chunk, chunks = chunk_rows(tokens // groups, batch * groups)
+        chunk, chunks = chunk_rows(_per_group(tokens, groups), batch * groups)
         block, warps = row_config(width)
         kind = ctx.dtypes
         sums = torch.zeros((4, batch, groups, chunks, width), dtype=torch.float32, device=stream.device)
@@ -232,8 +236,8 @@ class _Norm(torch.autograd.Function):
         _norm_bwd_kernel[(batch * groups * chunks if tokens else 0,)](
             d_out, d_stream, stream, gate if gated else none, update if gated else none,
             scale if modulated else none, none if weight is None else weight, none if bias is None else bias,
-            mean, rstd, d_x, d_update, sums, tokens, tokens // groups, groups, chunk, chunks, width,
-            stream.stride(0), stream.stride(1),
+            mean, rstd, d_x, d_update, sums, tokens, _per_group(tokens, groups), groups, chunk, chunks,
+            width, stream.stride(0), stream.stride(1),
             *(update.stride()[:2] if gated else (0, 0)), *(scale.stride()[:2] if modulated else (0, 0)),
             *(gate.stride()[:2] if gated else (0, 0)), sums.stride(0), GATED=gated, MODULATED=modulated,
             HAS_WEIGHT=weight is not None, HAS_BIAS=bias is not None, BLOCK=block, num_warps=warps,
@@ -289,8 +293,9 @@ def _gate(x: Tensor | None, gate: Tensor, update: Tensor, dtype: torch.dtype) ->
     out = torch.empty(update.shape, dtype=dtype, device=update.device)
     block = min(1024, triton.next_power_of_2(width))
     _gate_kernel[(batch * tokens, triton.cdiv(width, block))](
-        base, gate, update, out, tokens, tokens // gate.shape[1], width, base.stride(0), base.stride(1),
-        update.stride(0), update.stride(1), gate.stride(0), gate.stride(1), ADD=x is not None, BLOCK=block,
+        base, gate, update, out, tokens, _per_group(tokens, gate.shape[1]), width, base.stride(0),
+        base.stride(1), update.stride(0), update.stride(1), gate.stride(0), gate.stride(1),
+        ADD=x is not None, BLOCK=block,
     )  # fmt: skip
     return out
 
@@ -310,8 +315,8 @@ class _GatedResidual(torch.autograd.Function):
         d_update = _gate(None, gate, d_out.contiguous(), update.dtype) if ctx.needs_input_grad[2] else None
         d_gate = None
         if ctx.needs_input_grad[1]:
-            product = d_out.float() * update.float()
-            d_gate = product.unflatten(1, (gate.shape[1], -1)).sum(dim=2)
+            product, groups = d_out.float() * update.float(), gate.shape[1]
+            d_gate = product.unflatten(1, (groups, _per_group(product.shape[1], groups))).sum(dim=2)
             d_gate = d_gate.view(ctx.gate_shape).to(ctx.gate_dtype)
         return d_out, d_gate, d_update
 

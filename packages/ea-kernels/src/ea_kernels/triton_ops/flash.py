@@ -472,6 +472,10 @@ def attention(q: Tensor, k: Tensor, v: Tensor, *, scale: float | None, pattern: 
     width = q.shape[-1]
     if not MIN_WIDTH <= width <= MAX_WIDTH:
         raise ValueError(f"attention 'triton' takes head widths of {MIN_WIDTH} to {MAX_WIDTH}, got {width}")
+    batch, _, heads, _ = q.shape
+    if k.shape != v.shape or tuple(k.shape) != (batch, k.shape[1], heads, width):
+        shapes = ", ".join(str(tuple(tensor.shape)) for tensor in (q, k, v))
+        raise ValueError(f"q, k and v must be (B, L, H, D) and twice (B, S, H, D), got {shapes}")
     if not q.dtype == k.dtype == v.dtype:
         raise ValueError(f"q, k and v must have one dtype, got {q.dtype}, {k.dtype} and {v.dtype}")
     return _Flash.apply(q, k, v, width**-0.5 if scale is None else scale, pattern)

@@ -14,7 +14,7 @@ import triton.language as tl
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from ea_kernels.triton_ops.launch import chunk_rows
+from ea_kernels.triton_ops.launch import chunk_rows, dense_vector
 
 TILE = 4096
 """Elements of a tile (pixels x channels)."""
@@ -245,6 +245,7 @@ def group_norm(
         silu: Whether x sigmoid(x) follows.
         per_frame: Statistics of each frame on its own.
     """
+    weight, bias = (dense_vector(n, p, x.shape[1]) for n, p in (("weight", weight), ("bias", bias)))
     last = x.movedim(1, -1).contiguous()
     sets = x.shape[0] * (x.shape[2] if per_frame else 1)
     flat = last.view(sets, -1, x.shape[1])

@@ -13,7 +13,7 @@ import triton.language as tl
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from ea_kernels.triton_ops.launch import unit_last
+from ea_kernels.triton_ops.launch import dense_vector, unit_last
 
 LAYER, RMS, NONE = 2, 1, 0
 """Kinds of norm, as the kernels are told."""
@@ -202,7 +202,7 @@ def _heads_backward(
     rows_tile, block = _tile(width)
     rows = tokens * heads
     tiles = triton.cdiv(rows, rows_tile)
-    programs = max(1, min(tiles, BACKWARD_PROGRAMS // batch))
+    programs = max(1, min(tiles, BACKWARD_PROGRAMS // max(1, batch)))
     d_x = torch.empty(x.shape, dtype=x.dtype, device=x.device)
     sums = torch.zeros((2, batch, programs, width), dtype=torch.float32, device=x.device)
     cos, sin = (x, x) if rope is None else rope
@@ -226,7 +226,7 @@ class _JoinHeads(torch.autograd.Function):
         prefix = text.shape[1]
         out = torch.empty((batch, prefix + length, heads, width), dtype=video.dtype, device=video.device)
         text, video = unit_last(text), unit_last(video)
-        rope = None if cos is None else (unit_last(cos), unit_last(sin))
+        rope = None if cos is None else (cos, sin)
         write_heads(text, text_weight, text_bias, None, out[:, :prefix], norm=norm, eps=text_eps)
         write_heads(video, video_weight, video_bias, rope, out[:, prefix:], norm=norm, eps=eps)
         ctx.save_for_backward(
@@ -260,7 +260,7 @@ class _Heads(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x, weight, bias, cos, sin, norm, eps):
         x = unit_last(x)
-        rope = None if cos is None else (unit_last(cos), unit_last(sin))
+        rope = None if cos is None else (cos, sin)
         out = torch.empty(x.shape, dtype=x.dtype, device=x.device)
         write_heads(x, weight, bias, rope, out, norm=norm, eps=eps)
         ctx.save_for_backward(x, weight, bias, *(rope or (None, None)))
@@ -287,8 +287,8 @@ def heads(
     eps: float,
 ) -> Tensor:
     """Norm (`LAYER`, `RMS`, `NONE`) and rotation of (B, L, H, K), one pass."""
-    cos, sin = (None, None) if rope is None else rope
-    return _Heads.apply(x, weight, bias, cos, sin, norm, eps)
+    weight, bias = _affine((weight, bias), x)
+    return _Heads.apply(x, weight, bias, *_tables(rope, x), norm, eps)
 
 
 def join_heads(
@@ -302,5 +302,34 @@ def join_heads(
     eps: tuple[float, float],
 ) -> Tensor:
     """[text | video] of (B, M, H, K) and (B, L, H, K): both normed, the video turned."""
-    cos, sin = (None, None) if rope is None else rope
-    return _JoinHeads.apply(text, video, *text_affine, *video_affine, cos, sin, norm, *eps)
+    if text.shape[0] != video.shape[0] or text.shape[2:] != video.shape[2:]:
+        raise ValueError(
+            f"text and video must differ in tokens only, got {tuple(text.shape)} and {tuple(video.shape)}"
+        )
+    affine = (*_affine(text_affine, video), *_affine(video_affine, video))
+    return _JoinHeads.apply(text, video, *affine, *_tables(rope, video), norm, *eps)
+
+
+Pair = tuple[Tensor | None, Tensor | None]
+
+
+def _affine(affine: Pair, x_BLHK: Tensor) -> Pair:
+    """Weight and bias of a norm over K."""
+    weight, bias = affine
+    width = x_BLHK.shape[-1]
+    return dense_vector("weight", weight, width), dense_vector("bias", bias, width)
+
+
+def _tables(rope: tuple[Tensor, Tensor] | None, x_BLHK: Tensor) -> Pair:
+    """Cosines and sines with a row of K / 2 angles for every token, and the same strides."""
+    if rope is None:
+        return None, None
+    tokens, width = x_BLHK.shape[1], x_BLHK.shape[3]
+    for table in rope:
+        if tuple(table.shape) not in ((tokens, width // 2), (1, width // 2)) or width % 2:
+            raise ValueError(
+                f"rope must be two tables ({tokens}, {width / 2:g}) for heads of {width}, got one of "
+                f"{tuple(table.shape)}"
+            )
+    cos, sin = (table.expand(tokens, -1).contiguous() for table in rope)
+    return cos, sin

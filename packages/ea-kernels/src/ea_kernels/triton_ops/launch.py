@@ -45,6 +45,19 @@ def unit_last(x: Tensor) -> Tensor:
     return x if x.stride(-1) == 1 or x.shape[-1] == 1 else x.contiguous()
 
 
+def dense_vector(name: str, parameter: Tensor | None, width: int) -> Tensor | None:
+    """A parameter over an axis of `width` numbers, dense, as kernels read it without looking.
+
+    Raises:
+        ValueError: If it has another shape.
+    """
+    if parameter is None:
+        return None
+    if tuple(parameter.shape) != (width,):
+        raise ValueError(f"{name} must have the shape ({width},), got {tuple(parameter.shape)}")
+    return parameter.contiguous()
+
+
 def upcasts_dots(*tensors: Tensor) -> bool:
     """Whether operands of `tl.dot` must be float32: the interpreter multiplies bfloat16 wrongly, silently."""
     return interpreted() and any(tensor.dtype == torch.bfloat16 for tensor in tensors)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ea_kernels.runtime.eight_bits import LARGEST
 from ea_kernels.triton_ops.availability import interpreted
-from ea_kernels.triton_ops.launch import row_config, unit_last
+from ea_kernels.triton_ops.launch import dense_vector, row_config, unit_last
 
 
 @triton.jit
@@ -168,10 +168,10 @@ def _run_rows(
     row_scale = torch.empty((batch, tokens, 1), dtype=torch.float32, device=x_BLD.device)
     scale, shift = (x_BLD, x_BLD) if modulation is None else modulation
     groups = 1 if modulation is None else scale.shape[1]
-    weight, bias = (None if p is None else p.contiguous() for p in affine)
+    weight, bias = (dense_vector(n, p, width) for n, p in zip(("weight", "bias"), affine, strict=True))
     _rows_kernel[(batch * tokens,)](
         x_BLD, scale, shift, x_BLD if weight is None else weight, x_BLD if bias is None else bias, eight,
-        row_scale, tokens, tokens // groups, width, x_BLD.stride(0), x_BLD.stride(1), scale.stride(0),
+        row_scale, tokens, tokens // max(1, groups), width, x_BLD.stride(0), x_BLD.stride(1), scale.stride(0),
         scale.stride(1), shift.stride(0), shift.stride(1), eps, LARGEST[dtype],
         NORM=modulation is not None, HAS_WEIGHT=weight is not None, HAS_BIAS=bias is not None,
         INTEGER=dtype == torch.int8, EXACT_CAST=interpreted(), BLOCK=block, num_warps=warps,
@@ -190,12 +190,13 @@ def scaled_linear(
     """(M, O) in a working dtype."""
     rows, width = x8_MI.shape
     outputs, integer = len(weight8_OI), x8_MI.dtype == torch.int8
+    bias_O = dense_vector("bias_O", bias_O, outputs)
     tile_m, tile_n, tile_k = (16, 16, 32) if rows * outputs <= 4096 else (128, 128, 128)
     out = torch.empty((rows, outputs), dtype=dtype, device=x8_MI.device)
     grid = (triton.cdiv(rows, tile_m) * triton.cdiv(outputs, tile_n),)
     _product_kernel[grid](
         x8_MI.contiguous(), x_scale_M1.contiguous(), weight8_OI.contiguous(), weight_scale_O1.contiguous(),
-        x_scale_M1 if bias_O is None else bias_O.contiguous(), out, rows, outputs, width,
+        x_scale_M1 if bias_O is None else bias_O, out, rows, outputs, width,
         HAS_BIAS=bias_O is not None, INTEGER=integer, UPCAST=interpreted() and not integer,
         TILE_M=tile_m, TILE_N=tile_n, TILE_K=tile_k, BAND=8, num_warps=4 if tile_m == 16 else 8,
         num_stages=3,

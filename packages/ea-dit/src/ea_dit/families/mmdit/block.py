@@ -13,6 +13,7 @@ from ea_dit.layers.attention import JointAttention
 from ea_dit.layers.feed_forward import FeedForward
 from ea_kernels import ops
 from ea_kernels.nn import LayerNorm
+from ea_kernels.rounding import Activations
 
 
 @dataclass(frozen=True)
@@ -63,10 +64,12 @@ class MMDiTBlock(nn.Module):
     def forward(self, video_BLD: Tensor, text_BMD: Tensor, context: BlockContext) -> tuple[Tensor, Tensor]:
         """Returns video and text after the block."""
         condition = context.condition
-        video, text, gate_v, gate_t = self.attention_norm(video_BLD, text_BMD, condition)
+        readers = self.attention.readers
+        video, text, gate_v, gate_t = self.attention_norm(video_BLD, text_BMD, condition, readers)
         update_v, update_t = self.attention(video, text, context.rope)
         of_text = None if update_t is None else (text_BMD, gate_t, update_t)
-        of_video, of_text = self.mlp_norm.after_updates((video_BLD, gate_v, update_v), of_text, condition)
+        of_video = (video_BLD, gate_v, update_v)
+        of_video, of_text = self.mlp_norm.after_updates(of_video, of_text, condition, self._mlp_readers)
 
         video_BLD, video, gate_v = of_video
         video_BLD = ops.gated_residual(video_BLD, gate_v, self._mlp(self.video_mlp, video), reuse=True)
@@ -76,6 +79,11 @@ class MMDiTBlock(nn.Module):
             text_BMD = ops.gated_residual(text_BMD, gate_t, self._mlp(text_mlp, text), reuse=True)
         return video_BLD, text_BMD
 
-    def _mlp(self, mlp: FeedForward, x_BLD: Tensor) -> Tensor:
+    @property
+    def _mlp_readers(self) -> tuple[nn.Module, ...]:
+        mlps = (self.video_mlp,) if self.text_mlp is None else (self.video_mlp, self.text_mlp)
+        return tuple(mlp.up for mlp in mlps)
+
+    def _mlp(self, mlp: FeedForward, x_BLD: Activations) -> Tensor:
         update = mlp(x_BLD)
         return update if self.mlp_out_norm is None else self.mlp_out_norm(update)
