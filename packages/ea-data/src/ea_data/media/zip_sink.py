@@ -10,7 +10,7 @@ from PIL import Image, PngImagePlugin
 
 from ea_data.media.atomic import discard, put_in_place, temporary_name
 from ea_data.media.errors import MediaError
-from ea_data.media.metadata import PNG_KEY
+from ea_data.media.metadata import PNG_KEY, TextSource, final_text
 from ea_data.media.sequence import picture_name
 
 __all__ = ["ZipSink"]
@@ -21,25 +21,25 @@ class ZipSink:
 
     Args:
         path: Output, .zip.
-        metadata: A text of the first picture, None for none.
+        metadata: A text of the first picture, see `TextSource`. If it is known in the end only, the pictures
+            after that one are held as png until then.
     """
 
-    def __init__(self, path: Path, metadata: str | None) -> None:
+    def __init__(self, path: Path, metadata: TextSource) -> None:
         self._path, self._temporary, self._metadata = path, temporary_name(path), metadata
         self._archive: zipfile.ZipFile | None = None
+        self._first: NDArray[np.uint8] | None = None
+        self._held: list[bytes] = []
         self._count = 0
 
     def add(self, picture: NDArray[np.uint8]) -> None:
         """Write a frame (H, W, 3)."""
-        if self._archive is None:
-            self._archive = zipfile.ZipFile(self._temporary, "w")
-        note, content = PngImagePlugin.PngInfo(), io.BytesIO()
-        if self._count == 0 and self._metadata is not None:
-            note.add_itxt(PNG_KEY, self._metadata)
-        Image.fromarray(picture).save(content, "PNG", pnginfo=note)
-        # A fixed date: the same frames make the same bytes.
-        self._archive.writestr(zipfile.ZipInfo(picture_name(self._count)), content.getvalue())
-        self._count += 1
+        if not callable(self._metadata):
+            self._write(_png(picture, None if self._count else self._metadata))
+        elif self._first is None:
+            self._first = picture.copy()
+        else:
+            self._held.append(_png(picture, None))
 
     def finish(self) -> Path:
         """Close the file, check it, rename it.
@@ -47,6 +47,9 @@ class ZipSink:
         Raises:
             MediaError: A picture came back damaged.
         """
+        if self._first is not None:
+            for content in (_png(self._first, final_text(self._metadata)), *self._held):
+                self._write(content)
         assert self._archive is not None
         self._archive.close()
         with zipfile.ZipFile(self._temporary) as archive:
@@ -60,3 +63,18 @@ class ZipSink:
         if self._archive is not None:
             self._archive.close()
         discard(self._temporary)
+
+    def _write(self, content: bytes) -> None:
+        if self._archive is None:
+            self._archive = zipfile.ZipFile(self._temporary, "w")
+        # A fixed date: the same frames make the same bytes.
+        self._archive.writestr(zipfile.ZipInfo(picture_name(self._count)), content)
+        self._count += 1
+
+
+def _png(picture: NDArray[np.uint8], text: str | None) -> bytes:
+    note, content = PngImagePlugin.PngInfo(), io.BytesIO()
+    if text is not None:
+        note.add_itxt(PNG_KEY, text)
+    Image.fromarray(picture).save(content, "PNG", pnginfo=note)
+    return content.getvalue()
