@@ -3,7 +3,7 @@
 Shapes: B batch, C latent channels, T frames, H and W pixels; t, h, w the latent sizes.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -52,7 +52,7 @@ def decode_windows(
     request: GenerationRequest,
     latents: Sequence[Tensor],
     run: Run | None = None,
-) -> Iterator[Tensor]:
+) -> Generator[Tensor, None, None]:
     """The frames of a run, of the latents that its windows ended with.
 
     Args:

@@ -1,7 +1,7 @@
 """From a request to frames: tensors in, tensors out."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
 from itertools import zip_longest
 from pathlib import Path
@@ -104,7 +104,7 @@ class GenerationPipeline:
         prompts: PromptStates | None = None,
         noise: Noise | None = None,
         run: Run | None = None,
-    ) -> Iterator[Chunk]:
+    ) -> Generator[Chunk, None, None]:
         """Generates, and gives frames as soon as they are decoded: slice by slice, window by window.
 
         Args:
