@@ -73,6 +73,19 @@ def test_a_text_that_comes_last_makes_the_same_file(tmp_path: Path, clip: np.nda
     assert not writers()
 
 
+def test_pictures_that_wait_for_the_text_need_no_memory(
+    tmp_path: Path, clip: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """But for a few, the others are in a file that nobody sees."""
+    monkeypatch.setattr("ea_data.media.zip_sink._MOST_IN_MEMORY", 1000)
+    with open_writer(tmp_path / "clip.zip", metadata=lambda: "made last") as writer:
+        for frame in clip:
+            writer.add(frame)
+        assert not list(tmp_path.iterdir())
+    whole = write_video(tmp_path / "whole.zip", clip, metadata="made last")
+    assert writer.path.read_bytes() == whole.read_bytes()
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_a_text_that_cannot_be_embedded_is_refused_in_the_end(
     tmp_path: Path, clip: np.ndarray, name: str

@@ -3,6 +3,8 @@
 import io
 import zipfile
 from pathlib import Path
+from tempfile import SpooledTemporaryFile
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +17,8 @@ from ea_data.media.sequence import picture_name
 
 __all__ = ["ZipSink"]
 
+_MOST_IN_MEMORY: Final = 1 << 26
+
 
 class ZipSink:
     """`00000.png`, `00001.png` and so on, stored, since png is compressed already.
@@ -22,14 +26,17 @@ class ZipSink:
     Args:
         path: Output, .zip.
         metadata: A text of the first picture, see `TextSource`. If it is known in the end only, the pictures
-            after that one are held as png until then.
+            after that one wait as png until then, more than 64 MiB of them in a file without a name.
     """
 
     def __init__(self, path: Path, metadata: TextSource) -> None:
         self._path, self._temporary, self._metadata = path, temporary_name(path), metadata
         self._archive: zipfile.ZipFile | None = None
         self._first: NDArray[np.uint8] | None = None
-        self._held: list[bytes] = []
+        self._waiting = SpooledTemporaryFile(  # noqa: SIM115  (closed by `abandon`)
+            max_size=_MOST_IN_MEMORY, dir=str(path.parent)
+        )
+        self._sizes: list[int] = []
         self._count = 0
 
     def add(self, picture: NDArray[np.uint8]) -> None:
@@ -39,7 +46,7 @@ class ZipSink:
         elif self._first is None:
             self._first = picture.copy()
         else:
-            self._held.append(_png(picture, None))
+            self._sizes.append(self._waiting.write(_png(picture, None)))
 
     def finish(self) -> Path:
         """Close the file, check it, rename it.
@@ -48,8 +55,10 @@ class ZipSink:
             MediaError: A picture came back damaged.
         """
         if self._first is not None:
-            for content in (_png(self._first, final_text(self._metadata)), *self._held):
-                self._write(content)
+            self._write(_png(self._first, final_text(self._metadata)))
+            self._waiting.seek(0)
+            for size in self._sizes:
+                self._write(self._waiting.read(size))
         assert self._archive is not None
         self._archive.close()
         with zipfile.ZipFile(self._temporary) as archive:
@@ -60,6 +69,7 @@ class ZipSink:
 
     def abandon(self) -> None:
         """Remove what was begun."""
+        self._waiting.close()
         if self._archive is not None:
             self._archive.close()
         discard(self._temporary)
