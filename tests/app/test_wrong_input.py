@@ -187,7 +187,7 @@ def test_debug_shows_the_traceback(command):
         (TypeError("oops\nmore"), 1, "ea-app: error: unexpected TypeError: oops more"),
     ],
 )
-@pytest.mark.parametrize("place", ["ea_app.api.engine.load_pipeline", "ea_app.api.result.write_video"])
+@pytest.mark.parametrize("place", ["ea_app.api.engine.load_pipeline", "ea_app.api.result_file.open_writer"])
 def test_failures_are_one_line_too(error, code, message, place, command, monkeypatch, tmp_path):
     def fail(*_, **__):
         raise error

@@ -172,7 +172,7 @@ def test_a_run_goes_on_from_every_step(family, pipeline):
     request = request_of(
         {"prompt": "x", "height": 32, "width": 32, "num_frames": 5, "timesteps": (900, 500, 30)}
     )
-    whole = torch.cat([chunk.frames for chunk in run.stream(request, run=Run(on_state=states.append))])
+    whole = torch.cat([chunk.frames for chunk in run.stream(request, run=Run(on_state=states.append))], dim=2)
     for state in states:
-        again = torch.cat([chunk.frames for chunk in run.stream(request, run=Run(resume=[state]))])
+        again = torch.cat([chunk.frames for chunk in run.stream(request, run=Run(resume=[state]))], dim=2)
         assert torch.equal(again, whole)

@@ -22,8 +22,8 @@ class Pooling:
     def encode_frames(self, video_BCTHW, slice_frames):
         return torch.nn.functional.avg_pool3d(video_BCTHW, (1, 8, 8))
 
-    def decode_frames(self, latents_BKTHW, slice_latents):
-        return latents_BKTHW.repeat_interleave(8, -1).repeat_interleave(8, -2)
+    def decode_parts(self, latents_BKTHW, slice_latents):
+        yield latents_BKTHW.repeat_interleave(8, -1).repeat_interleave(8, -2)
 
 
 @pytest.mark.parametrize("size", [(32, 32), (40, 32), (40, 72), (24, 56), (88, 40)])

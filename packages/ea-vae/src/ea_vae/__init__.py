@@ -1,6 +1,6 @@
 """Video autoencoders of EasyAnimate and Open-Sora in their released and in diffusers' checkpoint layouts."""
 
-from ea_vae.execution import ExecutionPlan, VideoAutoencoder, latents_to_frames
+from ea_vae.execution import ExecutionPlan, VideoAutoencoder, latents_to_frames, stream_frames
 from ea_vae.families.cogvideox.config import CogVideoXConfig
 from ea_vae.families.cogvideox.model import CogVideoXVae
 from ea_vae.families.kl2d.config import ImageVaeConfig
@@ -31,6 +31,7 @@ __all__ = [
     "load_vae",
     "save_vae",
     "scale_latents",
+    "stream_frames",
     "to_unit_range",
     "unscale_latents",
 ]

@@ -1,23 +1,25 @@
 """Decoding latents from files: the last stage of a job, as often as wanted, with the autoencoder alone."""
 
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from ea_app.api.job import CancelToken, find_model
 from ea_app.api.latents import read_latents
 from ea_app.api.output import check_output
 from ea_app.api.progress import ProgressCallback
-from ea_app.api.result import Result, frames_entry, write_result
+from ea_app.api.result import Result, frames_entry
+from ea_app.api.result_file import ResultFile
 from ea_app.catalog import Model
 from ea_app.options import InputError, concerning
 from ea_dit.pipelines import GenerationRequest
 from ea_dit.pipelines.decoding import decode_windows, load_decoder
 from ea_dit.pipelines.number_types import NumberTypes
-from ea_dit.pipelines.pipeline import to_uint8
 from ea_dit.pipelines.run import Run
 
 
@@ -65,23 +67,28 @@ def decode_latents(
             allow_pickle=entry.allow_pickle,
         )
     run = Run(on_progress=on_progress, should_stop=None if cancel is None else lambda: cancel.cancelled)
-    with concerning(None), torch.backends.cudnn.flags(enabled=True, deterministic=True):
-        chunks = decode_windows(vae, request, [kept.state.loop.latents for kept in found], run)
-        frames = torch.cat([to_uint8(chunk)[0] for chunk in chunks])
-    record["timings"] = {name: round(seconds, 3) for name, seconds in run.timings.items()}
-    record["frames"] = frames_entry(frames, run)
-    skipped = [kept.state.skipping.skipped for kept in found if kept.state.skipping is not None]
-    if skipped:
-        record["teacache"] = {"skipped": [list(indices) for indices in skipped]}
-    record["created"] = datetime.now(UTC).isoformat(timespec="seconds")
-    if target is not None:
-        write_result(target, frames, record)
+    decoded = decode_windows(vae, request, [kept.state.loop.latents for kept in found], run)
+    with ResultFile(target, record) as file, closing(_named(decoded)) as portions:
+        frames = file.collect(portions)
+        record["timings"] = {name: round(seconds, 3) for name, seconds in run.timings.items()}
+        record["frames"] = frames_entry(frames, run)
+        skipped = [kept.state.skipping.skipped for kept in found if kept.state.skipping is not None]
+        if skipped:
+            record["teacache"] = {"skipped": [list(indices) for indices in skipped]}
+        record["created"] = datetime.now(UTC).isoformat(timespec="seconds")
+        file.finish()
     return Result(frames=frames, path=target, request=request, timings=run.timings, record=record)
 
 
 def described(path: Path) -> Mapping[str, Any]:
     """The record in a file of latents."""
     return read_latents(path)[0].record
+
+
+def _named(decoded: Generator[Tensor, None, None]) -> Generator[Tensor, None, None]:
+    """Frames as soon as they are decoded, with mistakes in them named."""
+    with concerning(None), torch.backends.cudnn.flags(enabled=True, deterministic=True), closing(decoded):
+        yield from decoded
 
 
 def _model(given: str | Model | None, record: Mapping[str, Any]) -> Model:

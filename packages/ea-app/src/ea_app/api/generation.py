@@ -1,9 +1,9 @@
 """One job on a loaded model: what it needs before, what happens while it runs, and its record."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +21,10 @@ from ea_app.api.job import CancelToken, Job
 from ea_app.api.output import check_output
 from ea_app.api.preview import LatentRgb, Previewer
 from ea_app.api.progress import EventCallback, ProgressCallback, ProgressMeter
-from ea_app.api.result import Result, frames_entry, write_result
+from ea_app.api.result import Result, frames_entry
+from ea_app.api.result_file import ResultFile
 from ea_app.catalog import Model
 from ea_dit.pipelines import Cancelled, GenerationPipeline, GenerationRequest
-from ea_dit.pipelines.pipeline import to_uint8
 from ea_dit.pipelines.run import Run
 from ea_dit.pipelines.states import WindowState
 
@@ -115,8 +115,7 @@ class Generation:
             InputError: What the model refuses, or a file that cannot be written.
             Cancelled: It was cancelled.
         """
-        job, naming = self._job, partial(concerning_fields, as_options=self._job.as_options)
-        record = record_of(job)
+        job, record = self._job, record_of(self._job)
         kept = None if resume is None else Checkpoint(resume, job_key(job.request, record), record)
         previewer = Previewer(latent_rgb) if self._meter is not None and latent_rgb else None
         run = Run(
@@ -126,19 +125,18 @@ class Generation:
             should_stop=lambda: self._cancel.cancelled,
         )
         self._skipped = run.skipped
-        stop = stopping(lambda: self._cancel.cancelled)
-        with naming(), stop, torch.backends.cudnn.flags(enabled=True, deterministic=True):
-            # As bytes, window by window: a long video is never in memory as floating point numbers.
-            frames = torch.cat([to_uint8(chunk.frames)[0] for chunk in pipeline.stream(job.request, run=run)])
-        if self._cancel.cancelled:
-            raise Cancelled("stopped before stage 'save'")
-        record["timings"] = {name: round(seconds, 3) for name, seconds in run.timings.items()}
-        record["frames"] = frames_entry(frames, run)
-        if run.skipped:
-            record["teacache"] = {"skipped": [list(run.skipped[window]) for window in sorted(run.skipped)]}
-        record["created"] = datetime.now(UTC).isoformat(timespec="seconds")
-        if job.path is not None:
-            self._save(job.path, frames, record)
+        with ResultFile(job.path, record) as file, closing(self._decoded(pipeline, run)) as decoded:
+            frames = file.collect(decoded)
+            if self._cancel.cancelled:
+                raise Cancelled("stopped before stage 'save'")
+            record["timings"] = {name: round(seconds, 3) for name, seconds in run.timings.items()}
+            record["frames"] = frames_entry(frames, run)
+            if run.skipped:
+                skipped = [list(run.skipped[window]) for window in sorted(run.skipped)]
+                record["teacache"] = {"skipped": skipped}
+            record["created"] = datetime.now(UTC).isoformat(timespec="seconds")
+            if job.path is not None:
+                self._save(file)
         return Result(
             frames=frames,
             path=job.path,
@@ -148,10 +146,21 @@ class Generation:
             notices=(*(() if kept is None else kept.notices), *_skip_notices(run)),
         )
 
-    def _save(self, path: Path, frames: Tensor, record: dict[str, Any]) -> None:
+    def _decoded(self, pipeline: GenerationPipeline, run: Run) -> Generator[Tensor, None, None]:
+        """Frames as soon as they are decoded; mistakes are named here, so those of the file are not."""
+        with (
+            concerning_fields(as_options=self._job.as_options),
+            stopping(lambda: self._cancel.cancelled),
+            torch.backends.cudnn.flags(enabled=True, deterministic=True),
+            closing(pipeline.stream(self._job.request, run=run)) as chunks,
+        ):
+            for chunk in chunks:
+                yield chunk.frames
+
+    def _save(self, file: ResultFile) -> None:
         if self._meter is not None:
             self._meter.report("save", 0, 1)
-        write_result(path, frames, record)
+        file.finish()
         if self._meter is not None:
             self._meter.report("save", 1, 1)
 

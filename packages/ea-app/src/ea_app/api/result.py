@@ -1,6 +1,5 @@
-"""What a job gives, and how it is written."""
+"""What a job gives."""
 
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,10 +8,6 @@ from typing import Any
 import xxhash
 from torch import Tensor
 
-from ea_app.api.output import staged
-from ea_app.api.record import embedded
-from ea_app.options import InputError
-from ea_data.media import MediaError, write_video
 from ea_dit.pipelines import GenerationRequest
 from ea_dit.pipelines.run import Run
 
@@ -57,23 +52,4 @@ def frames_entry(frames: Tensor, run: Run) -> dict[str, Any]:
 
 def hash_frames(frames: Tensor) -> str:
     """Hash of uint8 frames (xxh3, 32 hex digits)."""
-    return xxhash.xxh3_128(frames.contiguous().numpy().tobytes()).hexdigest()
-
-
-def write_result(path: Path, frames: Tensor, record: dict[str, Any]) -> None:
-    """Write the file and the JSON beside it, both or none; adds the seconds that it took to the record.
-
-    Raises:
-        InputError: It cannot be written.
-    """
-    text = embedded(record, path)
-    start = time.perf_counter()
-    try:
-        with staged(path, record) as temporary:
-            try:
-                write_video(temporary, frames.numpy(), fps=record["request"]["fps"], metadata=text)
-            except MediaError as error:
-                raise InputError("output", str(error).replace(str(temporary), str(path))) from error
-            record["timings"]["write"] = round(time.perf_counter() - start, 3)
-    except OSError as error:
-        raise InputError("output", f"cannot write {path}: {error.strerror or error}") from error
+    return xxhash.xxh3_128(frames.contiguous().numpy().data).hexdigest()

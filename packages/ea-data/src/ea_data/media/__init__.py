@@ -1,6 +1,7 @@
 """Reading and writing videos, pictures and masks, with bounds, checks and one error type."""
 
 from ea_data.media.atomic import write_text
+from ea_data.media.background import BackgroundWriter, in_background
 from ea_data.media.errors import MediaError
 from ea_data.media.image import picture_size, read_image
 from ea_data.media.limits import IMAGE_SUFFIXES, VIDEO_SUFFIXES, Limits
@@ -15,6 +16,7 @@ __all__ = [
     "IMAGE_SUFFIXES",
     "OUTPUT_SUFFIXES",
     "VIDEO_SUFFIXES",
+    "BackgroundWriter",
     "Limits",
     "MediaError",
     "MediaInfo",
@@ -22,6 +24,7 @@ __all__ = [
     "VideoReader",
     "VideoWriter",
     "check_output",
+    "in_background",
     "open_writer",
     "picture_size",
     "probe",

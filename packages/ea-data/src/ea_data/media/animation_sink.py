@@ -11,7 +11,7 @@ from ea_data.media.atomic import discard, put_in_place, temporary_name
 from ea_data.media.errors import MediaError
 from ea_data.media.image import read_animation
 from ea_data.media.limits import Limits
-from ea_data.media.metadata import xmp_packet
+from ea_data.media.metadata import TextSource, final_text, xmp_packet
 
 __all__ = ["AnimationSink"]
 
@@ -22,10 +22,10 @@ class AnimationSink:
     Args:
         path: Output, .gif or .webp.
         fps: Frames per second.
-        metadata: The comment of a gif or the XMP description of a webp, None for none.
+        metadata: The comment of a gif or the XMP description of a webp, see `TextSource`.
     """
 
-    def __init__(self, path: Path, fps: float, metadata: str | None) -> None:
+    def __init__(self, path: Path, fps: float, metadata: TextSource) -> None:
         self._path, self._temporary = path, temporary_name(path)
         self._fps, self._metadata = fps, metadata
         self._pictures: list[Image.Image] = []
@@ -45,15 +45,16 @@ class AnimationSink:
         """
         ticks = np.arange(len(self._pictures) + 1) / self._fps
         options: dict[str, Any] = {}
+        text = final_text(self._metadata)
         if self._path.suffix.lower() == ".gif":
             # A gif counts hundredths of a second, and browsers slow down what lasts less than two.
             durations = [max(20, int(step) * 10) for step in np.diff(np.round(ticks * 100))]
             options |= {"format": "GIF", "disposal": 1}
-            options |= {} if self._metadata is None else {"comment": self._metadata.encode()}
+            options |= {} if text is None else {"comment": text.encode()}
         else:
             durations = [int(step) for step in np.diff(np.round(ticks * 1000))]
             options |= {"format": "WEBP", "lossless": True}
-            options |= {} if self._metadata is None else {"xmp": xmp_packet(self._metadata)}
+            options |= {} if text is None else {"xmp": xmp_packet(text)}
         first, *others = self._pictures
         first.save(
             self._temporary, save_all=True, append_images=others, duration=durations, loop=0, **options

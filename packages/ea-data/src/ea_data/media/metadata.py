@@ -2,14 +2,18 @@
 
 import html
 import re
+from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 from ea_data.media.container import CONTAINERS, opened
-from ea_data.media.errors import media_errors
+from ea_data.media.errors import MediaError, media_errors
 from ea_data.media.image import open_pillow
 from ea_data.media.limits import Limits, sniff
 from ea_data.media.sequence import first_picture, is_sequence, picture_name
+
+TextSource: TypeAlias = str | Callable[[], str] | None
+"""The text of a file: as it is, or what is called for it when all frames are there; None for none."""
 
 PNG_KEY: Final = "comment"
 _XMP_HEAD: Final = (
@@ -17,6 +21,28 @@ _XMP_HEAD: Final = (
     'xmlns:dc="http://purl.org/dc/elements/1.1/"><rdf:Description rdf:about=""><dc:description>'
 )
 _XMP_TAIL: Final = "</dc:description></rdf:Description></rdf:RDF></x:xmpmeta>"
+
+
+def final_text(source: TextSource) -> str | None:
+    """The text itself; a call where it is known in the end only."""
+    return source() if callable(source) else source
+
+
+def checked_text(source: TextSource) -> TextSource:
+    """The same text, refused if it cannot be embedded: at once, or when it is made.
+
+    Raises:
+        MediaError: It contains a NUL character.
+    """
+    if callable(source):
+        return lambda: _checked(source())
+    return None if source is None else _checked(source)
+
+
+def _checked(text: str) -> str:
+    if "\0" in text:
+        raise MediaError("metadata contains a NUL character")
+    return text
 
 
 def xmp_packet(text: str) -> bytes:

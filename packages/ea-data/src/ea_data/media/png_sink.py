@@ -8,7 +8,7 @@ from PIL import Image, PngImagePlugin
 
 from ea_data.media.atomic import discard, put_in_place, temporary_name
 from ea_data.media.errors import MediaError
-from ea_data.media.metadata import PNG_KEY
+from ea_data.media.metadata import PNG_KEY, TextSource, final_text
 
 __all__ = ["PngSink"]
 
@@ -18,15 +18,15 @@ class PngSink:
 
     Args:
         path: Output, .png.
-        metadata: A text of every picture, None for none.
+        metadata: A text of every picture, see `TextSource`. If it is known in the end only, pictures are held
+            until then.
     """
 
-    def __init__(self, path: Path, metadata: str | None) -> None:
+    def __init__(self, path: Path, metadata: TextSource) -> None:
         self._path, self._folder = path, path.with_suffix("")
         self._temporary, self._temporary_folder = temporary_name(path), temporary_name(self._folder)
-        self._note = PngImagePlugin.PngInfo()
-        if metadata is not None:
-            self._note.add_itxt(PNG_KEY, metadata)
+        self._metadata = metadata
+        self._held: list[NDArray[np.uint8]] = []
         self._count = 0
 
     def add(self, picture: NDArray[np.uint8]) -> None:
@@ -35,16 +35,16 @@ class PngSink:
         Raises:
             MediaError: A second frame, and the folder is there already.
         """
-        if self._count == 0:
-            self._save(picture, self._temporary)
+        if callable(self._metadata):
+            self._held.append(picture.copy())
         else:
-            if self._count == 1:
-                self._make_folder()
-            self._save(picture, self._temporary_folder / f"{self._count:05d}.png")
-        self._count += 1
+            self._write(picture)
 
     def finish(self) -> Path:
-        """Rename the picture or the folder."""
+        """Write what is left, rename the picture or the folder."""
+        self._metadata = final_text(self._metadata)
+        for picture in self._held:
+            self._write(picture)
         if self._count == 1:
             put_in_place(self._temporary, self._path)
             return self._path
@@ -56,6 +56,15 @@ class PngSink:
         discard(self._temporary)
         discard(self._temporary_folder)
 
+    def _write(self, picture: NDArray[np.uint8]) -> None:
+        if self._count == 0:
+            self._save(picture, self._temporary)
+        else:
+            if self._count == 1:
+                self._make_folder()
+            self._save(picture, self._temporary_folder / f"{self._count:05d}.png")
+        self._count += 1
+
     def _make_folder(self) -> None:
         if self._folder.exists():
             raise MediaError(
@@ -65,6 +74,9 @@ class PngSink:
         self._temporary.replace(self._temporary_folder / f"{0:05d}.png")
 
     def _save(self, picture: NDArray[np.uint8], path: Path) -> None:
-        Image.fromarray(picture).save(path, "PNG", pnginfo=self._note)
+        note = PngImagePlugin.PngInfo()
+        if isinstance(self._metadata, str):
+            note.add_itxt(PNG_KEY, self._metadata)
+        Image.fromarray(picture).save(path, "PNG", pnginfo=note)
         with Image.open(path, formats=["PNG"]) as written:
             written.verify()  # the checksums of all chunks

@@ -19,6 +19,7 @@ from ea_data.media.atomic import discard, put_in_place, temporary_name
 from ea_data.media.container import decode_all, opened
 from ea_data.media.errors import MediaError
 from ea_data.media.limits import Limits
+from ea_data.media.metadata import TextSource
 
 __all__ = ["VideoSink"]
 
@@ -78,16 +79,19 @@ _NO_LIMITS: Final = Limits(
 class VideoSink:
     """4:2:0, BT.709; of an mp4 the index first.
 
+    A file begins with its text. If that is known in the end only, encoded frames are held in memory until
+    then, about a hundredth of their size as pixels, and nothing is on disk.
+
     Args:
         path: Output, .mp4 or .webm.
         fps: Frames per second.
         crf: Quality on the scale of x264, also for webm.
-        metadata: The comment, None for none.
+        metadata: The comment, see `TextSource`.
         repeatable: See `ea_data.media.write_video`.
     """
 
     def __init__(
-        self, path: Path, fps: float, crf: int, metadata: str | None, *, repeatable: bool = False
+        self, path: Path, fps: float, crf: int, metadata: TextSource, *, repeatable: bool = False
     ) -> None:
         self._path, self._temporary = path, temporary_name(path)
         self._rate, self._metadata = Fraction(fps).limit_denominator(1001), metadata
@@ -97,6 +101,7 @@ class VideoSink:
         self._container: av.container.OutputContainer | None = None
         self._stream: av.video.stream.VideoStream
         self._reformatter = VideoReformatter()
+        self._held: list[av.Packet[av.video.stream.VideoStream]] = []
         self._count = 0
 
     def add(self, picture: NDArray[np.uint8]) -> None:
@@ -110,7 +115,11 @@ class VideoSink:
         frame = self._reformatter.reformat(
             frame, format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG
         )
-        self._container.mux(self._stream.encode(frame))
+        packets = self._stream.encode(frame)
+        if callable(self._metadata):
+            self._held += packets
+        else:
+            self._container.mux(packets)
         self._count += 1
 
     def finish(self) -> Path:
@@ -122,7 +131,10 @@ class VideoSink:
         assert self._container is not None
         container, self._container = self._container, None
         with container:
-            container.mux(self._stream.encode())
+            packets = [*self._held, *self._stream.encode()]
+            if callable(self._metadata):
+                container.metadata["comment"] = self._metadata()
+            container.mux(packets)
         self._verify()
         put_in_place(self._temporary, self._path)
         return self._path
@@ -137,7 +149,7 @@ class VideoSink:
     def _open(self, height: int, width: int) -> av.container.OutputContainer:
         options = dict(self._format.container)
         container = av.open(str(self._temporary), "w", format=self._format.muxer, options=options)
-        if self._metadata is not None:
+        if isinstance(self._metadata, str):
             container.metadata["comment"] = self._metadata
         stream = container.add_stream(self._format.encoder, rate=self._rate, options=self._options)
         assert isinstance(stream, av.video.stream.VideoStream)

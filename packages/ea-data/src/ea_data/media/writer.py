@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ea_data.media.animation_sink import AnimationSink
 from ea_data.media.errors import MediaError, media_errors
+from ea_data.media.metadata import TextSource, checked_text
 from ea_data.media.png_sink import PngSink
 from ea_data.media.video_sink import VideoSink
 from ea_data.media.zip_sink import ZipSink
@@ -101,20 +102,22 @@ def open_writer(
     *,
     fps: float = 8.0,
     crf: int = 14,
-    metadata: str | None = None,
+    metadata: TextSource = None,
     repeatable: bool = False,
 ) -> Iterator[VideoWriter]:
     """Write a video frame by frame: a block in which `writer.add(frame)` appends one.
 
     The file is read back and gets its name when the block ends without an error; otherwise nothing is left
     and a file that was there stays. Videos and sequences of pictures are written as frames come, so that
-    their length is not bound by memory; gif and webp are held until the end.
+    their length is not bound by memory; gif and webp are held until the end. A text that is known in the end
+    only lets every format hold its frames, encoded where that is possible: the file is the same to the byte.
 
     Args:
         path: Output; its folder must exist. See `write_video` for what the suffix means.
         fps: Frames per second, 0.1 to 240.
         crf: Quality on the scale of x264, 0 (lossless 4:2:0) to 51; 14 shows no loss to the eye.
-        metadata: Text to embed, read back by `read_metadata`; any Unicode without NUL.
+        metadata: Text to embed, read back by `read_metadata`; any Unicode without NUL. Or what is called for
+            it once, after the last frame, when the block has ended without an error.
         repeatable: Encode in one thread and in a way that makes the same bytes of the same frames every time;
             else a video of the same frames can differ a little from run to run.
 
@@ -126,8 +129,7 @@ def open_writer(
         raise MediaError(f"fps is {fps}; allowed: 0.1 to 240")
     if not 0 <= crf <= 51:
         raise MediaError(f"crf is {crf}; allowed: 0 to 51")
-    if metadata is not None and "\0" in metadata:
-        raise MediaError("metadata contains a NUL character")
+    metadata = checked_text(metadata)
     suffix = path.suffix.lower()
     sink: Sink
     if suffix in (".mp4", ".webm"):

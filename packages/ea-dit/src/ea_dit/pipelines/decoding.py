@@ -3,7 +3,7 @@
 Shapes: B batch, C latent channels, T frames, H and W pixels; t, h, w the latent sizes.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -11,12 +11,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ea_dit.pipelines.handover import finished_frames, handed_frames
 from ea_dit.pipelines.number_types import NumberTypes
 from ea_dit.pipelines.parts import find_parts
 from ea_dit.pipelines.request import GenerationRequest
 from ea_dit.pipelines.run import Run
 from ea_dit.pipelines.stages import decode_with
+from ea_dit.pipelines.window_frames import WindowFrames
 from ea_dit.pipelines.windows import windows_of
 from ea_kernels.runtime.device import resolve_device
 from ea_vae import VideoAutoencoder, load_vae
@@ -46,12 +46,13 @@ def load_decoder(
     return load_vae(parts.layout.vae, dtype=number, device=place, allow_pickle=allow_pickle)
 
 
+@torch.no_grad()
 def decode_windows(
     vae: VideoAutoencoder[Any],
     request: GenerationRequest,
     latents: Sequence[Tensor],
     run: Run | None = None,
-) -> Iterator[Tensor]:
+) -> Generator[Tensor, None, None]:
     """The frames of a run, of the latents that its windows ended with.
 
     Args:
@@ -61,7 +62,8 @@ def decode_windows(
         run: Takes progress, and has timings and seams in the end.
 
     Yields:
-        float32 (B, 3, T, H, W) in 0 ... 1, on the CPU: one after the other the video, as the run gives it.
+        float32 (B, 3, T, H, W) in 0 ... 1, on the CPU, as soon as they are decoded: one after the other the
+        video, as the run gives it.
 
     Raises:
         ValueError: If the number or shape of the latents is not that of the request.
@@ -83,11 +85,15 @@ def decode_windows(
     for run.window, ((window, after), given) in enumerate(zip(pairs, latents, strict=True)):
         if tuple(given.shape[1:]) != tuple(shape[1:]):
             raise ValueError(f"latents must have the shape {tuple(shape)}, got {tuple(given.shape)}")
-        with torch.no_grad(), run.stage("decode"):
-            frames = decode_with(vae, given, window.frames)
-        if not bool(torch.isfinite(frames).all()):
-            raise ValueError("latents are broken: what is decoded is not finite")
-        done = finished_frames(frames, window, after, before, request.num_frames)
-        before = None if after is None else handed_frames(frames, after)
-        run.meter.add(done, overlap=window.overlap)
-        yield done
+        frames = WindowFrames(window, after, before, request.num_frames)
+        decoded = run.stage_in_parts("decode", decode_with(vae, given, window.frames))
+        for index, done in enumerate(frames.finished(map(_checked, decoded))):
+            run.meter.add(done, overlap=None if index else window.overlap)
+            yield done
+        before = None if after is None else frames.handed
+
+
+def _checked(frames: Tensor) -> Tensor:
+    if not bool(torch.isfinite(frames).all()):
+        raise ValueError("latents are broken: what is decoded is not finite")
+    return frames

@@ -17,7 +17,6 @@ from ea_dit.diffusion import Draw
 from ea_dit.pipelines.components import Components
 from ea_dit.pipelines.inputs import Inputs
 from ea_dit.pipelines.stages import encode
-from ea_dit.pipelines.windows import Window
 
 
 @dataclass(frozen=True)
@@ -88,57 +87,24 @@ class PathHold:
 
 
 def make_handover(
-    parts: Components, frames_B3THW: Tensor, latents_BCthw: Tensor, steps: Sequence[Tensor], after: Window
+    parts: Components, frames_B3THW: Tensor, latents_BCthw: Tensor, steps: Sequence[Tensor]
 ) -> Handover:
     """What the window after this one is given.
 
     Args:
         parts: The model.
-        frames_B3THW: Frames of this window, 0 ... 1.
+        frames_B3THW: Those frames of this window, 0 ... 1, that the next one makes again.
         latents_BCthw: Its scaled latents.
         steps: Its latents before every call of the network; empty keeps no path.
-        after: The next window.
     """
     geometry = parts.vae.geometry
-    frames = handed_frames(frames_B3THW, after)
-    count = geometry.latent_frames(after.overlap)
+    count = geometry.latent_frames(frames_B3THW.shape[2])
     # A causal autoencoder packs the first frame of a clip alone, so that latent is made anew.
     anchored = geometry.rule == "causal" and geometry.time > 1
     tail = latents_BCthw[:, :, latents_BCthw.shape[2] - count :]
     if not anchored:
-        return Handover(frames, tail, 0, tuple(step[:, :, -count:] for step in steps))
-    anchor = encode(parts, frames[:, :, :1] * 2 - 1).to(latents_BCthw)
+        return Handover(frames_B3THW, tail, 0, tuple(step[:, :, -count:] for step in steps))
+    anchor = encode(parts, frames_B3THW[:, :, :1] * 2 - 1).to(latents_BCthw)
     known = torch.cat((anchor, tail[:, :, 1:]), dim=2)
     path = tuple(step[:, :, step.shape[2] - count + 1 :] for step in steps)
-    return Handover(frames, known, 1, path)
-
-
-def handed_frames(frames_B3THW: Tensor, after: Window) -> Tensor:
-    """Those frames of a window that the next one makes again."""
-    return frames_B3THW[:, :, -after.overlap :]
-
-
-def finished_frames(
-    frames_B3THW: Tensor, window: Window, after: Window | None, before_B3THW: Tensor | None, num_frames: int
-) -> Tensor:
-    """The frames of a window as they are in the video, without those that the next one makes again.
-
-    Args:
-        frames_B3THW: As they were decoded.
-        window: Which.
-        after: The next one, None for the last.
-        before_B3THW: Frames that the window before handed over, None for the first.
-        num_frames: Of the whole video.
-    """
-    frames = frames_B3THW if before_B3THW is None else cross_faded(before_B3THW, frames_B3THW)
-    stop = window.frames if after is None else window.frames - after.overlap
-    return frames[:, :, : min(stop, num_frames - window.start)]
-
-
-def cross_faded(before_B3THW: Tensor, frames_B3THW: Tensor) -> Tensor:
-    """Frames of a window that come out of those of the window before, frame by frame through the overlap."""
-    count = before_B3THW.shape[2]
-    weights = (torch.arange(count) / count).to(frames_B3THW)[:, None, None]
-    faded = frames_B3THW.clone()
-    faded[:, :, :count] = torch.lerp(before_B3THW, frames_B3THW[:, :, :count], weights)
-    return faded
+    return Handover(frames_B3THW, known, 1, path)

@@ -1,7 +1,7 @@
 """From a request to frames: tensors in, tensors out."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
 from itertools import zip_longest
 from pathlib import Path
@@ -96,6 +96,7 @@ class GenerationPipeline:
             run.meter.seams(),
         )
 
+    @torch.no_grad()
     def stream(
         self,
         request: GenerationRequest,
@@ -103,8 +104,8 @@ class GenerationPipeline:
         prompts: PromptStates | None = None,
         noise: Noise | None = None,
         run: Run | None = None,
-    ) -> Iterator[Chunk]:
-        """Generates, and gives the frames of a video that is made in windows as they are done.
+    ) -> Generator[Chunk, None, None]:
+        """Generates, and gives frames as soon as they are decoded: slice by slice, window by window.
 
         Args:
             request: The job.
@@ -131,7 +132,7 @@ class GenerationPipeline:
         if all_finished(run.resume, len(windows)):
             batch = len(run.resume[0].loop.latents)
         else:
-            with torch.no_grad(), run.stage("text"):
+            with run.stage("text"):
                 shown = [prompts] if prompts is not None else self._encoded(request, guided=guidance.active)
                 texts = [model_text(states, parts, guided=guidance.active) for states in shown]
             batch = len(shown[0].positive)
@@ -148,9 +149,7 @@ class GenerationPipeline:
         )
         run.windows, handover = len(windows), None
         for run.window, (window, after) in enumerate(zip_longest(windows, windows[1:])):
-            with torch.no_grad():
-                chunk, handover = shared.make(window, after, handover)
-            yield chunk
+            handover = yield from shared.make(window, after, handover)
         run.timings["total"] = time.perf_counter() - start
 
     def _encoded(self, request: GenerationRequest, *, guided: bool) -> list[PromptStates]:

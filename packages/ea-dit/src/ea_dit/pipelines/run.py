@@ -1,7 +1,7 @@
 """Progress, cancellation and clock of one run."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -51,14 +51,34 @@ class Run:
     @contextmanager
     def stage(self, name: str, total: int = 1) -> Iterator[None]:
         """Times a stage and reports its start and end."""
+        self._begin(name, total)
+        with self._timed(name):
+            yield
+        if total == 1:
+            self.report(name, 1, 1)
+
+    def stage_in_parts(self, name: str, parts: Iterable[Tensor]) -> Iterator[Tensor]:
+        """Times and reports a stage that gives its result in parts; not what is done with them meanwhile."""
+        self._begin(name, 1)
+        rest = iter(parts)
+        while True:
+            with self._timed(name):
+                part = next(rest, None)
+            if part is None:
+                break
+            yield part
+        self.report(name, 1, 1)
+
+    def _begin(self, name: str, total: int) -> None:
         if self.should_stop is not None and self.should_stop():
             raise Cancelled(f"stopped before stage {name!r}")
         self.report(name, 0, total)
+
+    @contextmanager
+    def _timed(self, name: str) -> Iterator[None]:
         start = time.perf_counter()
         yield
         self.timings[name] = self.timings.get(name, 0.0) + time.perf_counter() - start
-        if total == 1:
-            self.report(name, 1, 1)
 
     def report(self, name: str, step: int, total: int) -> None:
         """Tells the caller how far a stage of the present window is."""

@@ -32,10 +32,17 @@ class SeamMeter:
     joints: list[tuple[int, int]] = field(default_factory=list)
     last: Tensor | None = None
 
-    def add(self, frames_B3THW: Tensor, *, overlap: int) -> None:
-        """Takes the next frames; those of a window that starts with an overlap begin with a joint."""
+    def add(self, frames_B3THW: Tensor, *, overlap: int | None) -> None:
+        """Takes the next frames.
+
+        Args:
+            frames_B3THW: At least one.
+            overlap: Of their window with the one before, where they begin a window; None where they go on
+                with one.
+        """
         if self.last is not None:
-            self.joints.append((len(self.changes) + 1, overlap))
+            if overlap is not None:
+                self.joints.append((len(self.changes) + 1, overlap))
             self.changes.append(_change(self.last, frames_B3THW[:, :, 0]))
         self.changes += [
             _change(frames_B3THW[:, :, place], frames_B3THW[:, :, place + 1])

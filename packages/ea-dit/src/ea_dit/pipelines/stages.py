@@ -3,6 +3,7 @@
 Shapes: B batch, C latent channels, T frames, H and W pixels; t, h, w the latent sizes.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
@@ -16,7 +17,7 @@ from ea_dit.pipelines.conditions import Video, frames_of, only
 from ea_dit.pipelines.pixels import to_boolean, to_float
 from ea_dit.pipelines.request import GenerationRequest
 from ea_dit.text.base import TextStates, concatenate
-from ea_vae import VideoAutoencoder, latents_to_frames
+from ea_vae import VideoAutoencoder, stream_frames
 
 Noise: TypeAlias = Draw
 """Called for the initial noise first, then for pixel noise, then by samplers that add noise."""
@@ -160,14 +161,15 @@ def encode(parts: Components, pixels_BCTHW: Tensor) -> Tensor:
     return latents.to(device=parts.device, dtype=parts.dtype)
 
 
-def decode(parts: Components, latents_BCthw: Tensor, num_frames: int) -> Tensor:
-    """Scaled latents to float32 frames 0 ... 1 (B, 3, T, H, W) on the CPU."""
+def decode(parts: Components, latents_BCthw: Tensor, num_frames: int) -> Iterator[Tensor]:
+    """Scaled latents to float32 frames 0 ... 1 (B, 3, T, H, W) on the CPU, some after the other."""
     with parts.using("vae"):
-        return decode_with(parts.vae, latents_BCthw, num_frames)
+        yield from decode_with(parts.vae, latents_BCthw, num_frames)
 
 
-def decode_with(vae: VideoAutoencoder[Any], latents_BCthw: Tensor, num_frames: int) -> Tensor:
+def decode_with(vae: VideoAutoencoder[Any], latents_BCthw: Tensor, num_frames: int) -> Iterator[Tensor]:
     """As `decode`, with an autoencoder that is where it is to be used."""
     weight = next(vae.parameters())
     latents_BCthw = latents_BCthw.to(device=weight.device, dtype=weight.dtype)
-    return latents_to_frames(vae, latents_BCthw, num_frames=num_frames).cpu()
+    for frames in stream_frames(vae, latents_BCthw, num_frames=num_frames):
+        yield frames.cpu()

@@ -3,7 +3,7 @@
 Shapes: B batch, C latent channels, T frames; t, h, w the latent sizes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -14,7 +14,7 @@ from ea_dit.diffusion.iddpm_sampling import HeldFrames
 from ea_dit.pipelines.checks import requested_sampler, requested_skipping
 from ea_dit.pipelines.components import Components
 from ea_dit.pipelines.conditions import Echo, only
-from ea_dit.pipelines.handover import Handover, PathHold, finished_frames, make_handover
+from ea_dit.pipelines.handover import Handover, PathHold, make_handover
 from ea_dit.pipelines.inputs import Inputs, make_inputs
 from ea_dit.pipelines.predictor import predictor_at
 from ea_dit.pipelines.request import GenerationRequest
@@ -22,6 +22,7 @@ from ea_dit.pipelines.run import Run
 from ea_dit.pipelines.stages import Noise, SeededNoise, decode, start_video
 from ea_dit.pipelines.states import WindowState
 from ea_dit.pipelines.teacache import StepCache
+from ea_dit.pipelines.window_frames import WindowFrames
 from ea_dit.pipelines.windows import Window, window_request
 from ea_dit.text.base import TextStates
 
@@ -32,7 +33,7 @@ class Chunk:
 
     Attributes:
         frames: float32 in 0 ... 1, (B, 3, T, H, W), on the CPU.
-        latents: Scaled latents that no chunk before had.
+        latents: Scaled latents that no chunk before had: the first chunk of a window has all of the window.
     """
 
     frames: Tensor
@@ -65,7 +66,7 @@ class WindowRun:
 
     def make(
         self, window: Window, after: Window | None, handover: Handover | None
-    ) -> tuple[Chunk, Handover | None]:
+    ) -> Generator[Chunk, None, Handover | None]:
         """Makes a window.
 
         Args:
@@ -73,8 +74,11 @@ class WindowRun:
             after: The next one, None for the last.
             handover: Of the window before, None for the first.
 
+        Yields:
+            The frames that are done, as they are decoded: those that the next window does not make again.
+
         Returns:
-            The frames that are done: those that the next window does not make again. And its handover.
+            What the next window is given.
         """
         run, parts = self.run, self.parts
         state = run.before()
@@ -86,17 +90,17 @@ class WindowRun:
         latents = state.loop.latents.to(parts.device)
         if state.noise is not None:
             self._restore(state.noise)
-        with run.stage("decode"):
-            frames = decode(parts, latents, window.frames)
-            _check_finite(frames, "decoding")
-        following = None if after is None else make_handover(parts, frames, latents, state.path, after)
-        count = parts.vae.geometry.latent_frames(window.overlap) if window.overlap else 0
         before = None if handover is None else handover.frames
-        done = finished_frames(frames, window, after, before, self.request.num_frames)
-        run.meter.add(done, overlap=window.overlap)
-        if only(self.request.conditions, Echo) is not None:
-            self.made.append(done[0])
-        return Chunk(done, latents[:, :, count:]), following
+        frames = WindowFrames(window, after, before, self.request.num_frames)
+        decoded = run.stage_in_parts("decode", _finite(decode(parts, latents, window.frames)))
+        count = parts.vae.geometry.latent_frames(window.overlap) if window.overlap else 0
+        fresh = latents[:, :, count:]
+        for index, done in enumerate(frames.finished(decoded)):
+            run.meter.add(done, overlap=None if index else window.overlap)
+            if only(self.request.conditions, Echo) is not None:
+                self.made.append(done[0])
+            yield Chunk(done, fresh[:, :, :0] if index else fresh)
+        return None if after is None else make_handover(parts, frames.handed, latents, state.path)
 
     def _denoised(
         self, window: Window, after: Window | None, handover: Handover | None, begun: WindowState | None
@@ -269,6 +273,12 @@ def _on_device(state: LoopState, device: torch.device) -> LoopState:
         partial=None if memory.partial is None else memory.partial.to(device),
     )
     return LoopState(state.done, state.latents.to(device), moved)
+
+
+def _finite(decoded: Iterator[Tensor]) -> Iterator[Tensor]:
+    for frames in decoded:
+        _check_finite(frames, "decoding")
+        yield frames
 
 
 def _check_finite(values: Tensor, where: str) -> None:

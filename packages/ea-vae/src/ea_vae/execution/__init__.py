@@ -5,8 +5,9 @@ result (up to rounding); older networks were trained with slices, which are part
 change it slightly, because a tile does not see its neighbours. The blending follows the released programs.
 """
 
-from ea_vae.execution.autoencoder import AutoencoderConfig, VideoAutoencoder, latents_to_frames
-from ea_vae.execution.passes import run_decode, run_encode
+from ea_vae.execution.autoencoder import AutoencoderConfig, VideoAutoencoder
+from ea_vae.execution.display import latents_to_frames, stream_frames
+from ea_vae.execution.passes import run_decode, run_encode, stream_decode
 from ea_vae.execution.plan import ExecutionPlan
 from ea_vae.execution.tiles import TileGrid, blend, mix_corner
 
@@ -20,4 +21,6 @@ __all__ = [
     "mix_corner",
     "run_decode",
     "run_encode",
+    "stream_decode",
+    "stream_frames",
 ]

@@ -4,16 +4,17 @@ Shape letters: B batch, C channels, K latent channels, T frames, H height, W wid
 """
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Generic, Protocol, Self, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from ea_vae.execution.passes import check_num_frames, run_decode, run_encode
+from ea_vae.execution.passes import run_encode, stream_decode
 from ea_vae.execution.plan import ExecutionPlan
 from ea_vae.geometry import LatentGeometry
-from ea_vae.latents import Posterior, to_unit_range, unscale_latents
+from ea_vae.latents import Posterior
+from ea_vae.layers.streaming import join_slices
 
 
 class AutoencoderConfig(Protocol):
@@ -55,7 +56,7 @@ ConfigT = TypeVar("ConfigT", bound=AutoencoderConfig)
 class VideoAutoencoder(nn.Module, Generic[ConfigT]):
     """An autoencoder of clips [B, 3, T, H, W] in [-1, 1].
 
-    A family adds the network, `encode_frames`, `decode_frames` and `default_plan`.
+    A family adds the network, `encode_frames`, `decode_parts` and `default_plan`.
 
     Args:
         config: Sizes and execution settings.
@@ -98,15 +99,15 @@ class VideoAutoencoder(nn.Module, Generic[ConfigT]):
         """
 
     @abstractmethod
-    def decode_frames(self, latents_BKTHW: Tensor, slice_latents: int | None) -> Tensor:
-        """Pixels of latents.
+    def decode_parts(self, latents_BKTHW: Tensor, slice_latents: int | None) -> Iterator[Tensor]:
+        """Pixels of latents, slice by slice.
 
         Args:
             latents_BKTHW: Latents without the scaling factor.
             slice_latents: Latent frames per temporal slice; None does not cut.
 
-        Returns:
-            [B, 3, T, 8h, 8w].
+        Yields:
+            [B, 3, T, 8h, 8w], the frames that follow; together those of the clip.
         """
 
     def encode(self, video_BCTHW: Tensor, *, plan: ExecutionPlan | None = None) -> Posterior:
@@ -145,8 +146,30 @@ class VideoAutoencoder(nn.Module, Generic[ConfigT]):
         Raises:
             ValueError: If the shape or `num_frames` does not fit.
         """
+        return join_slices(self.stream_decode(latents_BKTHW, num_frames=num_frames, plan=plan))
+
+    def stream_decode(
+        self, latents_BKTHW: Tensor, *, num_frames: int | None = None, plan: ExecutionPlan | None = None
+    ) -> Iterator[Tensor]:
+        """Decode latents, and give the frames of every temporal slice when they are done.
+
+        Put together along time they are what `decode` gives, to the bit. A slice is computed when it is asked
+        for. A plan whose tiles or batches cut these latents gives all frames at once, since each of those
+        goes through the whole clip before the next one begins.
+
+        Args:
+            latents_BKTHW: [B, K, t, h, w], without the scaling factor.
+            num_frames: Keep this many frames only; None keeps all. Slices after them are not computed.
+            plan: How the pass is cut; None follows the config.
+
+        Yields:
+            Pixels [B, 3, T, 8h, 8w] around [-1, 1], not clamped, of some frames each.
+
+        Raises:
+            ValueError: If the shape or `num_frames` does not fit; at once, before a slice is asked for.
+        """
         _check_channels("latents", latents_BKTHW, self.config.latent_channels)
-        return run_decode(self, latents_BKTHW, plan or self.default_plan, num_frames=num_frames)
+        return stream_decode(self, latents_BKTHW, plan or self.default_plan, num_frames=num_frames)
 
     def encode_clip(self, video_BCTHW: Tensor) -> Posterior:
         """Encode differentiably, with no cuts but those that are part of the function; for training.
@@ -158,7 +181,7 @@ class VideoAutoencoder(nn.Module, Generic[ConfigT]):
 
     def decode_clip(self, latents_BKTHW: Tensor) -> Tensor:
         """Decode differentiably, as `encode_clip`; [B, K, t, h, w] -> [B, 3, T, 8h, 8w]."""
-        return self.decode_frames(latents_BKTHW, self.clip_plan.decoder_slice_latents)
+        return join_slices(self.decode_parts(latents_BKTHW, self.clip_plan.decoder_slice_latents))
 
     def forward(
         self, video_BCTHW: Tensor, generator: torch.Generator | None = None
@@ -170,55 +193,6 @@ class VideoAutoencoder(nn.Module, Generic[ConfigT]):
         """
         posterior = self.encode_clip(video_BCTHW)
         return self.decode_clip(posterior.sample(generator)), posterior
-
-
-def latents_to_frames(
-    vae: VideoAutoencoder[Any],
-    latents_BKTHW: Tensor,
-    *,
-    num_frames: int | None = None,
-    plan: ExecutionPlan | None = None,
-) -> Tensor:
-    """Decode a transformer's latents to frames as the released pipelines show them.
-
-    Autoencoders of independent slices (V2, V3) leave visible joints. Their pipelines encode and decode the
-    clip once more with the slices shifted by half, and average.
-
-    Args:
-        vae: The autoencoder.
-        latents_BKTHW: Latents with the scaling factor.
-        num_frames: Keep this many frames only; None keeps all.
-        plan: How passes are cut; None follows the config.
-
-    Returns:
-        Float32 pixels [B, 3, T, H, W] in [0, 1].
-
-    Raises:
-        ValueError: If the shape or `num_frames` does not fit.
-    """
-    plan = plan or vae.default_plan
-    latents_BKTHW = unscale_latents(latents_BKTHW, vae.config.scaling_factor)
-    slice_frames = vae.smoothed_slice_frames
-    if slice_frames is None:
-        return to_unit_range(vae.decode(latents_BKTHW, num_frames=num_frames, plan=plan))
-    check_num_frames(vae, latents_BKTHW, plan, num_frames)
-    # Smoothed as a whole: a crop would move the joints.
-    video_BCTHW = vae.decode(latents_BKTHW, plan=plan).clamp(-1.0, 1.0)
-    return to_unit_range(_smooth(vae, video_BCTHW, slice_frames, plan)[:, :, :num_frames])
-
-
-def _smooth(
-    vae: VideoAutoencoder[Any], video_BCTHW: Tensor, slice_frames: int, plan: ExecutionPlan
-) -> Tensor:
-    if video_BCTHW.shape[2] <= slice_frames:
-        return video_BCTHW
-    start = slice_frames // 2
-    middle = video_BCTHW[:, :, start : start - slice_frames]
-    latents = vae.encode(vae.geometry.pad_frames(middle), plan=plan).mode()
-    again = vae.decode(latents, num_frames=middle.shape[2], plan=plan)
-    smoothed = video_BCTHW.clone()
-    smoothed[:, :, start : start - slice_frames] = (middle + again) / 2
-    return smoothed
 
 
 def _check_channels(name: str, x: Tensor, channels: int) -> None:

@@ -6,7 +6,7 @@ which goes into a pass and comes out of it; no module remembers anything. Other 
 Layers get the choice as a `TemporalPass`, or None for a whole clip: causal, its first frame repeated before.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Protocol
@@ -231,7 +231,7 @@ def run_apart(
     network: Callable[[Tensor, TemporalPass | None], Tensor],
     parts: Sequence[Tensor],
     around: TemporalPass | None = None,
-) -> Tensor:
+) -> Iterator[Tensor]:
     """Consecutive slices of a clip through a network, none seeing another.
 
     Args:
@@ -239,15 +239,16 @@ def run_apart(
         parts: The slices.
         around: What each sees in place of the frames around it; None makes each a clip of its own.
 
-    Returns:
-        What comes out, put together along time.
+    Yields:
+        What comes out of every slice.
     """
-    return torch.cat([network(part, around) for part in parts], dim=2)
+    for part in parts:
+        yield network(part, around)
 
 
 def run_carried(
     network: Callable[[Tensor, TemporalStream], Tensor], parts: Sequence[Tensor], *, single_start: bool = True
-) -> Tensor:
+) -> Iterator[Tensor]:
     """Consecutive slices of a clip through a network, each seeing the frames before it.
 
     Args:
@@ -255,13 +256,17 @@ def run_carried(
         parts: The slices.
         single_start: See `TemporalStream`.
 
-    Returns:
-        What comes out, put together along time.
+    Yields:
+        What comes out of every slice.
     """
     cache = TemporalCache()
-    outputs: list[Tensor] = []
     for part in parts:
         stream = TemporalStream(cache, single_start=single_start)
-        outputs.append(network(part, stream))
+        yield network(part, stream)
         cache = stream.finish()
-    return torch.cat(outputs, dim=2)
+
+
+def join_slices(slices: Iterable[Tensor]) -> Tensor:
+    """Slices of a clip put together along time; a single one is not copied."""
+    found = list(slices)
+    return found[0] if len(found) == 1 else torch.cat(found, dim=2)

@@ -4,6 +4,7 @@ Shape letters: B batch, C channels, K latent channels, T frames, H height, W wid
 Module names are ours; `keymap.py` knows the released ones.
 """
 
+from collections.abc import Iterator
 from itertools import pairwise
 
 from torch import Tensor, nn
@@ -20,7 +21,7 @@ from ea_vae.families.cogvideox.config import CogVideoXConfig
 from ea_vae.layers.causal_conv import CausalConv3d
 from ea_vae.layers.norm import ClipGroupNorm
 from ea_vae.layers.resnet import ResidualLayer
-from ea_vae.layers.streaming import TemporalPass, cut_frames, run_carried
+from ea_vae.layers.streaming import TemporalPass, cut_frames, join_slices, run_carried
 
 MID_LAYERS = 2
 
@@ -168,10 +169,10 @@ class CogVideoXVae(VideoAutoencoder[CogVideoXConfig]):
             )
         if 1 < video_BCTHW.shape[2] < self.geometry.time:
             video_BCTHW = self.geometry.pad_frames(video_BCTHW)
-        return run_carried(self.encoder, _cut(video_BCTHW, slice_frames))
+        return join_slices(run_carried(self.encoder, _cut(video_BCTHW, slice_frames)))
 
-    def decode_frames(self, latents_BKTHW: Tensor, slice_latents: int | None) -> Tensor:
-        """Pixels of latents; the arguments are as in `VideoAutoencoder.decode_frames`."""
+    def decode_parts(self, latents_BKTHW: Tensor, slice_latents: int | None) -> Iterator[Tensor]:
+        """Pixels of latents; the arguments are as in `VideoAutoencoder.decode_parts`."""
         if slice_latents is not None and slice_latents % 2:
             raise ValueError(f"decoder_slice_latents must be even, got {slice_latents}")
         return run_carried(self.decoder, _cut(latents_BKTHW, slice_latents))

@@ -4,6 +4,7 @@ Shape letters: B batch, C channels, K latent channels, T frames, H height, W wid
 Pixels lie in [-1, 1]. Module names are ours; `keymap.py` knows the released ones.
 """
 
+from collections.abc import Iterator
 from itertools import pairwise
 
 import torch
@@ -182,11 +183,10 @@ class ImageVae(VideoAutoencoder[ImageVaeConfig]):
         moments = [_clip(self.quant_conv(self.encoder(part)), len(video_BCTHW)) for part in parts]
         return torch.cat(moments, dim=2)
 
-    def decode_frames(self, latents_BKTHW: Tensor, slice_latents: int | None) -> Tensor:
-        """Pixels of every frame; the arguments are as in `VideoAutoencoder.decode_frames`."""
-        parts = [_frames(part) for part in cut_frames(latents_BKTHW, slice_latents)]
-        pixels = [_clip(self.decoder(self.post_quant_conv(part)), len(latents_BKTHW)) for part in parts]
-        return torch.cat(pixels, dim=2)
+    def decode_parts(self, latents_BKTHW: Tensor, slice_latents: int | None) -> Iterator[Tensor]:
+        """Pixels of every frame; the arguments are as in `VideoAutoencoder.decode_parts`."""
+        for part in cut_frames(latents_BKTHW, slice_latents):
+            yield _clip(self.decoder(self.post_quant_conv(_frames(part))), len(latents_BKTHW))
 
 
 def _frames(x_BCTHW: Tensor) -> Tensor:

@@ -183,9 +183,10 @@ class MagvitVae(VideoAutoencoder[MagvitConfig]):
             )
         return self.quant_conv(mode.encode(self.encoder, video_BCTHW, slice_frames, geometry))
 
-    def decode_frames(self, latents_BKTHW: Tensor, slice_latents: int | None) -> Tensor:
-        """Pixels of latents; the arguments are as in `VideoAutoencoder.decode_frames`."""
-        return self.config.mode.decode(self.decoder, self.post_quant_conv(latents_BKTHW), slice_latents)
+    def decode_parts(self, latents_BKTHW: Tensor, slice_latents: int | None) -> Iterator[Tensor]:
+        """Pixels of latents; the arguments are as in `VideoAutoencoder.decode_parts`."""
+        latents_BKTHW = self.post_quant_conv(latents_BKTHW)
+        yield from self.config.mode.decode(self.decoder, latents_BKTHW, slice_latents)
 
     def encode_slice(
         self, video_BCTHW: Tensor, cache: TemporalCache | None

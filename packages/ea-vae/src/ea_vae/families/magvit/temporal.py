@@ -6,7 +6,7 @@ frames stay single when they are doubled.
 Shape letters: B batch, C channels, K latent channels, T frames, H height, W width.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ea_vae.geometry import FrameRule, LatentGeometry
-from ea_vae.layers.streaming import TemporalPass, ZeroPass, cut_frames, run_apart, run_carried
+from ea_vae.layers.streaming import TemporalPass, ZeroPass, cut_frames, join_slices, run_apart, run_carried
 
 
 class EncoderNetwork(Protocol):
@@ -49,7 +49,8 @@ class TemporalMode:
         flag: Key of released configs that chooses it; None if no such key is set.
         rule: Which lengths come back as they were, see `LatentGeometry`.
         encode: Runs an encoder over a clip, in slices of some frames (None does not cut).
-        decode: Runs a decoder over latents, in slices of some latent frames (None does not cut).
+        decode: Runs a decoder over latents, in slices of some latent frames (None does not cut), and gives
+            the pixels of one after the other.
         whole_groups: Slices of the encoder must be multiples of the temporal compression.
         defined_by_slices: Slices are part of the function, not a way to save memory.
         smoothed: Released pipelines smooth the joints of decoded slices.
@@ -58,7 +59,7 @@ class TemporalMode:
     flag: str | None
     rule: FrameRule
     encode: Callable[[EncoderNetwork, Tensor, int | None, LatentGeometry], Tensor]
-    decode: Callable[[DecoderNetwork, Tensor, int | None], Tensor]
+    decode: Callable[[DecoderNetwork, Tensor, int | None], Iterator[Tensor]]
     whole_groups: bool
     defined_by_slices: bool
     smoothed: bool
@@ -71,7 +72,7 @@ def encode_carried(
     video_BCTHW = geometry.pad_frames(video_BCTHW)
     if length is None:
         return encoder(video_BCTHW, None)
-    return run_carried(encoder, cut_frames(video_BCTHW, length, first=1))
+    return join_slices(run_carried(encoder, cut_frames(video_BCTHW, length, first=1)))
 
 
 def encode_whole(
@@ -83,10 +84,10 @@ def encode_whole(
     return encode_carried(encoder, video_BCTHW, length, geometry)
 
 
-def decode_carried(decoder: DecoderNetwork, latents_BKTHW: Tensor, length: int | None) -> Tensor:
+def decode_carried(decoder: DecoderNetwork, latents_BKTHW: Tensor, length: int | None) -> Iterator[Tensor]:
     """The first latent frame alone and single, then slices that see the frames before them."""
     if length is None:
-        return decoder(latents_BKTHW, None)
+        return run_apart(decoder, [latents_BKTHW])
     return run_carried(decoder, cut_frames(latents_BKTHW, length, first=1))
 
 
@@ -97,10 +98,10 @@ def encode_slices(
     geometry: LatentGeometry,  # noqa: ARG001
 ) -> Tensor:
     """Slices from the first frame on, each treated as a clip of its own."""
-    return run_apart(encoder, cut_frames(video_BCTHW, length))
+    return join_slices(run_apart(encoder, cut_frames(video_BCTHW, length)))
 
 
-def decode_slices(decoder: DecoderNetwork, latents_BKTHW: Tensor, length: int | None) -> Tensor:
+def decode_slices(decoder: DecoderNetwork, latents_BKTHW: Tensor, length: int | None) -> Iterator[Tensor]:
     """Slices from the first latent frame on, each treated as a clip of its own."""
     return run_apart(decoder, cut_frames(latents_BKTHW, length))
 
@@ -112,30 +113,29 @@ def encode_groups(
     geometry: LatentGeometry,  # noqa: ARG001
 ) -> Tensor:
     """Slices between zero frames; the first frame of an odd clip goes alone."""
-    return run_apart(encoder, cut_frames(video_BCTHW, length, first=_lone_first(video_BCTHW)), ZeroPass())
+    parts = cut_frames(video_BCTHW, length, first=_lone_first(video_BCTHW))
+    return join_slices(run_apart(encoder, parts, ZeroPass()))
 
 
-def decode_neighbours(decoder: DecoderNetwork, latents_BKTHW: Tensor, length: int | None) -> Tensor:
+def decode_neighbours(decoder: DecoderNetwork, latents_BKTHW: Tensor, length: int | None) -> Iterator[Tensor]:
     """Slices that see the slice before and the slice after at the coarsest resolution.
 
     The first latent frame of an odd number is a single picture, which nothing else sees.
     """
     parts = cut_frames(latents_BKTHW, length, first=_lone_first(latents_BKTHW))
-    pixels: list[Tensor] = []
     if _lone_first(latents_BKTHW):
-        pixels.append(decoder(parts.pop(0), ZeroPass(keeps_first=True)))
+        yield decoder(parts.pop(0), ZeroPass(keeps_first=True))
     for index, part in enumerate(parts):
         neighbourhood = parts[max(index - 1, 0) : index + 2]
         start = neighbourhood[0].shape[2] if index else 0
         features = decoder.begin(torch.cat(neighbourhood, dim=2), ZeroPass())
-        pixels.append(decoder.enlarge(features[:, :, start : start + part.shape[2]], ZeroPass()))
-    return torch.cat(pixels, dim=2)
+        yield decoder.enlarge(features[:, :, start : start + part.shape[2]], ZeroPass())
 
 
-def decode_groups(decoder: DecoderNetwork, latents_BKTHW: Tensor, length: int | None) -> Tensor:
+def decode_groups(decoder: DecoderNetwork, latents_BKTHW: Tensor, length: int | None) -> Iterator[Tensor]:
     """Slices that see the frames before them, every frame doubled; one latent frame is a single picture."""
     if latents_BKTHW.shape[2] == 1:
-        return decoder(latents_BKTHW, ZeroPass(keeps_first=True))
+        return run_apart(decoder, [latents_BKTHW], ZeroPass(keeps_first=True))
     return run_carried(decoder, cut_frames(latents_BKTHW, length), single_start=False)
 
 
