@@ -2,6 +2,7 @@
 
 import errno
 import json
+import multiprocessing
 import os
 import shutil
 import subprocess
@@ -254,6 +255,7 @@ def test_data_that_cannot_be_used_are_one_line(tiny_model, clips, tmp_path, caps
         told = capsys.readouterr().err.splitlines()
         assert told[-1].startswith("ea-train: error: ")
         assert "Traceback" not in "".join(told)
+        assert not multiprocessing.active_children()
 
 
 @pytest.fixture(scope="module")
