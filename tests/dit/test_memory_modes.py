@@ -8,7 +8,6 @@ from given import request_of
 
 from ea_dit.pipelines import GenerationPipeline, load_components
 from ea_dit.pipelines.networks import networks_of
-from ea_dit.pipelines.tiny import make_tiny
 from ea_kernels.runtime.placement import plan
 
 PICTURE = torch.rand(3, 32, 32, generator=torch.Generator().manual_seed(0))
@@ -57,8 +56,8 @@ class Spoiler:
         ("open-sora-1.1", {}, ["text_encoder", "transformer", "vae"]),
     ],
 )
-def test_parts_come_when_they_are_used(tmp_path, family, changes, order, mode):
-    parts = load_components(make_tiny(family, tmp_path / "model"), dtype="float32", device="cpu")
+def test_parts_come_when_they_are_used(directory, family, changes, order, mode):
+    parts = load_components(directory(family), dtype="float32", device="cpu")
     expected = GenerationPipeline(parts)(make(**changes)).frames
     networks = networks_of({name: getattr(parts, name) for name in PARTS})
     assert set(networks) == set(order)
@@ -70,8 +69,8 @@ def test_parts_come_when_they_are_used(tmp_path, family, changes, order, mode):
     assert {id(tensor) for network in networks.values() for tensor in network.parameters()} == before
 
 
-def test_eight_bits_change_little(tmp_path):
-    folder = make_tiny("v5.1-7b-t2v", tmp_path / "model")
+def test_eight_bits_change_little(directory):
+    folder = directory("v5.1-7b-t2v")
     options = {"dtype": "float32", "device": "cpu"}
     exact = GenerationPipeline(load_components(folder, **options))(make()).latents
     parts = load_components(folder, memory="model_cpu_offload_and_qfloat8", **options)
