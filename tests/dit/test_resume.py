@@ -54,7 +54,9 @@ def test_every_sampler_goes_on_from_every_step(family, pipeline):
             assert len(after) == len(states) - count
 
 
-@pytest.mark.parametrize("family", ["v5.1-7b-t2v", "v5.1-7b-inp", "open-sora-1.1"])
+@pytest.mark.parametrize(
+    "family", [pytest.param("v5.1-7b-t2v", marks=pytest.mark.slow), "v5.1-7b-inp", "open-sora-1.1"]
+)
 def test_every_window_goes_on_from_every_step(family, pipeline):
     run = pipeline(family)
     request = make(13, 2, window_frames=9)

@@ -64,7 +64,7 @@ def test_factors_learn_and_come_back(family, kind, tiny_model, tmp_path):
     assert (facts["recipe"], facts["ss_network_dim"]) == ("test", str(FACTORS[kind].rank))
 
 
-@pytest.mark.parametrize("kind", FACTORS)
+@pytest.mark.parametrize("kind", ["lora", pytest.param("loha", marks=pytest.mark.slow), "lokr"])
 def test_dropout_is_for_training_alone(kind, tiny_model):
     config = dataclasses.replace(FACTORS[kind], dropout=0.5)
     task = task_of(tiny_model("v5.1-7b-inp"), adapter=config)
