@@ -16,8 +16,8 @@ from ea_dit.registry import family_of
 FAMILIES = ("v1-t2v", "v1-image", "v2-t2v", "v3-inp", "v4-inp", "v4-t2v", "v5-12b-inp", "v5-7b-t2v")
 FAMILIES += ("v5.1-12b-inp", "v5.1-7b-camera", "v5.1-7b-control", "open-sora-1.0", "open-sora-1.1")
 
-# Their networks differ from those of the others in the channels they read, or lack motion modules.
-_REPEATED = {"v1-image", "v4-t2v", "v5-12b-inp", "v5.1-7b-control"}
+# Their networks are those of the others, with other channels, sizes or motion modules, or without those.
+_REPEATED = {"v1-image", "v2-t2v", "v4-t2v", "v5-12b-inp", "v5.1-7b-control", "open-sora-1.0"}
 
 
 def quick_first(families, *rows):

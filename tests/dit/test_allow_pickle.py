@@ -46,8 +46,8 @@ def load(folder, **options):
     return load_pipeline(folder, dtype="float32", device="cpu", **options)
 
 
-# V3 has the parts of V1 and an image encoder, as V4; Open-Sora 1.1 those of 1.0 in folders.
-REPEATED = {"v3-inp"}
+# V3 has the parts of V1 and an image encoder, as V4; Open-Sora 1.0 those of 1.1, and ea_app's own test.
+REPEATED = {"v3-inp", "open-sora-1.0"}
 
 
 @pytest.mark.parametrize(

@@ -133,8 +133,6 @@ QUICK = {
     "v3-inp",
     "v4-t2v",
     "v5-7b-inp",
-    "v5-12b-t2v",
-    "v5.1-7b-control",
     "v5.1-12b-camera",
     "open-sora-1.1",
 }
