@@ -51,12 +51,21 @@ def media(tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="session")
+def loaded():
+    """Loads models, and gives one again while nothing of it has changed."""
+    from ea_dit.pipelines import load_pipeline
+
+    return _neighbour("loaded").Loaded(load_pipeline)
+
+
 @pytest.fixture
-def command(tiny_model, tmp_path, monkeypatch, capsys):
+def command(tiny_model, loaded, tmp_path, monkeypatch, capsys):
     """Run `ea-app` in this process, in an empty folder, with the tiny model: (code, stdout, stderr)."""
     from ea_app.cli import main
 
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("ea_app.api.engine.load_pipeline", loaded)
 
     def run(*arguments):
         given = [str(argument) for argument in arguments]

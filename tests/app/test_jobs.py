@@ -243,7 +243,7 @@ def test_memory_that_is_not_there(model, tmp_path):
     """A worker with little memory: a large job fails, and a small one does not."""
     settings = Settings(preload=model, memory_limit=400_000_000, bounds=Bounds(jobs=1))
     with Supervisor(tmp_path, settings) as jobs:
-        large = jobs.submit("x", model=model, device="cpu", size=2048, frames=17)
+        large = jobs.submit("x", model=model, device="cpu", size=4096, frames=49)
         small = jobs.submit("x", model=model, device="cpu")
         view = jobs.wait(large.id, 120.0)
         assert (view.state, view.reason) == (State.FAILED, Reason.MEMORY), view.error
@@ -308,7 +308,7 @@ def test_closing_interrupts_and_a_job_that_always_ends_badly_is_not_begun_for_ev
 
 def test_many_clients_at_once(jobs, submit):
     """Threads queue, cancel, resume, delete and prune without order; the queue stays whole."""
-    known, unexpected, end = [], [], time.monotonic() + 4.0
+    known, unexpected, end = [], [], time.monotonic() + 2.0
 
     def client(number):
         chance = random.Random(number)

@@ -187,7 +187,7 @@ def test_pages_of_the_list(client):
 def test_history_survives_a_restart(open_server, fake_workers, tmp_path):
     first = open_server()
     done = finished(first, create(first, "one")["id"])
-    running = create(first, "slow", steps=400)
+    running = create(first, "slow", steps=150)
     app = first.app
     first.__exit__()
     app.state.parts.jobs.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -34,8 +35,13 @@ def python_files() -> list[Path]:
     )
 
 
-def functions_of(path: Path) -> Iterator[Function]:
+@cache
+def functions_of(path: Path) -> tuple[Function, ...]:
     """Every function and method of a file."""
+    return tuple(_functions_of(path))
+
+
+def _functions_of(path: Path) -> Iterator[Function]:
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, FunctionNode):
             place = f"{path.relative_to(ROOT)}:{node.lineno} {node.name}"

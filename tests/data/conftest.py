@@ -55,3 +55,25 @@ def mine(manifest, tmp_path):
     """A copy of the folder, to break."""
     shutil.copytree(manifest.parent, tmp_path / "media")
     return tmp_path / "media" / manifest.name
+
+
+@pytest.fixture(scope="session")
+def footage(tmp_path_factory):
+    """Little footage for runs of curation; nobody writes into it."""
+    from curation_workers import make_footage
+
+    return make_footage(tmp_path_factory.mktemp("footage"))
+
+
+@pytest.fixture(scope="session")
+def undisturbed(footage, tmp_path_factory):
+    """What a run over that footage gives."""
+    from curation_workers import plan_file, results_of
+
+    from ea_data.curation.curate import Engines, curate
+    from ea_data.curation.plan import load_plan
+
+    folder = tmp_path_factory.mktemp("undisturbed")
+    plan = load_plan(str(plan_file(folder)))
+    curate(plan, footage, folder / "out", engines=Engines(name="inline"), samples=0)
+    return results_of(folder / "out")

@@ -10,10 +10,7 @@ import subprocess
 import sys
 
 import pytest
-from curation_workers import make_footage, plan_file, results_of
-
-from ea_data.curation.curate import Engines, curate
-from ea_data.curation.plan import load_plan
+from curation_workers import plan_file, results_of
 
 UNSHARE = ["unshare", "--map-root-user", "--mount"]
 DRIVER = """
@@ -35,19 +32,6 @@ def _can_mount(folder):
         return False
     command = [*UNSHARE, "mount", "-t", "tmpfs", "none", str(folder)]
     return subprocess.run(command, capture_output=True).returncode == 0
-
-
-@pytest.fixture(scope="module")
-def footage(tmp_path_factory):
-    return make_footage(tmp_path_factory.mktemp("footage"))
-
-
-@pytest.fixture(scope="module")
-def undisturbed(footage, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("undisturbed")
-    plan = load_plan(str(plan_file(folder)))
-    curate(plan, footage, folder / "out", engines=Engines(name="inline"), samples=0)
-    return results_of(folder / "out")
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import signal
 from pathlib import Path
 
 import pytest
-from curation_workers import killed_runs, make_footage, plan_file, results_of
+from curation_workers import killed_runs, plan_file, results_of
 
 from ea_data.curation.curate import Engines, curate
 from ea_data.curation.engines import ray_data
@@ -37,20 +37,6 @@ def running():
     assert len(list(engine.run(_tasks(1)))) == 1
     yield
     engine.close()
-
-
-@pytest.fixture(scope="module")
-def footage(tmp_path_factory):
-    return make_footage(tmp_path_factory.mktemp("footage"))
-
-
-@pytest.fixture(scope="module")
-def undisturbed(footage, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("undisturbed")
-    curate(
-        load_plan(str(plan_file(folder))), footage, folder / "out", engines=Engines(name="inline"), samples=0
-    )
-    return results_of(folder / "out")
 
 
 @pytest.mark.usefixtures("running")

@@ -110,7 +110,7 @@ def test_choices_do_not_depend_on_each_other(manifest):
         assert other.masks_BTHW is other.references_B is None
 
 
-@pytest.mark.parametrize(("workers", "context"), [(0, None), (2, "fork"), (2, "spawn")])
+@pytest.mark.parametrize(("workers", "context"), [(0, None), (2, "fork"), (1, "spawn")])
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 # The workers are ended in the middle of a batch; a thread of a library may then abort one, which torch tells.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")

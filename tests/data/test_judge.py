@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from _pytest.mark import ParameterSet
 
 from ea_data.synthetic import MOTIONS, SHAPES, BackgroundSpec, SceneSpec, ShapeSpec, SyntheticDataset, render
 from ea_data.synthetic.camera_scenes import CameraScene
@@ -31,10 +32,18 @@ def _score(data: SyntheticDataset, count: int, change: Change) -> Counter[str]:
     return right
 
 
+def _counts(*cases: tuple[tuple[int, int, int], int, int]) -> list[ParameterSet]:
+    """Sizes with a few clips, and with many behind `-m slow`."""
+    few = [pytest.param(size, count, id=f"{size}-{count}") for size, count, _ in cases]
+    many = [
+        pytest.param(size, count, id=f"{size}-{count}", marks=pytest.mark.slow) for size, _, count in cases
+    ]
+    return [*few, *many]
+
+
 @pytest.mark.parametrize(
     ("size", "count"),
-    [((17, 64, 64), 150), ((17, 128, 128), 40), ((9, 64, 112), 50), ((9, 96, 48), 50)],
-    ids=str,
+    _counts(((17, 64, 64), 50, 150), ((17, 128, 128), 8, 40), ((9, 64, 112), 20, 50), ((9, 96, 48), 20, 50)),
 )
 def test_ground_truth_is_judged_right(size: tuple[int, int, int], count: int) -> None:
     data = SyntheticDataset(7, *size, split="all", two_shapes=0.0)
@@ -44,7 +53,7 @@ def test_ground_truth_is_judged_right(size: tuple[int, int, int], count: int) ->
     ), right
 
 
-@pytest.mark.parametrize(("size", "count"), [((17, 64, 64), 40), ((17, 128, 128), 8)], ids=str)
+@pytest.mark.parametrize(("size", "count"), _counts(((17, 64, 64), 16, 40), ((17, 128, 128), 3, 8)))
 def test_degraded_clips_are_judged_right(size: tuple[int, int, int], count: int, degrade: Change) -> None:
     data = SyntheticDataset(8, *size, split="all", two_shapes=0.0)
     right = _score(data, count, degrade)
@@ -116,7 +125,11 @@ def test_wrong_arrays_are_refused(frames: np.ndarray) -> None:
 
 
 @pytest.mark.parametrize(
-    ("size", "count"), [((17, 64, 64), 40), ((9, 64, 112), 16), ((9, 96, 54), 16)], ids=str
+    ("size", "count"),
+    [
+        pytest.param((17, 64, 64), 40, id="(17, 64, 64)-40"),
+        *_counts(((9, 64, 112), 6, 16), ((9, 96, 54), 6, 16)),
+    ],
 )
 def test_moves_of_the_camera_are_named(size: tuple[int, int, int], count: int) -> None:
     frames, height, width = size

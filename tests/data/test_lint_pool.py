@@ -34,7 +34,7 @@ def test_no_files_need_no_process():
 
 def test_slow_and_deadly_files_cost_no_other():
     stems = ["a", "stubborn", "b", "exit", "c", "killed", "d"]
-    facts = inspect_files(names(*stems), look, timeout=2, workers=2)
+    facts = inspect_files(names(*stems), look, timeout=1, workers=2)
     assert [each.digest or each.problem for each in facts] == [
         "a",
         "timeout",
@@ -44,7 +44,7 @@ def test_slow_and_deadly_files_cost_no_other():
         "timeout",
         "d",
     ]
-    assert facts[1].message == "reading took more than 2 s"
+    assert facts[1].message == "reading took more than 1 s"
     assert "ended its process" in facts[3].message
     assert "ended its process" in facts[5].message
 
@@ -77,10 +77,13 @@ in_proc = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks
 def started(words, folder, least):
     """A process in a session of its own, and those below it once there are as many."""
     path = os.pathsep.join([str(Path(__file__).parent), *sys.path])
+    # Shells have what they run in the background ignore Ctrl-C, which processes would inherit.
+    ours = signal.signal(signal.SIGINT, signal.default_int_handler)
     process = subprocess.Popen(
         [sys.executable, *words], cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         start_new_session=True, env={**os.environ, "PYTHONPATH": path},
     )  # fmt: skip
+    signal.signal(signal.SIGINT, ours)
     deadline = time.monotonic() + 100
     while len(below := children(process.pid)) < least and time.monotonic() < deadline:
         time.sleep(0.05)

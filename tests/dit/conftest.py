@@ -8,9 +8,9 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def directory(tmp_path_factory):
-    """Makes a tiny directory of a family once."""
+    """Makes a tiny directory of a family once; nobody writes into it."""
     from ea_dit.pipelines.tiny import make_tiny
 
     made = {}
@@ -23,9 +23,9 @@ def directory(tmp_path_factory):
     return get
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def pipeline(directory):
-    """Loads a tiny directory of a family once."""
+    """Loads a tiny directory of a family once; nobody changes its networks."""
     from ea_dit.pipelines import load_pipeline
 
     loaded = {}

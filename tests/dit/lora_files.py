@@ -2,6 +2,7 @@
 
 import math
 
+import pytest
 import torch
 from safetensors.torch import save_file
 
@@ -14,6 +15,17 @@ from ea_dit.registry import family_of
 
 FAMILIES = ("v1-t2v", "v1-image", "v2-t2v", "v3-inp", "v4-inp", "v4-t2v", "v5-12b-inp", "v5-7b-t2v")
 FAMILIES += ("v5.1-12b-inp", "v5.1-7b-camera", "v5.1-7b-control", "open-sora-1.0", "open-sora-1.1")
+
+# Their networks are those of the others, with other channels, sizes or motion modules, or without those.
+_REPEATED = {"v1-image", "v2-t2v", "v4-t2v", "v5-12b-inp", "v5.1-7b-control", "open-sora-1.0"}
+
+
+def quick_first(families, *rows):
+    """Cases of a test for `parametrize`: rows of such families, or those, are behind `-m slow`."""
+    return [
+        pytest.param(*case, marks=pytest.mark.slow if case[0] in _REPEATED else ())
+        for case in (*((family,) for family in families), *rows)
+    ]
 
 
 def network_of(name, *, seed=0, dtype=torch.float32):

@@ -10,7 +10,11 @@ from lora_files import call, factors_for, network_of, random_factors, write_kohy
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from ea_dit.lora import FORMATS, attach, known_targets, lora_file, read_lora, save_lora, targets_of
+from ea_dit.families.hunyuan3d.presets import PRESETS as HUNYUAN3D
+from ea_dit.families.mmdit.presets import PRESETS as MMDIT
+from ea_dit.families.pixart_motion.presets import PRESETS as PIXART
+from ea_dit.families.stdit.presets import PRESETS as STDIT
+from ea_dit.lora import FORMATS, attach, known, known_targets, lora_file, read_lora, save_lora, targets_of
 from ea_dit.lora.names import _PREFIXES, Spelling, parse_name
 from ea_dit.pipelines.tiny import TINY
 
@@ -227,6 +231,18 @@ def test_the_release_is_told_by_names_alone(family, tmp_path):
         assert known.find(layer.name, flat=True).names == own.find(layer.name, flat=True).names
     odd = read_lora(write_kohya(tmp_path / "b.safetensors", {"odd": random_factors((4, 4))}))
     assert known_targets(odd.header) is None
+
+
+@pytest.mark.slow
+def test_every_release_is_known_by_its_names():
+    released = [config for presets in (MMDIT, PIXART, STDIT, HUNYUAN3D) for config in presets.values()]
+    tried = {names_of(config) for config in known._configs()}
+    assert len(tried) < len(released)
+    assert {names_of(config) for config in released} <= tried
+
+
+def names_of(config):
+    return frozenset(tuple(target.names.items()) for target in targets_of(config))
 
 
 @pytest.mark.parametrize("adapter", ["", ".default"])

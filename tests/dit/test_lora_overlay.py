@@ -15,6 +15,16 @@ from ea_kernels.runtime.placement import plan
 from ea_kernels.runtime.placement_moves import blocks_of
 
 ONE_PER_FAMILY = ("v3-inp", "v4-inp", "v5.1-12b-inp", "open-sora-1.0", "open-sora-1.1")
+# Every network once, and every number type once: the other pairs are behind `-m slow`.
+QUICK = {(family, torch.float32) for family in ONE_PER_FAMILY}
+QUICK |= {("v4-inp", torch.bfloat16), ("v5.1-12b-inp", torch.float16), ("open-sora-1.1", torch.bfloat16)}
+PAIRS = [
+    pytest.param(
+        family, dtype, id=f"{family}-{dtype}", marks=() if (family, dtype) in QUICK else pytest.mark.slow
+    )
+    for family in ONE_PER_FAMILY
+    for dtype in (torch.float32, torch.bfloat16, torch.float16)
+]
 
 
 def files_of(network, folder, kinds=("lora", "loha"), **changes):
@@ -27,8 +37,7 @@ def files_of(network, folder, kinds=("lora", "loha"), **changes):
     ]
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=str)
-@pytest.mark.parametrize("family", ONE_PER_FAMILY)
+@pytest.mark.parametrize(("family", "dtype"), PAIRS)
 def test_off_is_the_base_to_the_bit(family, dtype, tmp_path):
     network = network_of(family, dtype=dtype)
     state = {name: tensor.clone() for name, tensor in network.state_dict().items()}
@@ -82,8 +91,7 @@ def test_strengths_add_up_and_take_away(tmp_path):
         part.remove()
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=str)
-@pytest.mark.parametrize("family", ONE_PER_FAMILY)
+@pytest.mark.parametrize(("family", "dtype"), PAIRS)
 def test_merging_leaves_nothing_behind(family, dtype, tmp_path):
     network = network_of(family, dtype=dtype)
     weights = dict(network.named_parameters())

@@ -8,7 +8,6 @@ from given import request_of
 
 from ea_dit.pipelines import GenerationPipeline, load_components
 from ea_dit.pipelines.networks import networks_of
-from ea_dit.pipelines.tiny import make_tiny
 from ea_kernels.runtime.placement import plan
 
 PICTURE = torch.rand(3, 32, 32, generator=torch.Generator().manual_seed(0))
@@ -45,20 +44,29 @@ class Spoiler:
         return weight.clone()
 
 
-@pytest.mark.parametrize("mode", ["model_cpu_offload", "sequential_cpu_offload"])
-@pytest.mark.parametrize(
-    ("family", "changes", "order"),
-    [
-        ("v5.1-7b-inp", {"image": PICTURE}, ["text_encoder", "vae", "transformer", "vae"]),
-        ("v4-inp", {"image": PICTURE}, ["text_encoder", "vae", "image_encoder", "transformer", "vae"]),
-        ("v3-inp", {"image": PICTURE}, ["text_encoder", "vae", "image_encoder", "transformer", "vae"]),
-        ("v5.1-7b-t2v", SKIPPING, ["text_encoder", "transformer", "vae"]),
-        ("v1-t2v", {}, ["text_encoder", "transformer", "vae"]),
-        ("open-sora-1.1", {}, ["text_encoder", "transformer", "vae"]),
-    ],
-)
-def test_parts_come_when_they_are_used(tmp_path, family, changes, order, mode):
-    parts = load_components(make_tiny(family, tmp_path / "model"), dtype="float32", device="cpu")
+ROWS = {
+    "v5.1-7b-inp": ({"image": PICTURE}, ["text_encoder", "vae", "transformer", "vae"]),
+    "v4-inp": ({"image": PICTURE}, ["text_encoder", "vae", "image_encoder", "transformer", "vae"]),
+    "v3-inp": ({"image": PICTURE}, ["text_encoder", "vae", "image_encoder", "transformer", "vae"]),
+    "v5.1-7b-t2v": (SKIPPING, ["text_encoder", "transformer", "vae"]),
+    "v1-t2v": ({}, ["text_encoder", "transformer", "vae"]),
+    "open-sora-1.1": ({}, ["text_encoder", "transformer", "vae"]),
+}
+# Layer by layer every network differs; as wholes, those with and without an encoder of pictures.
+WHOLE = {"v5.1-7b-inp", "v4-inp"}
+CASES = [
+    pytest.param(
+        family, mode, marks=pytest.mark.slow if mode == "model_cpu_offload" and family not in WHOLE else ()
+    )
+    for mode in ("model_cpu_offload", "sequential_cpu_offload")
+    for family in ROWS
+]
+
+
+@pytest.mark.parametrize(("family", "mode"), CASES)
+def test_parts_come_when_they_are_used(directory, family, mode):
+    changes, order = ROWS[family]
+    parts = load_components(directory(family), dtype="float32", device="cpu")
     expected = GenerationPipeline(parts)(make(**changes)).frames
     networks = networks_of({name: getattr(parts, name) for name in PARTS})
     assert set(networks) == set(order)
@@ -70,8 +78,8 @@ def test_parts_come_when_they_are_used(tmp_path, family, changes, order, mode):
     assert {id(tensor) for network in networks.values() for tensor in network.parameters()} == before
 
 
-def test_eight_bits_change_little(tmp_path):
-    folder = make_tiny("v5.1-7b-t2v", tmp_path / "model")
+def test_eight_bits_change_little(directory):
+    folder = directory("v5.1-7b-t2v")
     options = {"dtype": "float32", "device": "cpu"}
     exact = GenerationPipeline(load_components(folder, **options))(make()).latents
     parts = load_components(folder, memory="model_cpu_offload_and_qfloat8", **options)

@@ -139,7 +139,7 @@ def test_steps_are_left_out_and_counted(family, pipeline):
         ("v5.1-7b-t2v", {"guidance_scale": 1.0}),
         ("v5.1-7b-t2v", {"sampler": "Flow_Unipc", "frames": 13, "window_frames": 9}),
         ("v5.1-7b-inp", {"frames": 13, "window_frames": 9, "join": "pixels"}),
-        ("v5-7b-t2v", {"sampler": "PNDM"}),
+        pytest.param("v5-7b-t2v", {"sampler": "PNDM"}, marks=pytest.mark.slow),
     ],
 )
 def test_a_run_goes_on_from_every_step(family, changes, pipeline):

@@ -147,7 +147,13 @@ FAMILIES = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+# The rules of their autoencoders and the ways of their conditions are those of others.
+REPEATED = {"v5.1-7b-t2v", "v5-7b-inp", "open-sora-1.0"}
+
+
+@pytest.mark.parametrize(
+    "family", [pytest.param(name, marks=pytest.mark.slow if name in REPEATED else ()) for name in FAMILIES]
+)
 def test_every_generation_makes_long_videos(family, pipeline):
     geometry, window = FAMILIES[family]
     run, request = pipeline(family), make(window + 9, window)

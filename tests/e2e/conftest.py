@@ -15,7 +15,8 @@ _spec = importlib.util.spec_from_file_location("app_fixtures", _path)
 _fixtures = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(_fixtures)
 
-tiny_model, media, command = _fixtures.tiny_model, _fixtures.media, _fixtures.command
+tiny_model, media = _fixtures.tiny_model, _fixtures.media
+loaded, command = _fixtures.loaded, _fixtures.command
 
 
 @pytest.fixture(scope="session")

@@ -73,8 +73,10 @@ def test_every_release_is_a_row():
     assert set(ROWS) == set(TINY)
 
 
-# The networks of V5 are those of V5.1, which has more modes: its other kinds behind `-m slow`.
+# The networks of V5 are those of V5.1, which has more modes, and those of 12B have the modes of 7B:
+# one of every mode and of either size, the others behind `-m slow`.
 SLOW = {"v5-7b-control", "v5-12b-control", "v5-7b-t2v", "v5-12b-inp", "v1-image"}
+SLOW |= {"v4-t2v", "v5-12b-t2v", "v5.1-12b-t2v", "v5.1-12b-inp", "v5.1-12b-camera"}
 ALL = [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in ROWS]
 
 

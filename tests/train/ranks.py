@@ -1,13 +1,16 @@
 """Runs of tiny tasks, for processes that tests start; each argument is one run as JSON."""
 
+import importlib
 import json
 import os
 import signal
 import socket
 import subprocess
 import sys
+import traceback
 from contextlib import ExitStack
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
 from torch import nn
@@ -100,34 +103,59 @@ def run(folder, *, task=None, loop=None, optim=None, device="cpu"):
     return figures
 
 
-def start(runs, *, ranks, **options):
-    """Start processes that do the same runs together; their outputs."""
+def start(runs, *, ranks):
+    """Start processes that do the same runs together; their exit codes, outputs and errors."""
     with ExitStack() as held:
         free = [held.enter_context(socket.socket()) for _ in runs]
         for one in free:
             one.bind(("127.0.0.1", 0))
         ports = [one.getsockname()[1] for one in free]
-    shared = {"WORLD_SIZE": str(ranks), "MASTER_ADDR": "127.0.0.1"}
     # A port for each run: on the same one, a fast rank would meet what a slow one has left of the run before.
     arguments = [json.dumps([port, one]) for port, one in zip(ports, runs, strict=True)]
-    processes = [
-        subprocess.Popen(
-            [sys.executable, __file__, *arguments],
-            env={**os.environ, **shared, "RANK": str(rank), "LOCAL_RANK": str(rank), "OMP_NUM_THREADS": "1"},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            **options,
+    with TemporaryDirectory() as folder:
+        subprocess.run(
+            [sys.executable, __file__, folder, str(ranks), *arguments],
+            env={**os.environ, "MASTER_ADDR": "127.0.0.1", "OMP_NUM_THREADS": "1"},
+            timeout=240,
+            check=True,
         )
-        for rank in range(ranks)
-    ]
-    outputs = [process.communicate(timeout=240) for process in processes]
-    return [(process.returncode, *output) for process, output in zip(processes, outputs, strict=True)]
+        return [
+            tuple(read(Path(folder, f"{rank}.{kind}").read_text()) for kind, read in _REPORTS.items())
+            for rank in range(ranks)
+        ]
+
+
+_REPORTS = {"code": int, "out": str, "err": str}
+
+
+def fork_rank(folder, rank, size, runs):
+    """Do runs as one of several ranks, in a fork of this process, which has loaded torch and not computed."""
+    if child := os.fork():
+        return child
+    os.environ |= {"WORLD_SIZE": str(size), "RANK": str(rank), "LOCAL_RANK": str(rank)}
+    code = 1
+    try:
+        for stream, kind in ((1, "out"), (2, "err")):
+            os.dup2(os.open(folder / f"{rank}.{kind}", os.O_WRONLY | os.O_CREAT), stream)
+        trainer_module.open_trackers = lambda loop, directory, finished: []
+        for port, settings in map(json.loads, runs):
+            os.environ["MASTER_PORT"] = str(port)
+            run(**settings)
+        code = 0
+    except BaseException:  # noqa: BLE001  a child ends here, whatever happened
+        traceback.print_exc()
+    sys.stdout.flush()
+    os._exit(code)
+
+
+def main(folder, size, *runs):
+    """Do runs in so many processes together."""
+    importlib.import_module("torch._dynamo")  # for all at once: the first step of any run loads it
+    children = [fork_rank(Path(folder), rank, int(size), runs) for rank in range(int(size))]
+    for rank, child in enumerate(children):
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        Path(folder, f"{rank}.code").write_text(str(code))
 
 
 if __name__ == "__main__":
-    trainer_module.open_trackers = lambda loop, directory, finished: []
-    for argument in sys.argv[1:]:
-        port, settings = json.loads(argument)
-        os.environ["MASTER_PORT"] = str(port)
-        run(**settings)
+    main(*sys.argv[1:])

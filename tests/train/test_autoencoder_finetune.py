@@ -79,8 +79,16 @@ def lpips_files(tmp_path):
     return tmp_path / "vgg.safetensors", tmp_path / "heads.safetensors"
 
 
-@pytest.mark.parametrize("family", _FAMILIES)
-@pytest.mark.parametrize("image_share", [0.0, 1.0])
+@pytest.mark.parametrize(
+    ("family", "image_share"),
+    [
+        *((family, 0.0) for family in _FAMILIES),
+        *(
+            pytest.param(family, 1.0, marks=() if family in ("v2", "v5.1") else pytest.mark.slow)
+            for family in _FAMILIES
+        ),
+    ],
+)
 def test_every_family_is_trained_on_clips_and_pictures(family, image_share, tmp_path):
     task = _task(family, image_share=image_share, disc_start=1)
     output = _step(task)

@@ -28,8 +28,17 @@ def weights(network):
     return {name: tensor.clone() for name, tensor in network.state_dict().items()}
 
 
-@pytest.mark.parametrize("kind", FACTORS)
-@pytest.mark.parametrize("family", ["v5.1-7b-inp", "open-sora-1.1"])
+@pytest.mark.parametrize(
+    ("family", "kind"),
+    [
+        ("v5.1-7b-inp", "lora"),
+        ("v5.1-7b-inp", "lokr"),
+        ("open-sora-1.1", "lora"),
+        ("open-sora-1.1", "loha"),
+        pytest.param("v5.1-7b-inp", "loha", marks=pytest.mark.slow),
+        pytest.param("open-sora-1.1", "lokr", marks=pytest.mark.slow),
+    ],
+)
 def test_factors_learn_and_come_back(family, kind, tiny_model, tmp_path):
     directory = tiny_model(family)
     task = task_of(directory, adapter=FACTORS[kind])
@@ -55,7 +64,7 @@ def test_factors_learn_and_come_back(family, kind, tiny_model, tmp_path):
     assert (facts["recipe"], facts["ss_network_dim"]) == ("test", str(FACTORS[kind].rank))
 
 
-@pytest.mark.parametrize("kind", FACTORS)
+@pytest.mark.parametrize("kind", ["lora", pytest.param("loha", marks=pytest.mark.slow), "lokr"])
 def test_dropout_is_for_training_alone(kind, tiny_model):
     config = dataclasses.replace(FACTORS[kind], dropout=0.5)
     task = task_of(tiny_model("v5.1-7b-inp"), adapter=config)

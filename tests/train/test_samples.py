@@ -116,7 +116,7 @@ def test_a_continued_run_makes_no_clip_twice_and_loses_none(tiny_model, clips, t
     ("family", "controls", "condition"),
     [
         ("v5.1-7b-control", ("edges",), "video"),
-        ("v5.1-7b-control", ("edges",), "picture"),
+        pytest.param("v5.1-7b-control", ("edges",), "picture", marks=pytest.mark.slow),
         ("v5.1-12b-camera", ("camera",), "pan left"),
         ("v5.1-7b-inp", (), "picture"),
     ],

@@ -1,6 +1,7 @@
 """Which release a LoRA file was made for, told by its names alone."""
 
 from collections.abc import Iterator
+from dataclasses import fields
 from typing import Any
 
 from ea_dit.families.hunyuan3d.presets import PRESETS as HUNYUAN3D
@@ -22,5 +23,12 @@ def known_targets(header: LoraHeader) -> Targets | None:
 
 
 def _configs() -> Iterator[Any]:
+    """One release of every set of names: what a network reads beside the latents changes no name."""
+    seen: set[tuple[Any, ...]] = set()
     for presets in (MMDIT, PIXART, STDIT, HUNYUAN3D):
-        yield from presets.values()
+        for config in presets.values():
+            values = (getattr(config, field.name) for field in fields(config) if field.name != "in_channels")
+            key = (type(config), *values)
+            if key not in seen:
+                seen.add(key)
+                yield config

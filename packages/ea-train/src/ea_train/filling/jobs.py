@@ -1,5 +1,6 @@
 """What has to be encoded, found and opened by worker processes."""
 
+import traceback
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -74,4 +75,9 @@ def texts_of(clips: ManifestBatches, *, rank: int, size: int) -> list[str]:
 def opened(jobs: Jobs, workers: int) -> Iterator[dict[str, Any]]:
     """The jobs in their order, opened by so many processes besides this one."""
     loader = DataLoader(jobs, batch_size=None, num_workers=workers, worker_init_fn=ignore_signals)
-    yield from loader
+    try:
+        yield from loader
+    except BaseException as error:
+        # Its frames hold the workers, which ignore SIGTERM: the process would wait for them forever.
+        traceback.clear_frames(error.__traceback__)
+        raise
