@@ -121,7 +121,7 @@ def test_frames_that_resemble_each_other_are_more_exact_than_in_a_direct_convolu
     ],
 )
 def test_other_convolutions_are_direct(change, padding, stride, monkeypatch):
-    monkeypatch.setattr(winograd, "shared_convolution", None)
+    monkeypatch.setattr("ea_kernels.convolution.shared_convolution", None)
     torch.manual_seed(0)
     x, weight = change(_clip(1, 64, 6, 24, 24), torch.randn(64, 64, 3, 3, 3))
     with torch.no_grad():
@@ -131,7 +131,7 @@ def test_other_convolutions_are_direct(change, padding, stride, monkeypatch):
 
 
 def test_a_convolution_that_is_trained_is_direct(monkeypatch):
-    monkeypatch.setattr(winograd, "shared_convolution", None)
+    monkeypatch.setattr("ea_kernels.convolution.shared_convolution", None)
     weight = torch.randn(64, 64, 3, 3, 3, requires_grad=True)
     ops.conv3d(_clip(1, 64, 6, 24, 24), weight, padding=(0, 1, 1)).sum().backward()
     assert weight.grad is not None

@@ -4,8 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ea_kernels import winograd
 from ea_kernels.norms import writes_in_place
+from ea_kernels.winograd import axis_to_share, shared_convolution
 
 _ONE = {2: (1, 1), 3: (1, 1, 1)}
 
@@ -39,9 +39,9 @@ def conv3d(
     if not _goes_to_onednn(x_BCTHW, weight_OCTHW):
         return F.conv3d(x_BCTHW, weight_OCTHW, bias_O, stride, padding)
     if stride == (1, 1, 1) and writes_in_place(x_BCTHW):
-        axis = winograd.axis_to_share(x_BCTHW, weight_OCTHW, padding)
+        axis = axis_to_share(x_BCTHW, weight_OCTHW, padding)
         if axis is not None:
-            return winograd.shared_convolution(
+            return shared_convolution(
                 x_BCTHW, weight_OCTHW, bias_O, axis=axis, padding=padding, convolve=_onednn
             )
     return _onednn(x_BCTHW, weight_OCTHW, bias_O, padding, stride)

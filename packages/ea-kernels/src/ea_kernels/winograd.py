@@ -155,7 +155,7 @@ def _mixed_taps(weight: Tensor, axis: int) -> list[Tensor]:
     rows += [_at(p, 2 * (NEAR**2 - FAR**2)) for p in (NEAR, -NEAR)]
     rows += [_at(p, 2 * (FAR**2 - NEAR**2) * FAR**2 / NEAR**2) for p in (FAR, -FAR)]
     rows.append([0.0, 0.0, 1.0])
-    mixed = torch.tensordot(_matrix(rows, weight), weight, dims=([1], [axis])).unsqueeze(axis + 1)
+    mixed = torch.tensordot(_matrix(rows, weight), weight.movedim(axis, 0), dims=1).unsqueeze(axis + 1)
     return [part.contiguous(memory_format=torch.channels_last_3d) for part in mixed]
 
 

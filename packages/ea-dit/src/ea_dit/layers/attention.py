@@ -211,8 +211,12 @@ def _joint_values(
     """Values of [text, video]: written by the projections into one buffer where no gradient is wanted."""
     layers = (of_text.value, of_video.value)
     plain = all(type(layer) is nn.Linear for layer in layers)  # adapted and quantised layers compute more
-    rounded = isinstance(text_BMD, EightBitRows) or isinstance(video_BLD, EightBitRows)
-    if rounded or not plain or not ops.writes_in_place(video_BLD):
+    if (
+        isinstance(text_BMD, EightBitRows)
+        or isinstance(video_BLD, EightBitRows)
+        or not plain
+        or not ops.writes_in_place(video_BLD)
+    ):
         return torch.cat((of_text.values(text_BMD), of_video.values(video_BLD)), dim=1)
     num_text, num_video = text_BMD.shape[1], video_BLD.shape[1]
     v_BSD = video_BLD.new_empty(len(video_BLD), num_text + num_video, of_video.value.out_features)
