@@ -26,6 +26,7 @@ KEPT = 4
 """Recordings of a network that are kept: say with and without guidance, of two lengths."""
 WARM_UPS = 3
 """Calls before one is recorded, in which kernels are chosen and compiled, and libraries take workspaces."""
+_SETTINGS = frozenset((bool, int, float, str))
 _CHANGED = ("_forward_hooks", "_forward_pre_hooks", "_compiled_call_impl")
 
 
@@ -181,7 +182,7 @@ class GraphedNetwork:
             if any(own.get(name) for name in _CHANGED):
                 raise refusal(f"{type(module).__name__} has hooks or is compiled")
             state.append(module)
-            state += [value for value in own.values() if type(value) in (bool, int, float, str)]
+            state += [value for value in own.values() if type(value) in _SETTINGS]
             for tensor in (*own["_parameters"].values(), *own["_buffers"].values()):
                 if tensor is not None:
                     devices.add(tensor.device)
