@@ -180,19 +180,26 @@ def test_memory_modes_that_move_weights_are_refused(directory):
             ValueError, match=f"cannot be used: memory {mode} moves weights .* model_full_load"
         ):
             parts.graphed()
+        stays = replace(parts, placement=None).graphed(TapeRecorder())
+        with pytest.raises(ValueError, match=f"cannot be used: memory {mode} moves weights"):
+            replace(stays, placement=parts.placement)
 
 
 def test_what_else_does_not_go_together(pipeline, directory, monkeypatch):
     plain = pipeline("v5.1-12b-inp")
     replayed = graphed(plain)
-    with pytest.raises(ValueError, match="cannot be used: teacache_threshold decides in every step"):
+    with pytest.raises(
+        ValueError, match=r"^teacache_threshold cannot be used with EA_CUDA_GRAPHS: every step decides"
+    ):
         replayed(request(teacache_threshold=0.1, teacache_curve="identity"))
     with pytest.raises(ValueError, match="graphs must be of the transformer"):
         replace(plain.components, graphs=GraphedNetwork(pipeline("v1-t2v").components.transformer))
     monkeypatch.setenv("EA_CUDA_GRAPHS", "1")
     asked = load_pipeline(directory("v5.1-12b-inp"), dtype="float32", device="cpu")
     assert asked.components.graphs is not None
-    with pytest.raises(ValueError, match="cannot be used: they need a GPU, the network is used on 'cpu'"):
+    with pytest.raises(
+        ValueError, match="cannot be used: CUDA graphs need a GPU, the network is used on 'cpu'"
+    ):
         asked(request())
     monkeypatch.setenv("EA_CUDA_GRAPHS", "on")
     with pytest.raises(ValueError, match="EA_CUDA_GRAPHS must be 0 or 1, got 'on'"):
@@ -208,11 +215,13 @@ def test_gradients_are_refused(pipeline):
         GraphedNetwork(parts.transformer, TapeRecorder())(x, torch.ones(1), torch.ones(1, 5, 8))
 
 
-@pytest.mark.gpu
+@pytest.mark.parametrize(
+    "device", [pytest.param("cpu", marks=pytest.mark.slow), pytest.param("cuda", marks=pytest.mark.gpu)]
+)
 @pytest.mark.parametrize("family", ["v5.1-12b-inp", "v1-t2v"])
-def test_on_a_gpu(directory, tmp_path, family):
-    plain = load_pipeline(directory(family), device="cuda", memory="model_full_load")
-    parts = plain.components.graphed()
+def test_sizes_guidance_loras_and_weights(directory, tmp_path, family, device):
+    plain = load_pipeline(directory(family), device=device, memory="model_full_load")
+    parts = plain.components.graphed(TapeRecorder() if device == "cpu" else None)
     replayed, network = GenerationPipeline(parts), parts.transformer
 
     def agree():
@@ -233,6 +242,8 @@ def test_on_a_gpu(directory, tmp_path, family):
     with torch.no_grad():
         next(network.parameters()).mul_(1.5)
     assert agree() == 12
+    if device == "cpu":
+        return
     reserved = []
     for _ in range(4):
         agree()

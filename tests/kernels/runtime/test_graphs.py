@@ -1,6 +1,9 @@
 """Recording a network's calls and replaying them: kinds of calls, changes of the network, refusals."""
 
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -192,14 +195,14 @@ def refused(network, reason, *args, recorder=None, **kwargs):
     args = args or inputs()
     with (
         torch.no_grad(),
-        pytest.raises(ValueError, match=rf"^CUDA graphs \(EA_CUDA_GRAPHS\) cannot be used: {reason}$"),
+        pytest.raises(ValueError, match=rf"^EA_CUDA_GRAPHS cannot be used: {reason}$"),
     ):
         graphed(*args, **kwargs)
     assert (graphed.recorded, len(graphed)) == (0, 0)
 
 
 def test_refused_inputs_and_places(network):
-    refused(network, "they need a GPU, the network is used on 'cpu'", recorder=CudaRecorder())
+    refused(network, "CUDA graphs need a GPU, the network is used on 'cpu'", recorder=CudaRecorder())
     refused(network, "an input is a function, no tensor, number or text", *inputs(), words=lambda: 1)
     refused(network, "an input is a type, no tensor, number or text", *inputs(), mode=Step)
     meta = torch.ones(4, device="meta")
@@ -256,14 +259,100 @@ def test_asking(monkeypatch):
         monkeypatch.setenv("EA_CUDA_GRAPHS", value)
         assert graphs_asked() is asked
     assert describe_graphs(gpu) == "on (asked for by EA_CUDA_GRAPHS)"
-    with pytest.raises(ValueError, match=r"^CUDA graphs \(EA_CUDA_GRAPHS\) cannot be used: they need a GPU"):
+    with pytest.raises(ValueError, match=r"^EA_CUDA_GRAPHS cannot be used: CUDA graphs need a GPU"):
         describe_graphs(cpu)
     monkeypatch.setenv("EA_CUDA_GRAPHS", "yes")
     with pytest.raises(ValueError, match=r"^EA_CUDA_GRAPHS must be 0 or 1, got 'yes'$"):
         graphs_asked()
     monkeypatch.delenv("EA_CUDA_GRAPHS")
     assert describe_graphs(gpu) == "off (never used unasked; EA_CUDA_GRAPHS=1 asks for them)"
-    assert describe_graphs(cpu) == ("off (never used unasked; they need a GPU, the network is used on 'cpu')")
+    assert describe_graphs(cpu) == (
+        "off (never used unasked; CUDA graphs need a GPU, the network is used on 'cpu')"
+    )
+
+
+class Cuda:
+    """What the recorder uses of `torch.cuda`, as notes of what it did."""
+
+    def __init__(self, monkeypatch, notes):
+        self.notes, self.now, self.failing = notes, "main", False
+        for name in ("device", "Stream", "current_stream", "stream", "CUDAGraph", "graph"):
+            monkeypatch.setattr(torch.cuda, name, getattr(self, name))
+
+    @contextmanager
+    def device(self, device):
+        self.notes.append(f"on {device}")
+        yield
+
+    def current_stream(self):
+        return SimpleNamespace(name=self.now, wait_stream=partial(self._wait, self.now))
+
+    def Stream(self):  # noqa: N802
+        return SimpleNamespace(name="side", wait_stream=partial(self._wait, "side"))
+
+    def _wait(self, name, other):
+        self.notes.append(f"{name} waits for {other.name}")
+
+    @contextmanager
+    def stream(self, stream):
+        before, self.now = self.now, stream.name
+        yield
+        self.now = before
+
+    def CUDAGraph(self):  # noqa: N802
+        number = sum(note.startswith("record") for note in self.notes) + 1
+        return SimpleNamespace(pool=lambda: f"pool of {number}", replay=lambda: self.notes.append("replay"))
+
+    @contextmanager
+    def graph(self, graph, *, pool, stream):
+        del graph
+        self.notes.append(f"record in {pool} on {stream.name}")
+        try:
+            yield
+        except RuntimeError:
+            if self.failing:
+                raise RuntimeError("the end of a recording that failed") from None
+            raise
+
+
+def test_what_the_recorder_asks_of_cuda(monkeypatch):
+    notes = []
+    Cuda(monkeypatch, notes)
+    recorder, device = CudaRecorder(), torch.device("cuda", 1)
+
+    def run():
+        notes.append("run")
+        return "output"
+
+    first = recorder(run, device, None)
+    warm = ["on cuda:1", "side waits for main", "run", "run", "run", "main waits for side"]
+    assert notes == [*warm, "record in None on side", "run"]
+    assert first.output == "output"
+    notes.append("-")
+    recorder(run, device, first).replay()
+    assert notes[notes.index("-") + 1 :] == [*warm, "record in pool of 1 on side", "run", "replay"]
+
+
+@pytest.mark.parametrize("failing", [False, True])
+def test_what_a_recording_that_fails_says(monkeypatch, failing):
+    notes = []
+    Cuda(monkeypatch, notes).failing = failing
+    device = torch.device("cuda")
+
+    def run(error):
+        notes.append("run")
+        if notes.count("run") == 4:
+            raise error
+
+    reason = (
+        "cannot be used: the call cannot be recorded: not permitted; start the process anew, without graphs$"
+    )
+    with pytest.raises(ValueError, match=reason):
+        CudaRecorder()(lambda: run(RuntimeError("not permitted\nsecond line")), device, None)
+    notes.clear()
+    if not failing:
+        with pytest.raises(torch.OutOfMemoryError):
+            CudaRecorder()(lambda: run(torch.OutOfMemoryError("full")), device, None)
 
 
 @pytest.mark.gpu
@@ -287,9 +376,6 @@ def test_on_a_gpu(network):
     network.cuda()
     assert same(graphed, *given(2, 9))
     assert graphed.recorded == 3
-    with torch.no_grad(), pytest.raises(ValueError, match="cannot be used: the call cannot be recorded: "):
-        graphed(*given(2, 9), mode="read")
-    assert same(graphed, *given(2, 9))  # a recording that failed leaves the device usable
 
 
 @pytest.mark.gpu

@@ -6,7 +6,7 @@ from ea_dit.families.mmdit import MMDiT
 from ea_dit.families.pixart_motion import PixArtMotion
 from ea_dit.pipelines.request import GenerationRequest
 from ea_dit.registry import Transformer
-from ea_kernels.runtime.graphs import GraphedNetwork, refusal
+from ea_kernels.runtime.graphs import ENVIRONMENT, GraphedNetwork, refusal
 from ea_kernels.runtime.placement import Placement
 
 RECORDED = (MMDiT, PixArtMotion)
@@ -47,4 +47,6 @@ def check_graphed(graphs: GraphedNetwork, device: torch.device, request: Generat
     """
     graphs.check(device)
     if request.teacache_threshold is not None:
-        raise refusal("teacache_threshold decides in every step what is computed; ask for one of the two")
+        raise ValueError(
+            f"teacache_threshold cannot be used with {ENVIRONMENT}: every step decides what it computes"
+        )

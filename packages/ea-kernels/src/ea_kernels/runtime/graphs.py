@@ -65,7 +65,11 @@ class CudaRecorder:
 
     def obstacle(self, device: torch.device) -> str | None:
         """Returns why nothing can be recorded on a device, None if it can."""
-        return None if device.type == "cuda" else f"they need a GPU, the network is used on {device.type!r}"
+        return (
+            None
+            if device.type == "cuda"
+            else f"CUDA graphs need a GPU, the network is used on {device.type!r}"
+        )
 
     def __call__(self, run: Callable[[], Any], device: torch.device, beside: Recording | None) -> Recording:
         """Warms up, then records.
@@ -74,7 +78,9 @@ class CudaRecorder:
             ValueError: If the call does what cannot be recorded.
         """
         with torch.cuda.device(device):
-            stream = self._streams.setdefault(device, torch.cuda.Stream())
+            if device not in self._streams:
+                self._streams[device] = torch.cuda.Stream()
+            stream = self._streams[device]
             stream.wait_stream(torch.cuda.current_stream())
             with torch.cuda.stream(stream):
                 for _ in range(WARM_UPS):
@@ -91,7 +97,9 @@ class CudaRecorder:
             except RuntimeError as error:
                 # Ending a recording that failed is an error too, which says less than the one before.
                 reason = str(error.__context__ or error).splitlines()[0]
-                raise refusal(f"the call cannot be recorded: {reason}") from error
+                # torch's random numbers and allocator may not recover from it.
+                hint = "start the process anew, without graphs"
+                raise refusal(f"the call cannot be recorded: {reason}; {hint}") from error
         return Recording(graph.replay, output, graph)
 
 
@@ -214,7 +222,7 @@ class GraphedNetwork:
 
 def refusal(reason: str) -> ValueError:
     """The error for what cannot be recorded."""
-    return ValueError(f"CUDA graphs ({ENVIRONMENT}) cannot be used: {reason}")
+    return ValueError(f"{ENVIRONMENT} cannot be used: {reason}")
 
 
 def graphs_asked() -> bool:
