@@ -205,6 +205,7 @@ def test_refused_inputs_and_places(network):
     refused(network, "CUDA graphs need a GPU, the network is used on 'cpu'", recorder=CudaRecorder())
     refused(network, "an input is a function, no tensor, number or text", *inputs(), words=lambda: 1)
     refused(network, "an input is a type, no tensor, number or text", *inputs(), mode=Step)
+    refused(network, "an input is a Size, no tensor, number or text", *inputs(), also=torch.Size((1,)))
     meta = torch.ones(4, device="meta")
     refused(network, "weights and inputs must be on one device, got cpu, meta", *inputs(), words=meta)
     refused(nn.Identity().eval(), "weights and inputs must be on one device, got none", 1)

@@ -27,7 +27,7 @@ def split_inputs(value: Any, tensors: list[Tensor]) -> Hashable:
         return layout(value)
     if value is None or isinstance(value, bool | int | float | str):
         return type(value), value
-    if isinstance(value, tuple | list):
+    if type(value) in (tuple, list):
         return type(value), *(split_inputs(entry, tensors) for entry in value)
     if isinstance(value, Mapping):
         return dict, *((key, split_inputs(entry, tensors)) for key, entry in value.items())
@@ -40,7 +40,7 @@ def join_inputs(value: Any, tensors: Iterator[Tensor]) -> Any:
     """The same inputs with other tensors, which come in the order of `split_inputs`."""
     if isinstance(value, Tensor):
         return next(tensors)
-    if isinstance(value, tuple | list):
+    if type(value) in (tuple, list):
         return type(value)(join_inputs(entry, tensors) for entry in value)
     if isinstance(value, Mapping):
         return {key: join_inputs(entry, tensors) for key, entry in value.items()}
