@@ -19,14 +19,17 @@ from torch import Tensor
 
 from ea_dit.families.mmdit.config import MMDiTConfig
 from ea_dit.families.mmdit.model import MMDiT
+from ea_dit.registry import load_transformer
 from ea_kernels import ops
 from ea_kernels.linear import NAMES, choose_linear
 from ea_kernels.rounding import modulated_norm_for
 from ea_kernels.runtime.eight_bits import EightBitLinear
+from ea_kernels.runtime.graphs import GraphedNetwork
 
 Rows = list[dict[str, object]]
 
 
+BUNDLED = Path(__file__).parent.parent / "packages/ea-app/src/ea_app/assets/default/transformer"
 LEAST_GAIN = 1.02
 """What a kernel must gain at every size to be chosen automatically; less is noise."""
 
@@ -260,9 +263,9 @@ def _inputs(network: MMDiT, side: int, batch: int, *, tiny: bool) -> tuple[Tenso
 
 
 def step(device: str, repeats: int, *, tiny: bool) -> Rows:
-    """A denoising step with guidance (batch of two) of the 12B model with random weights."""
+    """A denoising step with guidance (batch of two): the bundled model, the 12B model with random weights."""
+    rows = _replayed(device, repeats)
     network = _network(device, tiny=tiny, layers=48).eval()
-    rows: Rows = []
     for side in (8,) if tiny else (32, 64, 128):  # 13 frames of 16, 32 and 64 squared tokens
         inputs = _inputs(network, side, 2, tiny=tiny)
         count = 2 if side == 128 else min(repeats, 5)
@@ -271,6 +274,34 @@ def step(device: str, repeats: int, *, tiny: bool) -> Rows:
         if device == "cuda":
             rows[-1]["peak_bytes"] = torch.cuda.max_memory_allocated()
     return rows
+
+
+def _replayed(device: str, repeats: int) -> Rows:
+    """The bundled model's step at 64x64 with 17 frames, called and replayed as a CUDA graph; same bits."""
+    network = load_transformer(BUNDLED, dtype="float32" if device == "cpu" else "bfloat16", device=device)
+    assert isinstance(network, MMDiT)
+    like = network.patch_embed.weight
+    hidden, text = (
+        torch.randn(2, *shape, device=like.device, dtype=like.dtype)
+        for shape in ((network.config.in_channels, 5, 8, 8), (80, network.config.text_embed_dim))
+    )
+    graphed = GraphedNetwork(network)
+    with torch.no_grad():
+        times = torch.tensor([900.0, 500.0], device=like.device, dtype=like.dtype)
+        conditions = network.conditions(times)
+        called = measure(lambda: network(hidden, conditions[0], text), device, repeats)
+        rows: Rows = [{"what": "bundled step", "way": "called", **called}]
+        try:
+            same = all(
+                torch.equal(graphed(hidden, one, text), network(hidden, one, text)) for one in conditions
+            )
+        except ValueError as reason:
+            return [*rows, {"what": "bundled step", "way": "replayed", "not_measured": str(reason)}]
+        if not same:
+            sys.exit("the gate is red: a replayed step has other bits than a called one")
+        replayed = measure(lambda: graphed(hidden, conditions[0], text), device, repeats)
+    gain = called["median"] / replayed["median"]
+    return [*rows, {"what": "bundled step", "way": "replayed", "gain": gain, **replayed}]
 
 
 def train(device: str, repeats: int, *, tiny: bool) -> Rows:

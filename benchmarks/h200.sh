@@ -16,7 +16,7 @@ part() {
     timeout "$limit" "$@" >"$OUT/$name.log" 2>&1 || { echo "$name failed or ran out of time ($?)"; failed=1; }
     tail -n 30 "$OUT/$name.log"
 }
-part tests 200 python3 -m pytest -m gpu -n0 -q tests/kernels
+part tests 200 python3 -m pytest -m gpu -n0 -q tests/kernels tests/dit/test_graphs.py
 for name in kernels step vae train; do
     part "$name" 95 python3 benchmarks/gpu_suite.py --part "$name" --out "$OUT/$name.json"
 done

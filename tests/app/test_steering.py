@@ -83,6 +83,7 @@ def test_a_record_gives_texts_back(tmp_path):
 def test_messages_name_the_option_that_was_given():
     assert option_of("keyframe -3") == "keyframe"
     assert option_of("num_frames") == "frames"
+    assert option_of("EA_CUDA_GRAPHS") == "EA_CUDA_GRAPHS"
     assert [keyframe_place(name) for name in ("keyframe 24", "keyframes", "image")] == [24, None, None]
     with pytest.raises(InputError, match=r"^keyframe: 24 is in --frames"), concerning_fields(as_options=True):
         raise ValueError("keyframe 24 is in num_frames")

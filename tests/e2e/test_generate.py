@@ -219,7 +219,7 @@ def test_models_and_doctor(command, tiny_model):
     assert code == 0
     assert [line.split()[:2] for line in out.splitlines()] == [
         ["ok", "versions"], ["ok", "device"], ["ok", "attention"], ["ok", "norms"], ["ok", "qfloat8"],
-        ["ok", "encoders"], ["ok", "model"],
+        ["ok", "graphs"], ["ok", "encoders"], ["ok", "model"],
     ]  # fmt: skip
     code, out, _ = command("doctor", "--model", "none", "--quiet")
     assert code == 1

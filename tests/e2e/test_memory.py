@@ -50,6 +50,19 @@ def test_products_in_eight_bits_are_asked_for_by_the_environment(command, tmp_pa
     assert (code, "linear was int8, is restored" in error) == (1, True)
 
 
+def test_graphs_are_asked_for_by_the_environment(command, tmp_path, monkeypatch):
+    monkeypatch.setenv("EA_CUDA_GRAPHS", "1")
+    code, _, error = command("generate", "x", "--output", "x.webp")
+    assert (code, error.count("\n")) == (2, 1)
+    assert (
+        "error: EA_CUDA_GRAPHS: cannot be used: CUDA graphs need a GPU, the network is used on 'cpu'" in error
+    )
+    code, _, error = command("generate", "x", "--memory", "sequential_cpu_offload", "--output", "x.webp")
+    assert (code, error.count("\n")) == (2, 1)
+    assert "EA_CUDA_GRAPHS cannot be used: memory sequential_cpu_offload moves weights" in error
+    assert not (tmp_path / "x.webp").exists()
+
+
 def test_wrong_modes_are_one_clear_line(command, tiny_model):
     code, _, error = command("generate", "x", "--memory", "none")
     assert code == 2

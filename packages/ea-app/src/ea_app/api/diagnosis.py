@@ -50,10 +50,11 @@ def _devices() -> Finding:
 
 
 def _arithmetic() -> Iterator[Finding]:
-    """What would compute on the best device, and why: attention of usual heads, norms, eight bits."""
+    """What would compute on the best device, and why: attention of usual heads, norms, eight bits, graphs."""
     from ea_kernels.attention import describe  # noqa: PLC0415
     from ea_kernels.linear import describe_linear  # noqa: PLC0415
     from ea_kernels.runtime.device import resolve_device, resolve_dtype  # noqa: PLC0415
+    from ea_kernels.runtime.graphs import describe_graphs  # noqa: PLC0415
     from ea_kernels.triton_ops.availability import describe_kernels  # noqa: PLC0415
 
     device = resolve_device("auto")
@@ -71,7 +72,11 @@ def _arithmetic() -> Iterator[Finding]:
         chosen, others = describe_linear(device)
         return f"{chosen.name} ({chosen.reason}). {_rest(others)}"
 
-    for subject, told in (("attention", attention), ("norms", norms), ("qfloat8", eight_bits)):
+    def graphs() -> str:
+        return describe_graphs(device)
+
+    subjects = {"attention": attention, "norms": norms, "qfloat8": eight_bits, "graphs": graphs}
+    for subject, told in subjects.items():
         try:
             yield Finding(subject, True, told())
         except ValueError as error:

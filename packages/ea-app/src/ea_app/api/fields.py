@@ -66,7 +66,9 @@ def keyframe_place(name: str) -> int | None:
 
 
 def option_of(name: str) -> str:
-    """The option that gives an input or a field of a request."""
+    """The option that gives an input or a field of a request; names of the environment, in capitals, stay."""
+    if name.isupper():
+        return name
     several = [option for option in (KEYFRAME, REFERENCES) if numbered(name, option) is not None]
     return several[0] if several else OPTION_NAMES.get(name, name.replace("_", "-"))
 

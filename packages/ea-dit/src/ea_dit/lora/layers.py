@@ -156,6 +156,7 @@ class AdaptedLayer(nn.Module):
 
     def _keep(self, adapters: list[Adapter]) -> None:
         self.adapters = nn.ModuleDict({str(number): adapter for number, adapter in enumerate(adapters)})
+        self.adapters.training = self.training
 
     @torch.no_grad()
     def change(self, device: torch.device) -> Tensor | None:

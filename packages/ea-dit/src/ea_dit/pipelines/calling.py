@@ -11,12 +11,12 @@ from ea_dit.text.base import TextStates
 
 
 def bind_text(
-    transformer: Transformer, traits: Traits, text: TextStates, **options: Any
+    network: Transformer | Callable[..., Tensor], traits: Traits, text: TextStates, **options: Any
 ) -> Callable[..., Tensor]:
     """The network's call with the text bound, as far as it reads it.
 
     Args:
-        transformer: The network.
+        network: The network, or what is called in its place.
         traits: What it reads.
         text: States of every sample of a batch, on its device and in its dtype.
         **options: Of every call, such as `recompute`.
@@ -39,6 +39,6 @@ def bind_text(
             masks["second_text_mask_BN"] = text.second.mask_BL
 
     def call(noisy_BCthw: Tensor, timestep_B: Tensor, **conditions: Any) -> Tensor:
-        return transformer(noisy_BCthw, timestep_B, *states, **masks, **options, **conditions)
+        return network(noisy_BCthw, timestep_B, *states, **masks, **options, **conditions)
 
     return call

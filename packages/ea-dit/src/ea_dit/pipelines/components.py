@@ -15,6 +15,7 @@ from ea_dit.lora import LoraUse, Overlay, attach_loras
 from ea_dit.pipelines.checks import check_process
 from ea_dit.pipelines.encoders import load_text_encoder, load_tokenizers
 from ea_dit.pipelines.file_checks import tensor_checks
+from ea_dit.pipelines.graphs import check_graphs
 from ea_dit.pipelines.networks import networks_of
 from ea_dit.pipelines.number_types import NumberTypes
 from ea_dit.pipelines.outline import outline_of
@@ -25,6 +26,7 @@ from ea_dit.text.base import TextEncoder
 from ea_dit.text.clip_image import ImageStates, load_clip_image
 from ea_kernels.linear import choose_arithmetic
 from ea_kernels.runtime.device import resolve_device
+from ea_kernels.runtime.graphs import GraphedNetwork, Recorder, graphs_asked
 from ea_kernels.runtime.placement import POLICIES, Placement, plan, resolve_mode
 from ea_vae import VideoAutoencoder, load_vae
 
@@ -50,6 +52,7 @@ class Components:
         schedule: The process; None for the one that such networks were released with.
         placement: Where the networks are; None leaves them where they were loaded.
         loras: What is over the transformer, see `ea_dit.lora`.
+        graphs: Records and replays the transformer's calls as CUDA graphs, see `graphed`; None calls it.
     """
 
     transformer: Transformer
@@ -59,6 +62,7 @@ class Components:
     schedule: Schedule | None = None
     placement: Placement | None = None
     loras: tuple[Overlay, ...] = ()
+    graphs: GraphedNetwork | None = None
 
     def __post_init__(self) -> None:
         """Refuses parts that do not fit."""
@@ -69,6 +73,8 @@ class Components:
                 f"got {ours} and {theirs}"
             )
         check_process(self.process, self.traits)
+        if self.graphs is not None:
+            check_graphs(self.graphs, self.transformer, self.placement)
 
     @cached_property
     def traits(self) -> Traits:
@@ -109,6 +115,17 @@ class Components:
         )
         return replace(self, placement=plan(networks, memory, device, arithmetic=choose_arithmetic))
 
+    def graphed(self, recorder: Recorder | None = None) -> Self:
+        """The same with the transformer's calls recorded as CUDA graphs, see `ea_kernels.runtime.graphs`.
+
+        Args:
+            recorder: Records; None for CUDA graphs.
+
+        Raises:
+            ValueError: If the family or the memory mode does not allow it.
+        """
+        return replace(self, graphs=GraphedNetwork(self.transformer, recorder))
+
     def using(self, part: str) -> AbstractContextManager[None]:
         """Has a part on the device where it is used."""
         if self.placement is None or part not in self.placement.names:
@@ -145,7 +162,8 @@ def load_components(
         allow_pickle: Accept weights in pickles (`.bin`, `.pt`, `.pth`, `.ckpt`), read without running code.
 
     Raises:
-        ValueError: If a part is missing or not understood, or parts or LoRAs do not fit.
+        ValueError: If a part is missing or not understood, parts or LoRAs do not fit, or EA_CUDA_GRAPHS asks
+            for what the family or the memory mode does not allow.
     """
     parts = find_parts(
         directory,
@@ -160,6 +178,7 @@ def load_components(
     for check in tensor_checks(parts):
         check.run()
     target = resolve_device(device)
+    graphed = graphs_asked()
     number, of_vae = NumberTypes.of(dtype).resolved(target, traits)
     stays = memory != "auto" and POLICIES[resolve_mode(memory)].resident
     place = target if stays else torch.device("cpu")
@@ -181,7 +200,7 @@ def load_components(
         text_encoder = load_text_encoder(
             layout, traits.text, tokenizers, dtype=number, device=place, allow_pickle=allow_pickle
         )
-        return Components(
+        components = Components(
             transformer=transformer,
             vae=vae,
             text_encoder=text_encoder,
@@ -189,6 +208,7 @@ def load_components(
             schedule=outline.schedule,
             loras=overlays,
         ).placed(memory, target)
+        return components.graphed() if graphed else components
     except ValueError as error:
         # Messages about files begin with the file; those about parts do not know the directory.
         text = str(error)

@@ -13,6 +13,7 @@ from ea_dit.diffusion import Guidance, Sampler, takes_variance
 from ea_dit.lora import LoraUse
 from ea_dit.pipelines.checks import check_request, requested_sampler
 from ea_dit.pipelines.components import Components, load_components
+from ea_dit.pipelines.graphs import check_graphed
 from ea_dit.pipelines.number_types import NumberTypes
 from ea_dit.pipelines.request import GenerationRequest, Mode
 from ea_dit.pipelines.run import ProgressCallback, Run
@@ -124,6 +125,8 @@ class GenerationPipeline:
         parts, start = self.components, time.perf_counter()
         request.validate()
         check_request(request, parts.traits, parts.process)
+        if parts.graphs is not None:
+            check_graphed(parts.graphs, parts.device, request)
         windows = cut(request, parts.traits, parts.vae.geometry)
         check_states(run.resume, len(windows))
         noise = seeded_noise(request.seed) if noise is None else noise

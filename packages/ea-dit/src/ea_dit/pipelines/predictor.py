@@ -45,7 +45,8 @@ def predictor_at(
             for many steps at once, by networks that can.
         cache: Leaves out blocks of some steps; None runs all.
     """
-    call = bind_text(parts.transformer, parts.traits, text)
+    network = parts.transformer if parts.graphs is None else parts.graphs
+    call = bind_text(network, parts.traits, text)
     fixed = Conditioning(
         **{
             field.name: guidance.double(value)
