@@ -135,3 +135,12 @@ def test_a_convolution_that_is_trained_is_direct(monkeypatch):
     weight = torch.randn(64, 64, 3, 3, 3, requires_grad=True)
     ops.conv3d(_clip(1, 64, 6, 24, 24), weight, padding=(0, 1, 1)).sum().backward()
     assert weight.grad is not None
+
+
+@pytest.mark.parametrize("shape", [(1, 3, 5, 8, 8), (1, 64, 6, 24, 24)])
+def test_a_compiled_convolution_is_torchs(shape):
+    torch._dynamo.reset()
+    x, weight = _clip(*shape), torch.randn(shape[1], shape[1], 3, 3, 3) / 30
+    compiled = torch.compile(ops.conv3d, backend="aot_eager", fullgraph=True)
+    expected = F.conv3d(x, weight, padding=(0, 1, 1))
+    torch.testing.assert_close(compiled(x, weight, padding=(0, 1, 1)), expected, rtol=1e-4, atol=1e-4)
