@@ -55,6 +55,7 @@ def _onednn(
     padding: tuple[int, ...],
     stride: tuple[int, ...] = (1, 1, 1),
 ) -> Tensor:
+    bias_O = None if bias_O is None else bias_O.contiguous()  # read as if it were, whatever its stride
     return torch.ops.aten.mkldnn_convolution(x_BCTHW, weight_OCTHW, bias_O, padding, stride, _ONE[3], 1)
 
 
@@ -71,6 +72,7 @@ def _goes_to_onednn(x: Tensor, weight: Tensor) -> bool:
     return (
         not torch.compiler.is_compiling()  # a compiler does not know what the operator gives
         and x.device.type == "cpu"
+        and x.ndim == weight.ndim == 5
         and x.dtype == weight.dtype == torch.float32
         and not torch.is_autocast_enabled("cpu")
         and torch.backends.mkldnn.is_available()
