@@ -51,6 +51,7 @@ def test_a_mistake_in_a_process(tmp_path):
     [
         (signal.SIGINT, 130, "interrupted"),
         pytest.param(signal.SIGTERM, 143, "terminated", marks=pytest.mark.slow),
+        pytest.param("SIGHUP", 129, "terminated", marks=pytest.mark.slow),
     ],
 )
 def test_a_signal_to_end_is_one_line_and_leaves_nothing(tmp_path, tiny_model, number, code, word):
@@ -69,7 +70,7 @@ def test_a_signal_to_end_is_one_line_and_leaves_nothing(tmp_path, tiny_model, nu
     )
     lines = iter(process.stderr.readline, "")
     assert any(line.startswith("denoising") for line in lines)
-    process.send_signal(number)
+    process.send_signal(getattr(signal, number) if isinstance(number, str) else number)
     out, err = process.communicate(timeout=200)
     assert process.returncode == code
     assert out == ""
@@ -92,3 +93,28 @@ def test_ctrl_c_while_modules_load_is_one_line(tmp_path):
     done = subprocess.run([sys.executable, "-c", code, "--help"], capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (130, "")
     assert done.stderr == "ea-app: interrupted, nothing was written\n"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such signal")
+@pytest.mark.parametrize(("ignored", "code"), [(False, 129), (True, 7)])
+def test_a_closed_terminal_ends_it_in_order_unless_it_is_to_be_ignored(ignored, code, tmp_path):
+    """A command that hangs up its own process, cleans up, and else gives the exit code 7."""
+    (tmp_path / "hang_up.py").write_text(
+        "import os, signal\n"
+        "def run(_parsed):\n"
+        "    try:\n"
+        "        os.kill(os.getpid(), signal.SIGHUP)\n"
+        "        return 7\n"
+        "    finally:\n"
+        "        print('removed')\n"
+    )
+    handler = "SIG_IGN" if ignored else "SIG_DFL"
+    script = (
+        f"import signal, sys; sys.path.insert(0, {str(tmp_path)!r})\n"
+        f"import hang_up, ea_app.cli; sys.modules['ea_app.cli.models'] = hang_up\n"
+        f"signal.signal(signal.SIGHUP, signal.{handler}); code = ea_app.cli.main(['models'])\n"
+        f"assert signal.getsignal(signal.SIGHUP) == signal.{handler}; sys.exit(code)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    said = "" if ignored else "ea-app: terminated, nothing was written\n"
+    assert (done.returncode, done.stdout, done.stderr) == (code, "removed\n", said)

@@ -135,3 +135,30 @@ def test_a_convolution_that_is_trained_is_direct(monkeypatch):
     weight = torch.randn(64, 64, 3, 3, 3, requires_grad=True)
     ops.conv3d(_clip(1, 64, 6, 24, 24), weight, padding=(0, 1, 1)).sum().backward()
     assert weight.grad is not None
+
+
+@pytest.mark.parametrize("shape", [(1, 3, 5, 8, 8), (1, 64, 6, 24, 24)])
+def test_a_compiled_convolution_is_torchs(shape):
+    torch._dynamo.reset()
+    x, weight = _clip(*shape), torch.randn(shape[1], shape[1], 3, 3, 3) / 30
+    compiled = torch.compile(ops.conv3d, backend="aot_eager", fullgraph=True)
+    expected = F.conv3d(x, weight, padding=(0, 1, 1))
+    torch.testing.assert_close(compiled(x, weight, padding=(0, 1, 1)), expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("size", [8, 64])
+def test_weights_and_bias_of_any_strides_count(size):
+    torch.manual_seed(0)
+    x, weight = _clip(1, size, 6, 24, 24), torch.randn(size, size, 3, 3, 6)[..., ::2] / 30
+    for bias in (torch.randn(2 * size)[::2], torch.randn(1).expand(size), torch.randn(size).flip(0)):
+        expected = F.conv3d(x, weight, bias, padding=(0, 1, 1))
+        with torch.no_grad():
+            found = ops.conv3d(x, weight, bias, padding=(0, 1, 1))
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_a_clip_without_a_batch_is_convolved_as_by_torch():
+    x, weight, bias = torch.randn(3, 4, 6, 6), torch.randn(2, 3, 3, 3, 3), torch.randn(2)
+    torch.testing.assert_close(ops.conv3d(x, weight, bias), F.conv3d(x, weight, bias))
+    with pytest.raises(RuntimeError, match="dimensions"):
+        ops.conv3d(x[None], weight[:, :, 0])

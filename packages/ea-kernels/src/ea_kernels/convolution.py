@@ -34,7 +34,8 @@ def conv3d(
 
     On a CPU torch hands only large inputs to oneDNN and does the others, which the coarse levels of an
     autoencoder are made of, at down to a third of its speed; here all of them go to it. Large ones with their
-    channels last, of which no gradient is wanted, do with half the products, see `ea_kernels.winograd`.
+    channels last, of which no gradient is wanted, do with half the products, see `ea_kernels.winograd`. What
+    is compiled is torch's own.
     """
     if not _goes_to_onednn(x_BCTHW, weight_OCTHW):
         return F.conv3d(x_BCTHW, weight_OCTHW, bias_O, stride, padding)
@@ -54,6 +55,7 @@ def _onednn(
     padding: tuple[int, ...],
     stride: tuple[int, ...] = (1, 1, 1),
 ) -> Tensor:
+    bias_O = None if bias_O is None else bias_O.contiguous()  # read as if it were, whatever its stride
     return torch.ops.aten.mkldnn_convolution(x_BCTHW, weight_OCTHW, bias_O, padding, stride, _ONE[3], 1)
 
 
@@ -68,7 +70,9 @@ def prefers_channels_last(x_BCTHW: Tensor) -> bool:
 
 def _goes_to_onednn(x: Tensor, weight: Tensor) -> bool:
     return (
-        x.device.type == "cpu"
+        not torch.compiler.is_compiling()  # a compiler does not know what the operator gives
+        and x.device.type == "cpu"
+        and x.ndim == weight.ndim == 5
         and x.dtype == weight.dtype == torch.float32
         and not torch.is_autocast_enabled("cpu")
         and torch.backends.mkldnn.is_available()

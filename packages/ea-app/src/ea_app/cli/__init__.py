@@ -5,18 +5,28 @@ need torch or media libraries come with the command that runs, after its argumen
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from types import FrameType
 from typing import NoReturn
 
 MISTAKE = 2
 FAILURE = 1
 INTERRUPTED = 130
-TERMINATED = 143
+SIGNALLED = 128
+"""Plus the number of the signal, as shells say it."""
 
 
 class Terminated(KeyboardInterrupt):
-    """The process was asked to end, with the signal that `kill` and service managers send."""
+    """The process was asked to end: by `kill`, a service manager, or a terminal that was closed.
+
+    Args:
+        number: Of the signal.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.code = SIGNALLED + number
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -27,14 +37,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Returns:
         Exit code: 0, 1 when something failed, 2 for a mistake of the user, 130 after Ctrl-C, 143 after
-        SIGTERM.
+        SIGTERM, 129 after SIGHUP.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments
     try:
         return _run(arguments)
-    except Terminated:
-        return _report("terminated, nothing was written", TERMINATED, debug=debug)
+    except Terminated as signalled:
+        return _report("terminated, nothing was written", signalled.code, debug=debug)
     except KeyboardInterrupt:
         return _report("interrupted, nothing was written", INTERRUPTED, debug=debug)
     except MemoryError:
@@ -54,7 +64,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: list[str]) -> int:
-    import signal
     import threading
     from importlib import import_module
 
@@ -66,11 +75,24 @@ def _run(arguments: list[str]) -> int:
     command = import_module(f"ea_app.cli.{parsed.command}")
     if threading.current_thread() is not threading.main_thread():  # only that one may listen to signals
         return command.run(parsed)
-    before = signal.signal(signal.SIGTERM, _terminate)
-    try:
+    with _ending_in_order():
         return command.run(parsed)
+
+
+@contextmanager
+def _ending_in_order() -> Iterator[None]:
+    """Let what is begun be removed when the process is asked to end."""
+    import signal
+
+    before = {signal.SIGTERM: signal.signal(signal.SIGTERM, _terminate)}
+    hung_up = getattr(signal, "SIGHUP", None)  # Windows has none
+    if hung_up is not None and signal.getsignal(hung_up) == signal.SIG_DFL:  # `nohup` has it ignored
+        before[hung_up] = signal.signal(hung_up, _terminate)
+    try:
+        yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _at_a_terminal() -> bool:
@@ -78,8 +100,8 @@ def _at_a_terminal() -> bool:
     return all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stdout))
 
 
-def _terminate(_number: int, _frame: FrameType | None) -> NoReturn:
-    raise Terminated
+def _terminate(number: int, _frame: FrameType | None) -> NoReturn:
+    raise Terminated(number)
 
 
 def _report(message: str, code: int, *, debug: bool) -> int:
@@ -87,6 +109,6 @@ def _report(message: str, code: int, *, debug: bool) -> int:
         import traceback
 
         traceback.print_exc()
-    label = "" if code in (INTERRUPTED, TERMINATED) else "error: "
+    label = "" if code > SIGNALLED else "error: "
     print(f"ea-app: {label}{' '.join(message.split())}", file=sys.stderr)
     return code

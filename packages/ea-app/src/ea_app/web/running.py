@@ -3,8 +3,10 @@
 import contextlib
 import errno
 import os
+import signal
 import socket
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any
 
@@ -61,6 +63,11 @@ class _Server(uvicorn.Server):
         self._on_end()
         super().handle_exit(sig, frame)
 
+    def hang_up(self, _number: int, _frame: FrameType | None) -> None:
+        """End as after SIGTERM; uvicorn, which does not know the signal, raises it to nobody again."""
+        self._on_end()
+        self.should_exit = True
+
 
 def run(
     app: ASGIApp,
@@ -70,7 +77,7 @@ def run(
     on_end: Callable[[], None] = lambda: None,
     **config: Any,
 ) -> None:
-    """Serve until the process is told to end (SIGINT, SIGTERM).
+    """Serve until the process is told to end (SIGINT, SIGTERM, SIGHUP).
 
     Args:
         app: Answers.
@@ -83,5 +90,21 @@ def run(
         app, log_level="warning", access_log=False, server_header=False, proxy_headers=False, **config
     )
     # What ended it is raised again by uvicorn, for whoever called; here it has been answered.
-    with contextlib.suppress(KeyboardInterrupt):
-        _Server(settings, on_start, on_end).run(sockets=[listener])
+    server = _Server(settings, on_start, on_end)
+    with contextlib.suppress(KeyboardInterrupt), _hung_up(server.hang_up):
+        server.run(sockets=[listener])
+
+
+@contextlib.contextmanager
+def _hung_up(end: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    """End in order when the terminal is closed too, which uvicorn does not know; `nohup` has it ignored."""
+    number = getattr(signal, "SIGHUP", None)  # Windows has none
+    main = threading.current_thread() is threading.main_thread()
+    if number is None or not main or signal.getsignal(number) == signal.SIG_IGN:
+        yield
+        return
+    before = signal.signal(number, end)
+    try:
+        yield
+    finally:
+        signal.signal(number, before)
