@@ -7,7 +7,7 @@ from torch import Tensor
 from ea_kernels.norms import writes_in_place
 from ea_kernels.winograd import axis_to_share, shared_convolution
 
-_ONE = {2: (1, 1), 3: (1, 1, 1)}
+_ONE = (1, 1, 1)
 
 
 def conv2d(
@@ -39,7 +39,7 @@ def conv3d(
     """
     if not _goes_to_onednn(x_BCTHW, weight_OCTHW):
         return F.conv3d(x_BCTHW, weight_OCTHW, bias_O, stride, padding)
-    if stride == (1, 1, 1) and writes_in_place(x_BCTHW):
+    if stride == _ONE and writes_in_place(x_BCTHW):
         axis = axis_to_share(x_BCTHW, weight_OCTHW, padding)
         if axis is not None:
             return shared_convolution(
@@ -53,10 +53,10 @@ def _onednn(
     weight_OCTHW: Tensor,
     bias_O: Tensor | None,
     padding: tuple[int, ...],
-    stride: tuple[int, ...] = (1, 1, 1),
+    stride: tuple[int, ...] = _ONE,
 ) -> Tensor:
     bias_O = None if bias_O is None else bias_O.contiguous()  # read as if it were, whatever its stride
-    return torch.ops.aten.mkldnn_convolution(x_BCTHW, weight_OCTHW, bias_O, padding, stride, _ONE[3], 1)
+    return torch.ops.aten.mkldnn_convolution(x_BCTHW, weight_OCTHW, bias_O, padding, stride, _ONE, 1)
 
 
 def prefers_channels_last(x_BCTHW: Tensor) -> bool:
