@@ -179,6 +179,12 @@ BENCHMARKS: dict[str, Benchmark] = {
         of_a_model=False,
         suite="cpu",
     ),
+    "shared_convolutions": Benchmark(
+        "shared_convolutions",
+        "how much faster, and how exact, are convolutions that do with half the products",
+        (Bar("256x64_times", least=1.5),),
+        of_a_model=False,
+    ),
     "batch_order": Benchmark(
         "batch_order",
         "seconds and memory to plan an epoch of ten million rows, seconds to continue in the middle of one",

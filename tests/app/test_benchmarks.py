@@ -163,6 +163,17 @@ def test_masks_are_measured(load, monkeypatch, tmp_path):
     assert result["figures"]["small_boxes_milliseconds"] > 0
 
 
+def test_shared_convolutions_are_measured(load, monkeypatch, tmp_path):
+    arguments = ("shared_convolutions", "--cases", "128x64", "--turns", 1)
+    code, result = run_of(load, monkeypatch, tmp_path, *arguments)
+    assert code in (0, 1)
+    assert result["gate"]["alike_shared_error"] < result["gate"]["alike_direct_error"]
+    assert result["figures"]["128x64_times"] > 0
+    monkeypatch.setattr("ea_kernels.ops.conv3d", lambda x, weight, padding: x[:, :, 2:])
+    code, result = run_of(load, monkeypatch, tmp_path / "wrong", *arguments)
+    assert (code, result) == (3, None)
+
+
 def test_wrong_orders_and_masks_give_no_number(load, monkeypatch, tmp_path):
     order, masks = load("batch_order"), load("mask_shapes")
     monkeypatch.setattr(
